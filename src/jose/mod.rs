@@ -1,0 +1,23 @@
+//! JOSE as pure bytes: algorithms, compact form, public keys and thumbprints, signature forms, strict JSON.
+//!
+//! Knows nothing of callers, keys in use, clocks, sockets or files. Everything here is a total function of its
+//! arguments, and nothing here can sign.
+
+mod algorithm;
+mod base64url;
+pub mod compact;
+pub mod json;
+mod jwk;
+mod public_key;
+mod signature;
+mod verifier;
+
+#[cfg(test)]
+mod tests;
+
+pub use algorithm::{Algorithm, Curve, Digest, KeyType};
+pub use base64url::{decode as base64url_decode, encode as base64url_encode};
+pub use jwk::{Jwk, Kid};
+pub use public_key::{PublicKey, PublicKeyError};
+pub use signature::{BadSignature, Signature, SignatureForm};
+pub use verifier::Verifier;
