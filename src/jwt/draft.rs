@@ -1,0 +1,204 @@
+//! Exact bytes to sign, made from a grant by value. Sets `iss iat nbf exp jti` and the header itself; copies the
+//! judged claims and changes nothing in them.
+
+use super::SignedJwt;
+use crate::jose::{Algorithm, BadSignature, Kid, Signature, compact};
+use crate::keyring::Version;
+use crate::policy::Grant;
+use crate::profile::{AudienceForm, LAST_DATE, Profile};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// A JWT id: UUIDv7 text, unique across issuers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jti(String);
+impl Jti {
+    /// A new one. Counter and random part have 74 bits, seeded anew each millisecond, so two hosts never make the
+    /// same; the time part gives indexes an order and is never read as a time.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+    /// The text, 36 characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why no JWT could be assembled although policy granted it.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// `iat` or `exp` would be no NumericDate that everyone reads alike.
+    #[error("the clock reads a time outside 1970..9999; set it")]
+    Clock,
+    /// One key version signs for its own key's profiles only (RFC 8725 section 3.8).
+    #[error("a version of key {found} was offered for a profile of key {expected}")]
+    Key {
+        /// The version's key.
+        found: String,
+        /// The profile's key.
+        expected: String,
+    },
+    /// Does not happen with trees that were parsed.
+    #[error("the claims could not be written as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+/// A JWT before its signature. Fixed: header, claims, key version.
+#[must_use]
+pub struct Draft {
+    version: Arc<Version>,
+    signing_input: String,
+    jti: Jti,
+    iat: i64,
+    exp: i64,
+    audience: Vec<String>,
+    subject: Option<String>,
+    profile: String,
+}
+impl Draft {
+    /// Spends the grant.
+    ///
+    /// # Errors
+    /// [`DraftError`]: a clock or a key version that does not fit.
+    pub fn assemble(
+        grant: Grant,
+        version: Arc<Version>,
+        jti: Jti,
+        now: Timestamp,
+    ) -> Result<Self, DraftError> {
+        let (profile, audience, ttl, claims) = grant.into_parts();
+        if version.key() != profile.key.as_str() {
+            return Err(DraftError::Key {
+                found: version.key().to_owned(),
+                expected: profile.key.to_string(),
+            });
+        }
+        let iat = now.as_second();
+        let exp = i64::try_from(ttl.as_secs())
+            .ok()
+            .and_then(|ttl| iat.checked_add(ttl))
+            .filter(|exp| iat >= 0 && exp.unsigned_abs() <= LAST_DATE)
+            .ok_or(DraftError::Clock)?;
+        let header = serde_json::to_vec(&Header {
+            alg: version.algorithm().name(),
+            kid: version.kid(),
+            typ: &profile.typ,
+        });
+        let payload = serde_json::to_vec(&Payload {
+            profile: &profile,
+            audience: &audience,
+            iat,
+            exp,
+            jti: &jti,
+            claims: &claims,
+        });
+        let signing_input =
+            compact::signing_input(&header.map_err(DraftError::Json)?, &payload.map_err(DraftError::Json)?);
+        let subject = claims.get("sub").and_then(Value::as_str);
+        Ok(Self {
+            subject: subject.map(str::to_owned),
+            profile: profile.name.to_string(),
+            version,
+            signing_input,
+            jti,
+            iat,
+            exp,
+            audience,
+        })
+    }
+    /// The bytes that the backend signs.
+    pub fn signing_input(&self) -> &[u8] {
+        self.signing_input.as_bytes()
+    }
+    /// What signs, and what the signature is checked against.
+    pub fn version(&self) -> &Arc<Version> {
+        &self.version
+    }
+    /// The header's `kid`.
+    pub fn kid(&self) -> &Kid {
+        self.version.kid()
+    }
+    /// The header's `alg`.
+    pub fn algorithm(&self) -> Algorithm {
+        self.version.algorithm()
+    }
+    /// The `jti` claim.
+    pub fn jti(&self) -> &Jti {
+        &self.jti
+    }
+    /// The `iat` claim, seconds since 1970.
+    pub fn iat(&self) -> i64 {
+        self.iat
+    }
+    /// The `exp` claim, seconds since 1970.
+    pub fn exp(&self) -> i64 {
+        self.exp
+    }
+    /// The `aud` claim.
+    pub fn audience(&self) -> &[String] {
+        &self.audience
+    }
+    /// The `sub` claim. Personal: for the keyed tag of a record only.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+    /// The profile's name.
+    pub fn profile(&self) -> &str {
+        &self.profile
+    }
+    /// Verifies with the pinned public key of the same version.
+    ///
+    /// # Errors
+    /// [`BadSignature`]; the draft is gone then, and nothing may be released.
+    pub fn seal(self, signature: &Signature) -> Result<SignedJwt, BadSignature> {
+        self.version.verifier().verify(self.signing_input.as_bytes(), signature)?;
+        Ok(SignedJwt {
+            kid: self.version.kid().clone(),
+            token: compact::seal(self.signing_input, signature),
+            jti: self.jti.0,
+            iat: self.iat,
+            exp: self.exp,
+        })
+    }
+}
+
+/// All that a header of ours ever has: no input reaches it.
+#[derive(Serialize)]
+struct Header<'a> {
+    alg: &'static str,
+    kid: &'a Kid,
+    typ: &'a str,
+}
+
+/// The claims in the order in which they are written: ours first, then the caller's in the caller's order.
+struct Payload<'a> {
+    profile: &'a Profile,
+    audience: &'a [String],
+    iat: i64,
+    exp: i64,
+    jti: &'a Jti,
+    claims: &'a Map<String, Value>,
+}
+impl Serialize for Payload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("iss", &self.profile.issuer)?;
+        match (self.profile.audience_form, self.audience) {
+            (AudienceForm::String, [one]) => map.serialize_entry("aud", one)?,
+            _ => map.serialize_entry("aud", self.audience)?,
+        }
+        map.serialize_entry("iat", &self.iat)?;
+        if self.profile.nbf {
+            map.serialize_entry("nbf", &self.iat)?;
+        }
+        map.serialize_entry("exp", &self.exp)?;
+        map.serialize_entry("jti", &self.jti.0)?;
+        for (name, value) in self.claims {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,232 @@
+//! Header, claims and dates of a JWT, and that only a good signature seals it.
+
+use super::*;
+use crate::backend::{BoxFuture, Class, Error, SigningKey};
+use crate::caller::{Caller, Callers, Rule};
+use crate::jose::{
+    Algorithm, BadSignature, Curve, PublicKey, Signature, SignatureForm, Verifier, compact, json as strict,
+};
+use crate::keyring::Version;
+use crate::policy::{Grant, Policy, Request};
+use crate::profile::{AudienceForm, ClaimRule, KeyName, LAST_DATE, Lifetime, Profile, ProfileName};
+use crate::transport::{PeerCredentials, ProcessFacts};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+/// An ES256 key in memory.
+struct Soft(EcdsaKeyPair);
+impl Soft {
+    fn new() -> Self {
+        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+    fn public(&self) -> PublicKey {
+        PublicKey::ec(Curve::P256, self.0.public_key().as_ref()).unwrap()
+    }
+    fn raw(&self, input: &[u8]) -> Signature {
+        let bytes = EcdsaKeyPair::sign(&self.0, &SystemRandom::new(), input).unwrap();
+        Signature::from_backend(bytes.as_ref().to_vec(), SignatureForm::Raw, &self.public()).unwrap()
+    }
+}
+/// For versions: these tests sign beside them, so that no executor is needed.
+struct Idle;
+impl SigningKey for Idle {
+    fn sign<'a>(&'a self, _: &'a [u8], _: tokio::time::Instant) -> BoxFuture<'a, Result<Signature, Error>> {
+        Box::pin(std::future::ready(Err(Error {
+            backend: "idle".into(),
+            class: Class::Bug,
+            message: "never asked".into(),
+        })))
+    }
+}
+static SOFT: LazyLock<Soft> = LazyLock::new(Soft::new);
+static POLICY: LazyLock<Policy> = LazyLock::new(policy);
+
+fn version(key: &str) -> Arc<Version> {
+    let verifier = Verifier::new(Algorithm::ES256, SOFT.public()).unwrap();
+    Arc::new(Version::new(key.into(), verifier, Arc::new(Idle)))
+}
+fn policy() -> Policy {
+    let profile = |name, form, nbf| Profile {
+        name: ProfileName::new(name).unwrap(),
+        key: KeyName::new("access").unwrap(),
+        typ: "at+jwt".into(),
+        issuer: "https://login.example.com".into(),
+        audiences: vec!["https://api.example.com".into(), "b".into()],
+        audience_form: form,
+        lifetime: Lifetime { default: Duration::from_secs(300), max: Duration::from_secs(900) },
+        nbf,
+        claims: ["sub", "client_id", "z", "a"].map(|name| (name.to_owned(), ClaimRule::default())).into(),
+        schema: None,
+    };
+    let profiles =
+        vec![profile("one", AudienceForm::String, false), profile("array", AudienceForm::Array, true)];
+    Policy::new(profiles, "0123456789abcdef".into())
+}
+fn caller() -> Caller {
+    let rule = Rule {
+        name: "billing".into(),
+        uid: Some(1),
+        gid: None,
+        exe: None,
+        unit: None,
+        profiles: ["one", "array"].map(str::to_owned).into(),
+        rate: None,
+    };
+    let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
+    Callers::new(vec![rule]).identify(Arc::new(peer)).unwrap()
+}
+fn grant(profile: &str, claims: Value, ttl: Option<u64>) -> Grant {
+    let Value::Object(claims) = claims else { panic!("not an object") };
+    let request = Request { profile: profile.into(), claims, ttl: ttl.map(Duration::from_secs) };
+    POLICY.authorize(&caller(), request).unwrap()
+}
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+fn drafted(profile: &str, claims: Value) -> Draft {
+    let grant = grant(profile, claims, None);
+    Draft::assemble(grant, version("access"), Jti::random(), at(1_700_000_000)).unwrap()
+}
+/// Header and payload as text.
+fn texts(signing_input: &[u8]) -> (String, String) {
+    let token = format!("{}.AAEC", std::str::from_utf8(signing_input).unwrap());
+    let parts = compact::split(&token).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(parts.header), text(parts.payload))
+}
+
+#[test]
+fn bytes_are_these_and_no_others() {
+    let claims =
+        json!({"z": {"b": 1, "a": [0.1, null]}, "sub": "alice", "aud": "b", "a": "é\"\\", "client_id": "c"});
+    let draft = drafted("one", claims);
+    let (header, payload) = texts(draft.signing_input());
+    let (kid, jti) = (draft.kid().as_str(), draft.jti().as_str());
+    assert_eq!(header, format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"at+jwt"}}"#));
+    assert_eq!(
+        payload,
+        format!(
+            r#"{{"iss":"https://login.example.com","aud":"b","iat":1700000000,"exp":1700000300,"jti":"{jti}","z":{{"b":1,"a":[0.1,null]}},"sub":"alice","a":"é\"\\","client_id":"c"}}"#
+        )
+    );
+    assert_eq!(draft.subject(), Some("alice"));
+    assert_eq!(draft.audience(), ["b"]);
+    assert_eq!(draft.profile(), "one");
+    assert_eq!((draft.iat(), draft.exp()), (1_700_000_000, 1_700_000_300));
+    assert_eq!(draft.kid(), &SOFT.public().thumbprint());
+}
+
+#[test]
+fn audience_and_nbf_take_the_profile_s_form() {
+    for (profile, asked, written) in [
+        ("one", json!(["b"]), r#""aud":"b","iat":1700000000,"exp""#),
+        ("array", json!("b"), r#""aud":["b"],"iat":1700000000,"nbf":1700000000,"exp""#),
+        (
+            "array",
+            json!(["b", "https://api.example.com"]),
+            r#""aud":["b","https://api.example.com"],"iat":1700000000,"nbf":1700000000,"exp""#,
+        ),
+    ] {
+        let draft = drafted(profile, json!({"sub": "s", "client_id": "c", "aud": asked}));
+        let (_, payload) = texts(draft.signing_input());
+        assert!(payload.contains(written), "{payload}");
+    }
+}
+
+#[test]
+fn only_a_good_signature_seals() {
+    let claims = || json!({"sub": "s", "client_id": "c", "aud": "b"});
+    let draft = drafted("one", claims());
+    let (iat, exp) = (draft.iat(), draft.exp());
+    let jti = draft.jti().clone();
+    let signature = SOFT.raw(draft.signing_input());
+    let Ok(jwt) = draft.seal(&signature) else { panic!("a good signature was refused") };
+    assert_eq!((jwt.iat(), jwt.exp(), jwt.jti()), (iat, exp, jti.as_str()));
+    assert_eq!(jwt.kid(), &SOFT.public().thumbprint());
+
+    // Another library agrees.
+    let jwk = serde_json::to_value(SOFT.public().to_jwk(Algorithm::ES256)).unwrap();
+    let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(jwk).unwrap();
+    let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES256);
+    validation.validate_exp = false;
+    validation.set_audience(&["b"]);
+    validation.set_issuer(&["https://login.example.com"]);
+    let read = jsonwebtoken::decode::<Value>(jwt.expose(), &key, &validation).unwrap();
+    assert_eq!(read.claims["sub"], "s");
+    assert_eq!(read.header.typ.as_deref(), Some("at+jwt"));
+    assert_eq!(read.header.kid.as_deref(), Some(jwt.kid().as_str()));
+
+    let other = drafted("one", claims());
+    assert_eq!(other.seal(&signature).err(), Some(BadSignature::Mismatch), "of another draft");
+    let draft = drafted("one", claims());
+    let stranger = Soft::new().raw(draft.signing_input());
+    assert_eq!(draft.seal(&stranger).err(), Some(BadSignature::Mismatch), "of another key");
+}
+
+#[test]
+fn clocks_and_keys_that_do_not_fit_are_refused() {
+    let assemble = |key: &str, now| {
+        let grant = grant("one", json!({"sub": "s", "client_id": "c", "aud": "b"}), None);
+        Draft::assemble(grant, version(key), Jti::random(), now)
+    };
+    assert!(matches!(assemble("other", at(0)).err(), Some(DraftError::Key { .. })));
+    for now in [at(-1), Timestamp::MIN] {
+        assert!(matches!(assemble("access", now).err(), Some(DraftError::Clock)), "{now}");
+    }
+    // The latest time that a clock can show leaves a day up to the last date.
+    for now in [at(0), Timestamp::MAX] {
+        let draft = assemble("access", now).unwrap();
+        assert_eq!(draft.exp(), now.as_second() + 300);
+        assert!(draft.exp().unsigned_abs() <= LAST_DATE);
+    }
+}
+
+#[test]
+fn ids_are_version_7_and_differ() {
+    let ids: std::collections::BTreeSet<String> =
+        (0..10_000).map(|_| Jti::random().as_str().to_owned()).collect();
+    assert_eq!(ids.len(), 10_000);
+    for id in &ids {
+        let id = uuid::Uuid::parse_str(id).unwrap();
+        assert_eq!(id.get_version_num(), 7);
+    }
+}
+
+proptest! {
+    #[test]
+    fn times_add_up_and_claims_stay(
+        now in 0i64..253_402_000_000,
+        ttl in proptest::option::of(1u64..=900),
+        nanos in 0i32..1_000_000_000,
+        text in "[^\\x00-\\x1f\\x7f-\\u{2070}]{0,20}",
+        number in -9007199254740991i64..=9007199254740991,
+    ) {
+        prop_assume!(!text.contains(['\u{feff}', '\u{fff9}', '\u{fffa}', '\u{fffb}']));
+        prop_assume!(!text.chars().any(|c| ('\u{e0000}'..='\u{e007f}').contains(&c) || c == '\u{202e}'));
+        let claims = json!({"client_id": "c", "z": [text, number], "sub": "s", "a": number as f64 / 3.0});
+        let mut asked = claims.clone();
+        asked["aud"] = json!("b");
+        let now = Timestamp::new(now, nanos).unwrap();
+        let grant = grant("array", asked, ttl);
+        let draft = Draft::assemble(grant, version("access"), Jti::random(), now).unwrap();
+        prop_assert_eq!(draft.iat(), now.as_second());
+        prop_assert_eq!(draft.exp(), draft.iat() + ttl.unwrap_or(300) as i64);
+        let (_, payload) = texts(draft.signing_input());
+        let limits = strict::Limits { bytes: 16 * 1024, depth: 8, nodes: 512 };
+        let payload = strict::parse(payload.as_bytes(), limits).unwrap();
+        let mut payload = payload.as_object().unwrap().clone();
+        for (name, value) in [
+            ("iss", json!("https://login.example.com")), ("aud", json!(["b"])), ("iat", json!(draft.iat())),
+            ("nbf", json!(draft.iat())), ("exp", json!(draft.exp())), ("jti", json!(draft.jti().as_str())),
+        ] {
+            prop_assert_eq!(payload.shift_remove(name), Some(value));
+        }
+        prop_assert_eq!(serde_json::to_string(&payload).unwrap(), claims.to_string());
+    }
+}

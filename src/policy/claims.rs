@@ -1,0 +1,237 @@
+//! The caller's claims against the profile's rules for them: names first, then values, then the whole.
+
+use super::findings::{Findings, at_claim, claim};
+use crate::jose::json::Pointer;
+use crate::profile::{ClaimRule, ClaimType, Profile, RESERVED_CLAIMS};
+use serde_json::Value;
+
+/// Most violations that one JSON Schema may add to an answer.
+const MAX_SCHEMA_FAULTS: usize = 16;
+
+/// Claims that every access token needs (RFC 9068 section 2.2), besides those that the daemon writes.
+const RFC9068: [(&str, &str); 2] = [("sub", "at.sub"), ("client_id", "at.client_id")];
+
+pub(super) fn judge(profile: &Profile, tree: &Value, findings: &mut Findings) {
+    for (name, value) in tree.as_object().into_iter().flatten() {
+        let rule = profile.claims.get(name);
+        if name_may_be_set(profile, name, rule, findings) {
+            judge_value(name, value, rule, findings);
+        }
+        findings.check(
+            "claim.control",
+            !has_hidden(value),
+            || locate_hidden(value, at_claim(name)),
+            || {
+                format!(
+                    "{} has a control, zero-width or text-direction character in it; remove that",
+                    claim(name)
+                )
+            },
+        );
+    }
+    let required = profile.claims.iter().filter(|(_, rule)| rule.required);
+    for (name, _) in required {
+        let there = tree.get(name).is_some_and(|value| !value.is_null());
+        findings.check(
+            "claim.required",
+            there,
+            || at_claim(name),
+            || {
+                format!(
+                    "{} is missing or null, and profile \"{}\" requires it; send it",
+                    claim(name),
+                    profile.name
+                )
+            },
+        );
+    }
+    if profile.is_rfc9068() {
+        judge_access_token(profile, tree, findings);
+    }
+    if let Some(schema) = &profile.schema {
+        let at = || Pointer::default().name("claims");
+        let whose = || format!("profile \"{}\"", profile.name);
+        judge_schema("profile.schema", schema, tree, at, whose, findings);
+    }
+}
+
+fn name_may_be_set(profile: &Profile, name: &str, rule: Option<&ClaimRule>, findings: &mut Findings) -> bool {
+    let at = || at_claim(name);
+    let free = !RESERVED_CLAIMS.contains(&name);
+    let known = rule.is_some() || (profile.is_rfc9068() && RFC9068.iter().any(|(needed, _)| *needed == name));
+    findings.check("claim.reserved", free, at, || {
+        format!("{} is set by the daemon alone; remove it", claim(name))
+    }) && findings.check(
+        "claim.lookalike",
+        known || !is_lookalike(profile, name),
+        at,
+        || {
+            format!(
+                "{} looks like another name but is not it; write the name exactly as it is known",
+                claim(name)
+            )
+        },
+    ) && findings.check("claim.unknown", known, at, || {
+        format!(
+            "{} is not allowed by profile \"{1}\"; remove it or ask for it to be added under [profile.{1}.claims]",
+            claim(name),
+            profile.name
+        )
+    })
+}
+
+/// Whether people or lenient readers could take `name`, which is not known, for one that is.
+fn is_lookalike(profile: &Profile, name: &str) -> bool {
+    let folded = name.trim();
+    let mut known =
+        RESERVED_CLAIMS.into_iter().chain(["aud"]).chain(profile.claims.keys().map(String::as_str));
+    !name.is_ascii()
+        || name.chars().any(char::is_control)
+        || known.any(|known| known.eq_ignore_ascii_case(folded))
+}
+
+fn judge_value(name: &str, value: &Value, rule: Option<&ClaimRule>, findings: &mut Findings) {
+    let at = || at_claim(name);
+    if let Some(kind) = rule.and_then(|rule| rule.kind).or_else(|| usual_type(name)) {
+        findings.check("claim.type", kind.admits(value), at, || {
+            format!("{} is not {1}; send {1}", claim(name), kind.described())
+        });
+    }
+    let Some(rule) = rule else { return };
+    if let Some(constant) = &rule.constant {
+        findings.check("claim.const", value == constant, at, || {
+            format!("{} has another value than the only one allowed; send that", claim(name))
+        });
+    }
+    if let Some(values) = &rule.one_of {
+        findings.check("claim.enum", values.contains(value), at, || {
+            format!("{} has none of the allowed values; send one of these", claim(name))
+        });
+    }
+    if let Some(pattern) = &rule.pattern {
+        let matches = value.as_str().is_some_and(|text| pattern.is_match(text));
+        findings.check("claim.pattern", matches, at, || {
+            format!("{} is not a string that matches the profile's pattern; send one that does", claim(name))
+        });
+    }
+    if let Some(most) = rule.max_length {
+        let length = match value {
+            Value::String(text) => text.chars().count(),
+            Value::Array(elements) => elements.len(),
+            Value::Object(members) => members.len(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        };
+        findings.check("claim.length", length <= most, at, || {
+            format!("{} is too long; send at most {most} characters, elements or members", claim(name))
+        });
+    }
+    if let Some(schema) = &rule.schema {
+        judge_schema("claim.schema", schema, value, at, || claim(name), findings);
+    }
+}
+
+/// Types that the standards give, for when the profile gives none (RFC 7519 section 4.1.2, RFC 8693 section 4.3,
+/// OpenID Connect Core section 2). Wrong types are refused because some verifiers take them for absent.
+fn usual_type(name: &str) -> Option<ClaimType> {
+    match name {
+        "sub" | "client_id" => Some(ClaimType::String),
+        "auth_time" => Some(ClaimType::Date),
+        _ => None,
+    }
+}
+
+fn judge_access_token(profile: &Profile, tree: &Value, findings: &mut Findings) {
+    for (name, rule) in RFC9068 {
+        let value = tree.get(name).filter(|value| !value.is_null());
+        // Not said twice.
+        if value.is_none() && profile.claims.get(name).is_some_and(|rule| rule.required) {
+            continue;
+        }
+        let named = value.and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+        findings.check(rule, named, || at_claim(name), || {
+            format!(
+                "{} is missing, empty or not a string, and access tokens need it (RFC 9068 section 2.2); send it",
+                claim(name)
+            )
+        });
+    }
+    if let Some(scope) = tree.get("scope") {
+        let words = scope.as_str().is_some_and(is_scope);
+        findings.check("at.scope", words, || at_claim("scope"), || {
+            "claim \"scope\" is not a string of words with one space between (RFC 6749 section 3.3); send it so".into()
+        });
+    }
+}
+/// RFC 6749 section 3.3: `scope-token *( SP scope-token )`.
+fn is_scope(text: &str) -> bool {
+    text.split(' ').all(|word| {
+        !word.is_empty() && word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    })
+}
+
+/// Only keywords and places are taken from the validator: its messages repeat what the caller sent.
+fn judge_schema(
+    rule: &'static str,
+    schema: &jsonschema::Validator,
+    value: &Value,
+    at: impl Fn() -> Pointer,
+    whose: impl Fn() -> String,
+    findings: &mut Findings,
+) {
+    if schema.is_valid(value) {
+        findings.check(rule, true, at, String::new);
+        return;
+    }
+    let mut faults = schema.iter_errors(value).take(MAX_SCHEMA_FAULTS).peekable();
+    if faults.peek().is_none() {
+        findings.violated(rule, &at, || {
+            format!("the JSON Schema of {} does not hold; send what it asks for", whose())
+        });
+    }
+    for fault in faults {
+        let place = || at().follow(fault.instance_path().as_str());
+        findings.violated(rule, place, || {
+            format!(
+                "the keyword {:?} in the JSON Schema of {} does not hold; send what it asks for",
+                fault.kind().keyword(),
+                whose()
+            )
+        });
+    }
+}
+
+/// Characters that people do not see, or that change how they see others, and line ends, which forge log lines.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
+}
+/// Whether any string in `value` has such a character, member names included. As deep as the parser allowed.
+fn has_hidden(value: &Value) -> bool {
+    let text_has = |text: &str| text.chars().any(is_hidden);
+    match value {
+        Value::String(text) => text_has(text),
+        Value::Array(elements) => elements.iter().any(has_hidden),
+        Value::Object(members) => members.iter().any(|(name, value)| text_has(name) || has_hidden(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+/// Where the first of them is.
+fn locate_hidden(value: &Value, at: Pointer) -> Pointer {
+    match value {
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .find(|(_, element)| has_hidden(element))
+            .map(|(index, element)| locate_hidden(element, at.clone().index(index))),
+        Value::Object(members) => members
+            .iter()
+            .find(|(_, value)| has_hidden(value))
+            .map(|(name, value)| locate_hidden(value, at.clone().name(name))),
+        _ => None,
+    }
+    .unwrap_or(at)
+}

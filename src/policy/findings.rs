@@ -1,0 +1,119 @@
+//! What was found while a request was judged: the violations, and for a dry run also what holds.
+
+use super::RULES;
+use crate::jose::json::{Pointer, is_showable};
+
+/// One violated (or, in a dry run, satisfied) rule.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Violation {
+    /// Stable id, such as `claim.required`; listed in `docs/policy.md`.
+    pub rule: &'static str,
+    /// JSON pointer into the request.
+    pub pointer: String,
+    /// What is wrong and what to do. Never the value.
+    pub message: String,
+}
+/// A refusal with all its reasons.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the request breaks {} rule(s)", .violations.len())]
+pub struct Denial {
+    /// Set when the profile exists and the caller may use it.
+    pub profile: Option<String>,
+    /// In the order of the request; never empty.
+    pub violations: Vec<Violation>,
+}
+/// A rule and whether it holds, for dry runs (`POST /v1/check`).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Verdict {
+    /// Stable id, as in [`Violation::rule`].
+    pub rule: &'static str,
+    /// JSON pointer to what it was applied to.
+    pub pointer: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// What is wrong and what to do; `None` when it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+impl From<Violation> for Verdict {
+    fn from(violation: Violation) -> Self {
+        Self {
+            rule: violation.rule,
+            pointer: violation.pointer,
+            holds: false,
+            message: Some(violation.message),
+        }
+    }
+}
+
+/// Collects as the rules are judged. Texts are made only when they are kept.
+pub(super) struct Findings {
+    verdicts: Vec<Verdict>,
+    with_held: bool,
+}
+impl Findings {
+    /// For a decision.
+    pub(super) fn violations_only() -> Self {
+        Self { verdicts: Vec::new(), with_held: false }
+    }
+    /// For a dry run.
+    pub(super) fn everything() -> Self {
+        Self { verdicts: Vec::new(), with_held: true }
+    }
+    /// Notes whether a rule holds, and returns it.
+    pub(super) fn check(
+        &mut self,
+        rule: &'static str,
+        holds: bool,
+        at: impl FnOnce() -> Pointer,
+        message: impl FnOnce() -> String,
+    ) -> bool {
+        debug_assert!(RULES.iter().any(|(id, _)| *id == rule), "{rule}");
+        if !holds || self.with_held {
+            self.verdicts.push(Verdict {
+                rule,
+                pointer: at().into(),
+                holds,
+                message: (!holds).then(message),
+            });
+        }
+        holds
+    }
+    /// Notes a violation.
+    pub(super) fn violated(
+        &mut self,
+        rule: &'static str,
+        at: impl FnOnce() -> Pointer,
+        message: impl FnOnce() -> String,
+    ) {
+        self.check(rule, false, at, message);
+    }
+    /// Everything that was kept.
+    pub(super) fn into_verdicts(self) -> Vec<Verdict> {
+        self.verdicts
+    }
+    /// The violations.
+    pub(super) fn into_violations(self) -> Vec<Violation> {
+        let broken = self.verdicts.into_iter().filter(|verdict| !verdict.holds);
+        broken
+            .map(|verdict| Violation {
+                rule: verdict.rule,
+                pointer: verdict.pointer,
+                message: verdict.message.unwrap_or_default(),
+            })
+            .collect()
+    }
+}
+
+/// The place of a claim in the request.
+pub(super) fn at_claim(name: &str) -> Pointer {
+    Pointer::default().name("claims").name(name)
+}
+/// `claim "role"`, or words that stand for a name that must not be repeated.
+pub(super) fn claim(name: &str) -> String {
+    if is_showable(name) {
+        format!("claim {name:?}")
+    } else {
+        "a claim whose name is empty, longer than 64 characters or not printable ASCII".into()
+    }
+}

@@ -1,0 +1,101 @@
+//! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
+
+use super::findings::{Findings, at_claim};
+use super::{claims, request};
+use crate::jose::json::Pointer;
+use crate::profile::{AudienceForm, Profile};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Most audiences in one JWT.
+const MAX_AUDIENCES: usize = 8;
+
+/// What is judged: the request taken apart, `aud` out of the claims, since the daemon writes it.
+pub(super) struct Case<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) ttl: Option<Duration>,
+    pub(super) audience: Option<&'a Value>,
+    /// An object: the claims that will be serialized.
+    pub(super) claims: &'a Value,
+}
+/// What is granted if nothing was violated.
+pub(super) struct Terms {
+    pub(super) audience: Vec<String>,
+    pub(super) ttl: Duration,
+}
+
+pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Terms {
+    let ttl = lifetime(case, findings);
+    let audience = audience(case, findings);
+    claims::judge(case.profile, case.claims, findings);
+    Terms { audience, ttl }
+}
+
+fn lifetime(case: &Case<'_>, findings: &mut Findings) -> Duration {
+    let lifetime = case.profile.lifetime;
+    let at = || Pointer::default().name("ttl");
+    let Some(ttl) = case.ttl else {
+        return lifetime.default;
+    };
+    // Part seconds would be lost in `exp`, so that 0.9 s would be none.
+    findings.check("ttl.positive", ttl.as_secs() > 0, at, request::not_positive);
+    findings.check("ttl.max", ttl <= lifetime.max, at, || {
+        format!(
+            "\"ttl\" is over the maximum of profile \"{}\"; ask for at most {} seconds",
+            case.profile.name,
+            lifetime.max.as_secs()
+        )
+    });
+    Duration::from_secs(ttl.as_secs())
+}
+
+fn audience(case: &Case<'_>, findings: &mut Findings) -> Vec<String> {
+    let profile = case.profile;
+    let at = || at_claim("aud");
+    let asked: Vec<&Value> = match (case.audience, profile.audiences.as_slice()) {
+        (None, [only]) => {
+            findings.check("aud.required", true, at, String::new);
+            return vec![only.clone()];
+        }
+        (None, _) => {
+            findings.violated("aud.required", at, || {
+                format!("claim \"aud\" is missing; name one of the audiences of profile \"{}\"", profile.name)
+            });
+            return Vec::new();
+        }
+        (Some(Value::Array(elements)), _) => elements.iter().collect(),
+        (Some(one), _) => vec![one],
+    };
+    let named: Vec<&str> = asked.iter().filter_map(|value| value.as_str()).collect();
+    findings.check("aud.form", named.len() == asked.len(), at, || {
+        "claim \"aud\" is neither a string nor an array of strings; send one of these".into()
+    });
+    let most = match profile.audience_form {
+        AudienceForm::String => 1,
+        AudienceForm::Array => MAX_AUDIENCES,
+    };
+    findings.check("aud.count", (1..=most).contains(&asked.len()), at, || {
+        format!("claim \"aud\" has {} audiences; profile \"{}\" takes 1 to {most}", asked.len(), profile.name)
+    });
+    // Past the cap nothing more is worth saying, and the answer stays short.
+    let named = named.get(..MAX_AUDIENCES).unwrap_or(&named);
+    let mut seen = named.iter().enumerate();
+    let twice = seen.any(|(index, name)| named.iter().take(index).any(|other| other == name));
+    findings.check("aud.duplicate", !twice, at, || {
+        "claim \"aud\" names an audience twice; name each once".into()
+    });
+    for (index, name) in named.iter().enumerate() {
+        let place = || match case.audience {
+            Some(Value::Array(_)) => at().index(index),
+            _ => at(),
+        };
+        let allowed = profile.audiences.iter().any(|known| known == name);
+        findings.check("aud.allowed", allowed, place, || {
+            format!(
+                "this audience is not one of profile \"{0}\"; use another or ask for it to be added to audiences under [profile.{0}]",
+                profile.name
+            )
+        });
+    }
+    named.iter().map(|name| (*name).to_owned()).collect()
+}
