@@ -1,0 +1,117 @@
+//! PKCS#11 through a worker process (DESIGN section 4). This process never loads a vendor module.
+//!
+//! [`Backend`] is the parent's side: it spawns `jwsd pkcs11-worker`, hands it requests over one socket per session,
+//! kills and replaces it when it hangs or dies, and never lets a wrong PIN be tried twice ([`pin`]). [`worker`] is
+//! the child's side, the only place where the vendor's code runs.
+
+mod client;
+mod control;
+mod init_token;
+mod key;
+mod launch;
+pub mod pin;
+mod pipe;
+mod protocol;
+mod shared;
+mod store;
+mod supervisor;
+pub mod worker;
+
+pub use init_token::{InitTokenError, init_token};
+pub use store::Backend;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Reads the PIN; called each time a worker starts, only when the marker allows a login. The text says why not.
+pub type ReadPin = Box<dyn Fn() -> Result<secrecy::SecretString, String> + Send + Sync>;
+
+/// What `[backend.NAME]` with `kind = "pkcs11"` says, resolved.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The backend's name; also the name of its PIN marker.
+    pub name: String,
+    /// The program that is started with the one argument `pkcs11-worker`. Default: `/proc/self/exe`, which is
+    /// the running program even after an upgrade replaced the file, so parent and worker always match.
+    pub program: PathBuf,
+    /// Absolute path of the module.
+    pub module: PathBuf,
+    /// Which token.
+    pub token: TokenSelector,
+    /// Where the caller of [`Backend::start`] reads the PIN from.
+    pub pin: PinSource,
+    /// Sessions = signing threads of the worker; default: number of cores.
+    pub sessions: u16,
+    /// Environment of the worker; nothing else is inherited.
+    pub env: BTreeMap<String, String>,
+    /// Load, login and key look-up must end within this.
+    pub start_timeout: Duration,
+    /// Directory (under the state directory) for the PIN marker.
+    pub marker_dir: PathBuf,
+}
+
+/// Which token: by label, serial, or both. Never by slot number, which modules renumber.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TokenSelector {
+    /// `CK_TOKEN_INFO.label` without its padding.
+    pub label: Option<String>,
+    /// `CK_TOKEN_INFO.serialNumber` without its padding.
+    pub serial: Option<String>,
+}
+
+/// Where the PIN is read from, each time a worker starts. Never a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinSource {
+    /// `$CREDENTIALS_DIRECTORY/NAME` (systemd).
+    Credential(String),
+    /// A file of ours, mode 0600 or 0400.
+    File(PathBuf),
+}
+
+/// A fault on its way through this backend; becomes a [`super::Error`] with the backend's name at the edge.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Fault {
+    class: super::Class,
+    message: String,
+}
+impl Fault {
+    fn new(class: super::Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into() }
+    }
+    fn down(message: impl Into<String>) -> Self {
+        Self::new(super::Class::Down, message)
+    }
+    fn misconfigured(message: impl Into<String>) -> Self {
+        Self::new(super::Class::Misconfigured, message)
+    }
+    fn bug(message: impl Into<String>) -> Self {
+        Self::new(super::Class::Bug, message)
+    }
+    /// The fault as a backend's error.
+    fn of(self, backend: &str) -> super::Error {
+        super::Error { backend: backend.to_owned(), class: self.class, message: self.message }
+    }
+}
+
+/// Why no login is tried with a marker in this state.
+fn pin_refused(name: &str, state: pin::State) -> Fault {
+    let why = match state {
+        pin::State::Trying => "nobody knows how the first login with this PIN ended, so it may be wrong",
+        pin::State::Again(_) => "nobody knows how the last logins ended, so the PIN may be wrong by now",
+        pin::State::Absent | pin::State::Good | pin::State::Refused => "the token refused the PIN",
+    };
+    Fault::misconfigured(format!(
+        "{why}; it is not tried again: put the PIN right, then run `jwsd keys clear-pin {name}`"
+    ))
+}
+
+/// Lower-case hex, for key ids in messages.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

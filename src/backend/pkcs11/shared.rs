@@ -1,0 +1,158 @@
+//! What the store's calls and the supervising task share: where the worker stands, and which keys were opened.
+
+use super::client::Dispatcher;
+use super::control::Control;
+use super::key::Key;
+use super::protocol::{Material, Reply, Request};
+use super::{Fault, ReadPin, Settings, hex};
+use crate::backend::{BackendEvent, Class};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// One backend, seen from inside.
+pub(super) struct Inner {
+    pub(super) settings: Settings,
+    pub(super) read_pin: ReadPin,
+    pub(super) events: Option<mpsc::UnboundedSender<BackendEvent>>,
+    pub(super) dispatcher: Arc<Dispatcher>,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) keys: Mutex<Vec<Weak<Key>>>,
+    /// `C_Sign` calls of the workers that are gone.
+    pub(super) signs_before: AtomicU64,
+    /// `C_Sign` calls of the present worker, as last reported.
+    pub(super) signs_now: AtomicU64,
+    pub(super) stop: CancellationToken,
+}
+
+/// Where the supervisor stands.
+#[derive(Clone)]
+pub(super) enum Phase {
+    /// No worker is ready; the next one will be tried. Says why.
+    Starting {
+        generation: u64,
+        reason: String,
+    },
+    /// Only an operator can help.
+    Blocked {
+        generation: u64,
+        fault: Fault,
+    },
+    Ready(Live),
+    Stopped {
+        generation: u64,
+    },
+}
+
+/// The worker that is ready.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) generation: u64,
+    pub(super) pid: u32,
+    pub(super) token: String,
+    pub(super) control: Control,
+}
+
+impl Phase {
+    /// Workers tried so far.
+    pub(super) fn generation(&self) -> u64 {
+        match self {
+            Self::Starting { generation, .. }
+            | Self::Blocked { generation, .. }
+            | Self::Stopped { generation } => *generation,
+            Self::Ready(live) => live.generation,
+        }
+    }
+}
+
+impl Inner {
+    /// The worker that is ready, or that becomes so within the start timeout.
+    pub(super) async fn ready(&self) -> Result<Live, Fault> {
+        let mut phase = self.phase.subscribe();
+        let settled = phase.wait_for(|phase| !matches!(phase, Phase::Starting { .. }));
+        match timeout(self.settings.start_timeout, settled).await {
+            Ok(Ok(phase)) => match &*phase {
+                Phase::Ready(live) => Ok(live.clone()),
+                Phase::Blocked { fault, .. } => Err(fault.clone()),
+                Phase::Starting { .. } | Phase::Stopped { .. } => {
+                    Err(Fault::down("the backend is shut down"))
+                }
+            },
+            Ok(Err(_)) => Err(Fault::down("the backend is shut down")),
+            Err(_) => Err(Fault::down("no worker is ready")),
+        }
+    }
+
+    /// Whether `generation` is the one that is ready.
+    pub(super) fn is_live(&self, generation: u64) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Ready(live) if live.generation == generation)
+    }
+
+    /// Asks the worker for its counters.
+    pub(super) async fn count(&self, live: &Live) {
+        if let Ok(Reply::Stats { signs }) = live.control.call(Request::Stats).await
+            && self.is_live(live.generation)
+        {
+            self.signs_now.fetch_max(signs, Ordering::AcqRel);
+        }
+    }
+
+    /// Finds every opened key again (or those with a fault only) and compares its public half with the pinned one.
+    pub(super) async fn find_keys(&self, generation: u64, control: &Control, faulty_only: bool) {
+        let keys: Vec<Arc<Key>> = {
+            let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.retain(|key| key.strong_count() > 0);
+            keys.iter().filter_map(Weak::upgrade).collect()
+        };
+        for key in keys {
+            if faulty_only && key.index().is_ok() {
+                continue;
+            }
+            let request = Request::Open { id: key.id.clone(), algorithm: key.algorithm };
+            let found = control.call(request).await.and_then(opened);
+            if let Some(reason) = key.found(generation, found) {
+                self.quarantined(&key.id, &reason);
+            }
+        }
+    }
+
+    /// From now on the key is found again in every generation.
+    pub(super) fn register(&self, key: &Arc<Key>) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.push(Arc::downgrade(key));
+    }
+
+    /// Says that a key is not the pinned one.
+    pub(super) fn quarantined(&self, id: &[u8], reason: &str) {
+        let id = hex(id);
+        tracing::error!(backend = self.settings.name, id, reason, "Key is quarantined");
+        self.tell(BackendEvent::KeyQuarantined {
+            backend: self.settings.name.clone(),
+            id,
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Hands an event on.
+    pub(super) fn tell(&self, event: BackendEvent) {
+        if let Some(events) = &self.events {
+            // Nobody listens any more: the daemon is going down.
+            let _ = events.send(event);
+        }
+    }
+}
+
+/// What an opening has found.
+pub(super) fn opened(reply: Reply) -> Result<(u16, Material), Fault> {
+    match reply {
+        Reply::Opened { index, public } => Ok((index, public)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// An answer to another question.
+pub(super) fn unexpected(reply: &Reply) -> Fault {
+    Fault::new(Class::Bug, format!("the worker answered out of turn: {reply:?}"))
+}

@@ -1,0 +1,252 @@
+//! Finding keys and judging them: exactly one match, made never to leave the token, for signing only.
+
+use super::super::hex;
+use super::super::protocol::Material;
+use super::Fault;
+use super::fault::{code, fault};
+use super::mechanism::Plan;
+use super::point::{describe, ec, ed25519, fits};
+use super::token::Token;
+use crate::backend::Listed;
+use crate::jose::Algorithm;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use std::sync::{PoisonError, RwLock};
+
+/// One opened key: what a session needs to sign with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) handle: ObjectHandle,
+    pub(super) plan: Plan,
+}
+
+/// The keys opened so far, by index. Handles live as long as the login, that is, as long as this process.
+#[derive(Default)]
+pub(super) struct Keys(RwLock<Vec<Key>>);
+
+impl Keys {
+    pub(super) fn get(&self, index: u16) -> Option<Key> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(usize::from(index)).copied()
+    }
+
+    /// Finds and judges the key, and gives it an index.
+    pub(super) fn open(
+        &self,
+        token: &Token,
+        session: &Session,
+        id: &[u8],
+        algorithm: Algorithm,
+    ) -> Result<(u16, Material), Fault> {
+        let (key, public) = check(token, session, id, algorithm)?;
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let index = match keys.iter().position(|known| *known == key) {
+            Some(index) => index,
+            None => {
+                keys.push(key);
+                keys.len() - 1
+            }
+        };
+        let index = u16::try_from(index).map_err(|_| Fault::bug("too many keys were opened"))?;
+        Ok((index, public))
+    }
+}
+
+/// Every check that a key must pass before it signs.
+pub(super) fn check(
+    token: &Token,
+    session: &Session,
+    id: &[u8],
+    algorithm: Algorithm,
+) -> Result<(Key, Material), Fault> {
+    let wrong = |problem: String| Fault::misconfigured(format!("key {}: {problem}", hex(id)));
+    let handle = only(session, ObjectClass::PRIVATE_KEY, id).map_err(wrong)?;
+    let facts = Facts::read(session, handle).map_err(wrong)?;
+    if !facts.problems.is_empty() {
+        return Err(wrong(facts.problems.join("; ")));
+    }
+    let public = public(session, id, facts.kind).map_err(wrong)?;
+    if !fits(&public, algorithm) {
+        return Err(wrong(format!("a {} key cannot be used with {}", describe(&public), algorithm.name())));
+    }
+    let allowed = allowed_mechanisms(session, handle);
+    let plan = Plan::choose(algorithm, |mechanism| {
+        token.offers(mechanism) && allowed.as_ref().is_none_or(|list| list.contains(&mechanism))
+    })
+    .ok_or_else(|| wrong(format!("the token offers no mechanism for {} with it", algorithm.name())))?;
+    Ok((Key { handle, plan }, public))
+}
+
+/// All private keys of the token, with what is wrong with each.
+pub(super) fn list(session: &Session) -> Result<Vec<Listed>, Fault> {
+    let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Token(true)];
+    let handles = session.find_objects(&template).map_err(|error| fault("C_FindObjects", &error))?;
+    Ok(handles.into_iter().map(|handle| describe_key(session, handle)).collect())
+}
+
+fn describe_key(session: &Session, handle: ObjectHandle) -> Listed {
+    let facts = match Facts::read(session, handle) {
+        Ok(facts) => facts,
+        Err(problem) => {
+            return Listed {
+                id: String::new(),
+                label: String::new(),
+                kind: "unreadable".into(),
+                problems: vec![problem],
+            };
+        }
+    };
+    let mut problems = facts.problems;
+    if let Err(problem) = only(session, ObjectClass::PRIVATE_KEY, &facts.id) {
+        problems.push(problem);
+    }
+    let kind = match public(session, &facts.id, facts.kind) {
+        Ok(public) => describe(&public),
+        Err(problem) => {
+            problems.push(problem);
+            "unknown".into()
+        }
+    };
+    Listed { id: hex(&facts.id), label: facts.label, kind, problems }
+}
+
+/// The one object of `class` with `id`.
+fn only(session: &Session, class: ObjectClass, id: &[u8]) -> Result<ObjectHandle, String> {
+    let what = if class == ObjectClass::PRIVATE_KEY { "private" } else { "public" };
+    match find(session, class, id)?.as_slice() {
+        [handle] => Ok(*handle),
+        [] => Err(format!("the token has no {what} key with this CKA_ID")),
+        many => Err(format!("{} {what} keys share this CKA_ID: give each its own", many.len())),
+    }
+}
+
+/// All token objects of `class` with `id`.
+pub(super) fn find(session: &Session, class: ObjectClass, id: &[u8]) -> Result<Vec<ObjectHandle>, String> {
+    let template = [Attribute::Class(class), Attribute::Token(true), Attribute::Id(id.to_vec())];
+    session.find_objects(&template).map_err(|error| format!("C_FindObjects: {}", code(&error)))
+}
+
+/// What a private key's attributes say.
+struct Facts {
+    id: Vec<u8>,
+    label: String,
+    kind: Option<KeyType>,
+    problems: Vec<String>,
+}
+
+impl Facts {
+    fn read(session: &Session, handle: ObjectHandle) -> Result<Self, String> {
+        const MUST: [(AttributeType, &str); 5] = [
+            (AttributeType::Sensitive, "CKA_SENSITIVE"),
+            (AttributeType::AlwaysSensitive, "CKA_ALWAYS_SENSITIVE"),
+            (AttributeType::NeverExtractable, "CKA_NEVER_EXTRACTABLE"),
+            (AttributeType::Private, "CKA_PRIVATE"),
+            (AttributeType::Sign, "CKA_SIGN"),
+        ];
+        // Tokens leave out what their key type does not know; that is as good as false.
+        const MUST_NOT: [(AttributeType, &str); 6] = [
+            (AttributeType::Extractable, "CKA_EXTRACTABLE"),
+            (AttributeType::Wrap, "CKA_WRAP"),
+            (AttributeType::Unwrap, "CKA_UNWRAP"),
+            (AttributeType::Decrypt, "CKA_DECRYPT"),
+            (AttributeType::Derive, "CKA_DERIVE"),
+            (AttributeType::AlwaysAuthenticate, "CKA_ALWAYS_AUTHENTICATE"),
+        ];
+        let wanted: Vec<AttributeType> = MUST
+            .iter()
+            .chain(&MUST_NOT)
+            .map(|(kind, _)| *kind)
+            .chain([AttributeType::KeyType, AttributeType::Id, AttributeType::Label])
+            .collect();
+        let found = session
+            .get_attributes(handle, &wanted)
+            .map_err(|error| format!("C_GetAttributeValue: {}", code(&error)))?;
+        let mut facts = Self { id: Vec::new(), label: String::new(), kind: None, problems: Vec::new() };
+        let mut flags = Vec::new();
+        for attribute in found {
+            match attribute {
+                Attribute::Id(id) => facts.id = id,
+                Attribute::Label(label) => {
+                    facts.label = String::from_utf8_lossy(&label).into_owned();
+                }
+                Attribute::KeyType(kind) => facts.kind = Some(kind),
+                other => flags.push(other),
+            }
+        }
+        for (kind, name) in MUST {
+            if flag(&flags, kind) != Some(true) {
+                facts.problems.push(format!("{name} is not true"));
+            }
+        }
+        for (kind, name) in MUST_NOT {
+            if flag(&flags, kind) == Some(true) {
+                facts.problems.push(format!("{name} is not false"));
+            }
+        }
+        Ok(facts)
+    }
+}
+
+fn flag(flags: &[Attribute], kind: AttributeType) -> Option<bool> {
+    flags.iter().find(|flag| flag.attribute_type() == kind).and_then(|flag| match flag {
+        Attribute::Sensitive(on)
+        | Attribute::AlwaysSensitive(on)
+        | Attribute::NeverExtractable(on)
+        | Attribute::Private(on)
+        | Attribute::Sign(on)
+        | Attribute::Extractable(on)
+        | Attribute::Wrap(on)
+        | Attribute::Unwrap(on)
+        | Attribute::Decrypt(on)
+        | Attribute::Derive(on)
+        | Attribute::AlwaysAuthenticate(on) => Some(*on),
+        _ => None,
+    })
+}
+
+/// `CKA_ALLOWED_MECHANISMS` where the token has it and restricts anything.
+fn allowed_mechanisms(
+    session: &Session,
+    handle: ObjectHandle,
+) -> Option<Vec<cryptoki::mechanism::MechanismType>> {
+    let found = session.get_attributes(handle, &[AttributeType::AllowedMechanisms]).ok()?;
+    found.into_iter().find_map(|attribute| match attribute {
+        Attribute::AllowedMechanisms(list) if !list.is_empty() => Some(list),
+        _ => None,
+    })
+}
+
+/// The public half, from the one public object with the same id. Private objects do not show it on every token.
+fn public(session: &Session, id: &[u8], kind: Option<KeyType>) -> Result<Material, String> {
+    let handle = only(session, ObjectClass::PUBLIC_KEY, id)?;
+    let wanted = [
+        AttributeType::KeyType,
+        AttributeType::Modulus,
+        AttributeType::PublicExponent,
+        AttributeType::EcParams,
+        AttributeType::EcPoint,
+    ];
+    let found = session
+        .get_attributes(handle, &wanted)
+        .map_err(|error| format!("C_GetAttributeValue: {}", code(&error)))?;
+    let (mut public_kind, mut n, mut e, mut params, mut point) = Default::default();
+    for attribute in found {
+        match attribute {
+            Attribute::KeyType(value) => public_kind = Some(value),
+            Attribute::Modulus(value) => n = value,
+            Attribute::PublicExponent(value) => e = value,
+            Attribute::EcParams(value) => params = value,
+            Attribute::EcPoint(value) => point = value,
+            _ => {}
+        }
+    }
+    if public_kind != kind {
+        return Err("private and public key are of different types".into());
+    }
+    match kind {
+        Some(KeyType::RSA) => Ok(Material::Rsa { n, e }),
+        Some(KeyType::EC) => ec(&params, &point),
+        Some(KeyType::EC_EDWARDS) => ed25519(&params, &point),
+        _ => Err("its type is none of RSA, EC and Ed25519".into()),
+    }
+}

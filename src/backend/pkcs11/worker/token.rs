@@ -1,0 +1,140 @@
+//! The module and the one token in it: load, find, log in, open sessions.
+
+use super::super::TokenSelector;
+use super::Fault;
+use super::fault::{code, fault};
+use crate::backend::Class;
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::MechanismType;
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
+use secrecy::SecretString;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// An initialized module and the token that was asked for.
+pub(super) struct Token {
+    module: Pkcs11,
+    slot: Slot,
+    /// `LABEL (serial SERIAL)`.
+    pub(super) name: String,
+    mechanisms: Vec<MechanismType>,
+    /// Held around every call when the module cannot lock for itself.
+    gate: Option<Mutex<()>>,
+}
+
+impl Token {
+    /// Loads the module and finds the token. Nothing here can cost a PIN attempt.
+    pub(super) fn find(path: &Path, wanted: &TokenSelector) -> Result<Self, Fault> {
+        let module = Pkcs11::new(path).map_err(|error| {
+            Fault::misconfigured(format!("the module {} cannot be loaded: {error}", path.display()))
+        })?;
+        let gate = initialize(&module)?;
+        let (slot, info) = select(&module, wanted)?;
+        let mechanisms =
+            module.get_mechanism_list(slot).map_err(|error| fault("C_GetMechanismList", &error))?;
+        check_pin_flags(&info)?;
+        Ok(Self {
+            name: format!("{} (serial {})", info.label().trim_end(), info.serial_number().trim_end()),
+            module,
+            slot,
+            mechanisms,
+            gate,
+        })
+    }
+
+    /// Waits for the module to be free when it cannot serve two threads.
+    pub(super) fn enter(&self) -> Option<MutexGuard<'_, ()>> {
+        self.gate.as_ref().map(|gate| gate.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the token lists the mechanism.
+    pub(super) fn offers(&self, mechanism: MechanismType) -> bool {
+        self.mechanisms.contains(&mechanism)
+    }
+
+    /// A session to sign with: read-only, or read-write where the token has no other.
+    pub(super) fn open_session(&self) -> Result<Session, Fault> {
+        self.module
+            .open_ro_session(self.slot)
+            .or_else(|_| self.module.open_rw_session(self.slot))
+            .map_err(|error| fault("C_OpenSession", &error))
+    }
+
+    /// A session to create keys with.
+    pub(super) fn open_rw_session(&self) -> Result<Session, Fault> {
+        self.module.open_rw_session(self.slot).map_err(|error| fault("C_OpenSession", &error))
+    }
+
+    /// One `C_Login`. To be logged in already is as good.
+    pub(super) fn log_in(&self, anchor: &Session, pin: &SecretString) -> Result<(), Error> {
+        match anchor.login(UserType::User, Some(pin)) {
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn initialize(module: &Pkcs11) -> Result<Option<Mutex<()>>, Fault> {
+    let locking = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+    match module.initialize(locking) {
+        Ok(()) => Ok(None),
+        Err(Error::Pkcs11(RvError::CantLock, _)) => module
+            .initialize(CInitializeArgs::new(CInitializeFlags::empty()))
+            .map(|()| Some(Mutex::new(())))
+            .map_err(|error| fault("C_Initialize", &error)),
+        Err(error) => Err(fault("C_Initialize", &error)),
+    }
+}
+
+fn select(module: &Pkcs11, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), Fault> {
+    let slots = module.get_slots_with_token().map_err(|error| fault("C_GetSlotList", &error))?;
+    let mut seen = Vec::new();
+    let mut found = Vec::new();
+    for slot in slots {
+        // One odd slot must not hide the others.
+        match module.get_token_info(slot) {
+            Ok(info) if is_wanted(&info, wanted) => found.push((slot, info)),
+            Ok(info) => seen.push(format!("{:?}", info.label().trim_end())),
+            Err(error) => seen.push(format!("unreadable: {}", code(&error))),
+        }
+    }
+    let name = format!(
+        "label {:?}, serial {:?}",
+        wanted.label.as_deref().unwrap_or("any"),
+        wanted.serial.as_deref().unwrap_or("any")
+    );
+    match found.len() {
+        // Down and not misconfigured: a token that is unplugged or rebooting looks the same.
+        0 => Err(Fault::down(format!(
+            "no token with {name}; the module shows: {}",
+            if seen.is_empty() { "none".to_owned() } else { seen.join(", ") }
+        ))),
+        1 => found.pop().ok_or_else(|| Fault::bug("one is not none")),
+        count => Err(Fault::misconfigured(format!("{count} tokens with {name}: name the serial number too"))),
+    }
+}
+
+fn is_wanted(info: &TokenInfo, wanted: &TokenSelector) -> bool {
+    let matches = |wanted: &Option<String>, found: &str| {
+        wanted.as_deref().is_none_or(|wanted| wanted == found.trim_end())
+    };
+    info.token_initialized()
+        && matches(&wanted.label, info.label())
+        && matches(&wanted.serial, info.serial_number())
+}
+
+/// Refuses a login that could lock the PIN or cannot succeed.
+fn check_pin_flags(info: &TokenInfo) -> Result<(), Fault> {
+    let problem = if info.user_pin_locked() {
+        "the user PIN is locked: unlock it with the vendor's tool"
+    } else if info.user_pin_final_try() {
+        "one wrong PIN more would lock the token: log in once with the vendor's tool to reset the counter"
+    } else if !info.user_pin_initialized() {
+        "the token has no user PIN yet: set one with the vendor's tool"
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(Class::Misconfigured, problem))
+}

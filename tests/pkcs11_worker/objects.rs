@@ -1,0 +1,174 @@
+//! Keys that must not be used: wrong attributes, two with one id, replaced behind our back.
+
+use super::fixture::{self, PIN, SOFTHSM, Token, soon, verifies};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::Attribute;
+use cryptoki::session::{Session, UserType};
+use jwsd::backend::pkcs11::Backend;
+use jwsd::backend::{BackendEvent, Class, KeyStore as _};
+use jwsd::jose::Algorithm;
+use secrecy::SecretString;
+use std::process::Command;
+use std::time::Duration;
+
+/// Attributes that differ from the right ones, by the id of the key that gets them.
+fn wrong_keys() -> Vec<(&'static [u8], Vec<Attribute>, &'static str)> {
+    vec![
+        (b"bare", vec![Attribute::Sensitive(false)], "CKA_SENSITIVE"),
+        (b"loose", vec![Attribute::Extractable(true)], "CKA_EXTRACTABLE"),
+        (b"open", vec![Attribute::Private(false)], "CKA_PRIVATE"),
+        (b"mute", vec![Attribute::Sign(false)], "CKA_SIGN"),
+        (b"reads", vec![Attribute::Decrypt(true)], "CKA_DECRYPT"),
+        (b"wraps", vec![Attribute::Unwrap(true)], "CKA_UNWRAP"),
+        (b"derives", vec![Attribute::Derive(true)], "CKA_DERIVE"),
+        (b"asks", vec![Attribute::AlwaysAuthenticate(true)], "CKA_ALWAYS_AUTHENTICATE"),
+    ]
+}
+
+fn make(session: &Session, id: &[u8], change: &[Attribute]) {
+    let mut private = vec![
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+        Attribute::Decrypt(false),
+        Attribute::Unwrap(false),
+        Attribute::Derive(false),
+        Attribute::Id(id.to_vec()),
+    ];
+    for new in change {
+        private.retain(|old| old.attribute_type() != new.attribute_type());
+        private.push(new.clone());
+    }
+    let public = [
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Id(id.to_vec()),
+        Attribute::EcParams(b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07".to_vec()),
+    ];
+    session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private).unwrap();
+}
+
+/// Runs in a process of its own, because SoftHSM takes its configuration from the environment.
+#[test]
+#[ignore = "needs a token prepared for it: the other tests run it in a child"]
+fn helper_change_the_token() {
+    let Ok(task) = std::env::var("CHANGE_THE_TOKEN") else {
+        return;
+    };
+    let module = Pkcs11::new(SOFTHSM).unwrap();
+    module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
+    let slot = module.get_slots_with_initialized_token().unwrap()[0];
+    let session = module.open_rw_session(slot).unwrap();
+    session.login(UserType::User, Some(&SecretString::from(PIN))).unwrap();
+    match task.as_str() {
+        "wrong attributes" => {
+            for (id, change, _) in wrong_keys() {
+                make(&session, id, &change);
+            }
+        }
+        "twins" => {
+            make(&session, b"twin", &[]);
+            make(&session, b"twin", &[]);
+        }
+        "replace" => {
+            for object in session.find_objects(&[Attribute::Id(b"k".to_vec())]).unwrap() {
+                session.destroy_object(object).unwrap();
+            }
+            make(&session, b"k", &[]);
+        }
+        other => panic!("unknown task {other}"),
+    }
+}
+
+fn change(token: &Token, task: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "objects::helper_change_the_token", "--ignored"])
+        .env("SOFTHSM2_CONF", token.path("softhsm2.conf"))
+        .env("CHANGE_THE_TOKEN", task)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+#[tokio::test]
+async fn a_key_with_wrong_attributes_is_refused() {
+    let token = Token::new();
+    change(&token, "wrong attributes");
+    let backend = token.start().await;
+    let listed = backend.list().await.unwrap();
+    assert_eq!(listed.len(), wrong_keys().len());
+    for (id, _, attribute) in wrong_keys() {
+        let error = backend.open(id, Algorithm::ES256, None).await.err().unwrap();
+        assert_eq!(error.class, Class::Misconfigured, "{error}");
+        assert!(error.message.contains(attribute), "{error}");
+    }
+    assert!(listed.iter().all(|key| !key.problems.is_empty()));
+    assert_eq!(backend.status().await.signs, 0);
+}
+
+#[tokio::test]
+async fn two_keys_with_one_id_are_refused() {
+    let token = Token::new();
+    change(&token, "twins");
+    let backend = token.start().await;
+    let error = backend.open(b"twin", Algorithm::ES256, None).await;
+    let error = error.err().unwrap();
+    assert_eq!(error.class, Class::Misconfigured);
+    assert!(error.message.contains("2 private keys share"), "{error}");
+}
+
+#[tokio::test]
+async fn a_replaced_key_is_quarantined() {
+    let token = Token::new();
+    let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let read = Box::new(|| Ok(SecretString::from(PIN)));
+    let backend = Backend::start(token.settings(), read, Some(events)).await;
+    let backend = backend.unwrap();
+    let ours = token.generate(&backend, b"k", Algorithm::ES256).await;
+    let other = token.generate(&backend, b"other", Algorithm::ES384).await;
+    ours.signer.sign(b"x", soon()).await.unwrap();
+
+    change(&token, "replace");
+    fixture::kill(backend.status().await.worker_pid.unwrap());
+    // The other key signs again as soon as there is a worker.
+    let signature = loop {
+        match other.signer.sign(b"x", soon()).await {
+            Ok(signature) => break signature,
+            Err(error) => assert_eq!(error.class, Class::Down, "{error}"),
+        }
+    };
+    assert!(verifies(Algorithm::ES384, &other.public, b"x", &signature));
+    let signs = backend.status().await.signs;
+    let error = ours.signer.sign(b"x", soon()).await.err().unwrap();
+    assert_eq!(error.class, Class::Untrusted, "{error}");
+    assert!(error.message.contains("quarantined"), "{error}");
+    let pinned = backend.open(b"k", Algorithm::ES256, Some(&ours.public)).await;
+    assert_eq!(pinned.err().unwrap().class, Class::Untrusted);
+    // Several looks at it later it is still quarantined, said once, and never signed with.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let error = ours.signer.sign(b"x", soon()).await.err().unwrap();
+    assert_eq!(error.class, Class::Untrusted, "{error}");
+    assert_eq!(backend.status().await.signs, signs);
+
+    backend.shutdown().await;
+    let mut kinds = Vec::new();
+    while let Ok(event) = heard.try_recv() {
+        kinds.push(match event {
+            BackendEvent::WorkerUp { generation, .. } => format!("up {generation}"),
+            BackendEvent::WorkerDown { generation, .. } => format!("down {generation}"),
+            BackendEvent::KeyQuarantined { id, .. } => format!("quarantined {id}"),
+            BackendEvent::PinRefused { .. } => "pin refused".into(),
+            BackendEvent::PinCleared { .. } => "pin cleared".into(),
+        });
+    }
+    assert_eq!(
+        kinds,
+        ["up 1", "down 1", "quarantined 6b", "up 2", "quarantined 6b", "down 2"],
+        "once at the restart, once at the refused opening"
+    );
+}
