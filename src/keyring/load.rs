@@ -1,0 +1,112 @@
+//! From configuration, state and backends to the keyring: every key found again and compared with its pin.
+
+use std::collections::BTreeMap;
+
+use super::{Backends, Keyring, Settings, Version};
+use crate::backend;
+use crate::jose::{PublicKey, PublicKeyError, Verifier};
+use crate::state::{self, KeyVersionRow};
+
+/// Why the keyring cannot be built. Each names the key and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No version was ever generated.
+    #[error("key {key:?} has no version yet; make one with `jwsd keys generate --config FILE {key}`")]
+    Missing {
+        /// Name of the key.
+        key: String,
+    },
+    /// The configuration was edited after the version was made.
+    #[error(
+        "key {key:?} is configured with {what} {configured:?}, but its active version has {journaled:?}; \
+         a version never changes: restore the configuration, or give the new kind of key a new name"
+    )]
+    Changed {
+        /// Name of the key.
+        key: String,
+        /// `backend` or `algorithm`.
+        what: &'static str,
+        /// What the configuration says.
+        configured: String,
+        /// What the state says.
+        journaled: String,
+    },
+    /// The state's public key is not usable, or not the one its `kid` names.
+    #[error("the state's public key of key {key:?} is damaged; restore the state from a backup")]
+    Damaged {
+        /// Name of the key.
+        key: String,
+        /// What is wrong with it.
+        #[source]
+        source: Option<PublicKeyError>,
+    },
+    /// The backend does not have the key, or not in an acceptable form.
+    #[error("key {key:?} cannot be used")]
+    Backend {
+        /// Name of the key.
+        key: String,
+        /// The backend's fault.
+        #[source]
+        source: backend::Error,
+    },
+    /// The state could not be read.
+    #[error("the state's key versions could not be read")]
+    State(#[from] state::Error),
+}
+
+/// Builds the keyring of all configured keys.
+///
+/// # Errors
+/// The first key that has no version, differs from the state, or cannot be opened in its backend.
+pub async fn load(
+    keys: &BTreeMap<String, Settings>,
+    store: &state::Store,
+    backends: &Backends,
+) -> Result<Keyring, LoadError> {
+    let rows = store.key_versions()?;
+    let mut versions = Vec::with_capacity(keys.len());
+    for (name, settings) in keys {
+        let row = rows
+            .iter()
+            .find(|row| row.key == *name && row.state == "active")
+            .ok_or_else(|| LoadError::Missing { key: name.clone() })?;
+        versions.push(open(name, settings, row, backends).await?);
+    }
+    Ok(Keyring::new(versions))
+}
+
+async fn open(
+    name: &str,
+    settings: &Settings,
+    row: &KeyVersionRow,
+    backends: &Backends,
+) -> Result<Version, LoadError> {
+    let key = || name.to_owned();
+    let unchanged = |what, configured: &str, journaled: &str| {
+        if configured == journaled {
+            return Ok(());
+        }
+        Err(LoadError::Changed {
+            key: key(),
+            what,
+            configured: configured.into(),
+            journaled: journaled.into(),
+        })
+    };
+    unchanged("backend", &settings.backend, &row.backend)?;
+    unchanged("algorithm", settings.algorithm.name(), &row.algorithm)?;
+
+    let damaged = |source| LoadError::Damaged { key: key(), source };
+    let jwk = serde_json::from_str(&row.public_jwk).map_err(|_| damaged(None))?;
+    let pinned = PublicKey::from_jwk(&jwk).map_err(|source| damaged(Some(source)))?;
+    if pinned.thumbprint().as_str() != row.kid {
+        return Err(damaged(None));
+    }
+    let backend = backends.get(&settings.backend).ok_or_else(|| LoadError::Missing { key: key() })?;
+    let opened = backend
+        .open(&row.backend_id, settings.algorithm, Some(&pinned))
+        .await
+        .map_err(|source| LoadError::Backend { key: key(), source })?;
+    let verifier = Verifier::new(settings.algorithm, pinned).map_err(|source| damaged(Some(source)))?;
+    Ok(Version::new(key(), verifier, opened.signer))
+}

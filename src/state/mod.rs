@@ -1,0 +1,223 @@
+//! State: what must survive a restart and is not evidence. SQLite, WAL, synchronous=FULL, off the signing path.
+//!
+//! Never holds a private key or a JWT. A change that was answered is on disk; one that was not is not there at all.
+//! Several processes may have it open (the daemon and `jwsd keys`): SQLite's locks keep them apart.
+
+mod error;
+mod files;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use error::Error;
+
+use files::{prepare_dir, prepare_file};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use secrecy::zeroize::Zeroizing;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long to wait for another process's transaction.
+const BUSY: Duration = Duration::from_secs(5);
+/// Bytes of a secret.
+const SECRET: usize = 32;
+
+/// What `[state]` says, resolved.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where `state.db` is. Made (0700) if missing; its parent must exist.
+    pub dir: PathBuf,
+}
+
+/// One version of a key, as journaled. The public key is the pin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyVersionRow {
+    /// `[key.NAME]`.
+    pub key: String,
+    /// RFC 7638 thumbprint; unique.
+    pub kid: String,
+    /// `[backend.NAME]`.
+    pub backend: String,
+    /// The backend's own id, `CKA_ID`; unique within the backend.
+    pub backend_id: Vec<u8>,
+    /// JOSE name.
+    pub algorithm: String,
+    /// Public JWK, JSON.
+    pub public_jwk: String,
+    /// `prepared`, `active`, `retired`, `removed`, `revoked`.
+    pub state: String,
+    /// Unix seconds.
+    pub created: i64,
+}
+
+/// An open store. Blocking calls: use it at start or on a blocking thread.
+pub struct Store {
+    connection: Mutex<Connection>,
+    file: PathBuf,
+}
+
+impl Store {
+    /// Opens or creates `dir/state.db` (0600), migrates, checks that it belongs to `environment`.
+    ///
+    /// # Errors
+    /// If directory or file are not ours alone, cannot be opened, are of a newer schema or another environment.
+    pub fn open(settings: &Settings, environment: &str) -> Result<Self, Error> {
+        prepare_dir(&settings.dir)?;
+        let file = database_path(&settings.dir);
+        prepare_file(&file)?;
+        let sql = |operation| {
+            let file = file.clone();
+            move |source| Error::Sql { operation, file, source }
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        // SQLite wants a path without any link for NOFOLLOW; only the last part is ours to judge.
+        let real = settings.dir.canonicalize().map_err(|source| Error::Io {
+            operation: "resolve",
+            path: settings.dir.clone(),
+            source,
+        })?;
+        let mut connection =
+            Connection::open_with_flags(database_path(&real), flags).map_err(sql("open the database"))?;
+        configure(&connection).map_err(sql("set up the database"))?;
+        schema::migrate(&mut connection, &file)?;
+        let store = Self { connection: Mutex::new(connection), file: file.clone() };
+        store.bind(environment)?;
+        Ok(store)
+    }
+
+    /// Records the environment on first use, compares it ever after.
+    fn bind(&self, environment: &str) -> Result<(), Error> {
+        let found: String = self.transact("read the environment", |t| {
+            t.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('environment', ?1)", [environment])?;
+            t.query_row("SELECT value FROM meta WHERE name = 'environment'", [], |row| row.get(0))
+        })?;
+        if found == environment {
+            return Ok(());
+        }
+        Err(Error::Environment { file: self.file.clone(), found, wanted: environment.to_owned() })
+    }
+
+    /// All versions of all keys, oldest first within a key.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub fn key_versions(&self) -> Result<Vec<KeyVersionRow>, Error> {
+        self.transact("read the key versions", |t| {
+            let mut statement = t.prepare(
+                "SELECT key, kid, backend, backend_id, algorithm, public_jwk, state, created
+                 FROM key_versions ORDER BY key, created, kid",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(KeyVersionRow {
+                    key: row.get(0)?,
+                    kid: row.get(1)?,
+                    backend: row.get(2)?,
+                    backend_id: row.get(3)?,
+                    algorithm: row.get(4)?,
+                    public_jwk: row.get(5)?,
+                    state: row.get(6)?,
+                    created: row.get(7)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Adds a version.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the `kid` or the backend's id is known, or a second version of a key would be active.
+    pub fn insert_key_version(&self, row: &KeyVersionRow) -> Result<(), Error> {
+        let operation = "add key version";
+        let added = self.transact(operation, |t| {
+            t.execute(
+                "INSERT INTO key_versions (key, kid, backend, backend_id, algorithm, public_jwk, state, created)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                (
+                    &row.key,
+                    &row.kid,
+                    &row.backend,
+                    &row.backend_id,
+                    &row.algorithm,
+                    &row.public_jwk,
+                    &row.state,
+                    row.created,
+                ),
+            )
+        });
+        added.map(drop).map_err(|e| e.or_conflict(&row.kid))
+    }
+
+    /// Moves a version to another state; false when it was not in `from`.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if another version of the key is active already.
+    pub fn move_key_version(&self, kid: &str, from: &str, to: &str) -> Result<bool, Error> {
+        let moved = self.transact("change the state of key version", |t| {
+            t.execute("UPDATE key_versions SET state = ?3 WHERE kid = ?1 AND state = ?2", [kid, from, to])
+        });
+        moved.map(|n| n == 1).map_err(|e| e.or_conflict(kid))
+    }
+
+    /// The 32-byte secret of this name, made on first use.
+    ///
+    /// # Errors
+    /// [`Error::Sql`]; a secret that was returned is on disk.
+    pub fn secret(&self, name: &str) -> Result<secrecy::SecretSlice<u8>, Error> {
+        let stored: Vec<u8> = self.transact("read or make a secret", |t| {
+            let select = "SELECT value FROM secrets WHERE name = ?1";
+            let known = t.query_row(select, [name], |row| row.get(0)).optional()?;
+            if let Some(known) = known {
+                return Ok(known);
+            }
+            let mut fresh = Zeroizing::new(vec![0; SECRET]);
+            aws_lc_rs::rand::fill(&mut fresh)
+                .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+            t.execute("INSERT INTO secrets (name, value) VALUES (?1, ?2)", (name, &*fresh))?;
+            Ok(std::mem::take(&mut *fresh))
+        })?;
+        Ok(stored.into())
+    }
+
+    /// Runs one transaction that takes the write lock at its start, so that read-then-write cannot race.
+    fn transact<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let run = || {
+            let mut connection = self.connection();
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|source| Error::Sql { operation, file: self.file.clone(), source })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic rolled its transaction back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+        let text = format!("journal mode is {mode}, but WAL is needed: use a local file system");
+        return Err(rusqlite::Error::SqliteFailure(code, Some(text)));
+    }
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;",
+    )
+}
+
+/// Where the database is within `dir`.
+pub fn database_path(dir: &Path) -> PathBuf {
+    dir.join("state.db")
+}

@@ -1,0 +1,54 @@
+//! The schema, as the list of steps that lead to it. A step is never edited once released; a change is a new step.
+
+use super::Error;
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+
+/// Step `n` leads from schema `n` to `n + 1`; `PRAGMA user_version` says how many are done.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE meta (
+        name  TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE key_versions (
+        kid        TEXT PRIMARY KEY,
+        key        TEXT NOT NULL,
+        backend    TEXT NOT NULL,
+        backend_id BLOB NOT NULL,
+        algorithm  TEXT NOT NULL,
+        public_jwk TEXT NOT NULL,
+        state      TEXT NOT NULL CHECK (state IN ('prepared', 'active', 'retired', 'removed', 'revoked')),
+        created    INTEGER NOT NULL,
+        UNIQUE (backend, backend_id)
+    ) STRICT;
+    CREATE UNIQUE INDEX one_active_version ON key_versions (key) WHERE state = 'active';
+    CREATE TABLE secrets (
+        name  TEXT PRIMARY KEY,
+        value BLOB NOT NULL CHECK (length(value) = 32)
+    ) STRICT;
+"];
+
+/// The schema that all steps lead to.
+const KNOWN: u32 = MIGRATIONS.len() as u32;
+
+/// Takes all steps that are missing, in one transaction.
+pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), Error> {
+    let mut run = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let Some(missing) = MIGRATIONS.get(done as usize..) else {
+            return Ok(Some(done));
+        };
+        for step in missing {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "user_version", KNOWN)?;
+        transaction.commit()?;
+        Ok(None)
+    };
+    match run() {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => Err(Error::Newer { file: file.to_owned(), found, known: KNOWN }),
+        Err(source) => Err(Error::Sql { operation: "migrate the database", file: file.to_owned(), source }),
+    }
+}
