@@ -1,0 +1,282 @@
+//! The log's handle: appending, waiting for durability, letting values out.
+//!
+//! Never touches the disk: that is the writer thread's. Never lets a value out whose record is not on disk.
+
+use super::disk::{Disk, KernelDisk};
+use super::queue::{Gate, Group, Shared};
+use super::recover::recover;
+use super::segment::Directory;
+use super::writer::Writer;
+use super::{Entry, MIN_SEGMENT, Settings};
+use crate::clock::Clock;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// Most bytes that wait for the writer; more are refused, so that a slow disk cannot fill the memory.
+const QUEUE: usize = 16 * 1024 * 1024;
+/// A disk that keeps the writer longer than this is stuck.
+const STUCK: Duration = Duration::from_secs(3);
+
+/// The log cannot record now; whatever waited for it must not be released.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("audit log unavailable: {reason}")]
+pub struct Unavailable {
+    /// Why, and what to do about it.
+    pub reason: String,
+}
+
+impl Unavailable {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+}
+
+/// The log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process writes it.
+    #[error("audit log {path} is in use by another daemon: stop that one, or give this one its own [audit] dir", path = .path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Others could read or change it.
+    #[error("{path}: {problem}", path = .path.display())]
+    Insecure {
+        /// File or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A system call failed.
+    #[error("cannot {what} {path}", path = .path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The newest records contradict their segment.
+    #[error("{path}: {problem}: run `jwsd audit verify` and restore the file", path = .path.display())]
+    Corrupt {
+        /// The segment.
+        path: PathBuf,
+        /// What contradicts what.
+        problem: String,
+    },
+    /// No first segment could be made or written.
+    #[error("cannot begin a segment: {reason}")]
+    Begin {
+        /// Why, and what to do about it.
+        reason: String,
+    },
+}
+
+/// A handle on the running log. Cheap to clone; the log ends by [`Log::close`], or when the last handle is dropped.
+#[derive(Clone)]
+pub struct Log(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+/// Some entries were appended; they are not yet durable. Dropping it without waiting leaves them in the log all the same.
+#[must_use]
+pub struct Ticket {
+    shared: Arc<Shared>,
+    number: u64,
+    awaited: bool,
+    answer: oneshot::Receiver<Result<(), Unavailable>>,
+    known: Option<Result<(), Unavailable>>,
+}
+
+/// A value whose records are on disk. The only thing the API can send; made only by [`Ticket::release`].
+pub struct Recorded<T>(T);
+
+/// For status and readiness.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Health {
+    /// Whether a JWT could be recorded now.
+    pub healthy: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Last durable sequence number; 0 before the first.
+    pub durable: u64,
+    /// The segment being written; empty while there is none.
+    pub segment: String,
+}
+
+impl Log {
+    /// Locks the directory, recovers the newest segment, starts a new one and the writer thread. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] if another daemon has it; the others name the file and what to do.
+    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Self::open_on(settings, clock, Arc::new(KernelDisk))
+    }
+
+    pub(super) fn open_on(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self, OpenError> {
+        let directory = Directory::open(&settings.dir, settings.segment.max(MIN_SEGMENT), disk)?;
+        let recovered = recover(&directory)?;
+        let shared = Arc::new(Shared::default());
+        let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered);
+        let writer = begun.map_err(|fault| OpenError::Begin { reason: fault.reason() })?;
+        let (sender, ended) = watch::channel(false);
+        std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || {
+                writer.run();
+                sender.send_replace(true);
+            })
+            .map_err(|source| OpenError::Io {
+                what: "start the writer of",
+                path: settings.dir.clone(),
+                source,
+            })?;
+        Ok(Self(Arc::new(Handle { shared, ended })))
+    }
+
+    /// Hands entries to the writer, in order, contiguous. Never blocks on the disk.
+    ///
+    /// # Errors
+    /// At once while the log is down or closed, while too much waits for the disk, and, for entries with a
+    /// [`super::Event::JwtIssued`], while the disk is full. Nothing is recorded then.
+    pub fn append(&self, entries: Vec<Entry>) -> Result<Ticket, Unavailable> {
+        let (done, answer) = oneshot::channel();
+        let group = Group::new(&entries, done)?;
+        let shared = &self.0.shared;
+        let mut queue = shared.queue();
+        match &queue.gate {
+            Gate::Open => {}
+            Gate::DenialsOnly(_) if !group.issues() => {}
+            Gate::DenialsOnly(reason) | Gate::Down(reason) => {
+                return Err(Unavailable::new(&**reason));
+            }
+        }
+        if queue.closing {
+            return Err(Unavailable::new("it is closed"));
+        }
+        if queue.bytes + group.bytes() > QUEUE {
+            return Err(Unavailable::new("the disk is too slow: too many records wait for it"));
+        }
+        let number = queue.push(group);
+        let wakes = queue.wakes();
+        drop(queue);
+        if wakes {
+            shared.wake.notify_one();
+        }
+        Ok(Ticket { shared: Arc::clone(shared), number, awaited: false, answer, known: None })
+    }
+
+    /// Whether it works, and where it is.
+    pub fn health(&self) -> Health {
+        self.health_at(Instant::now())
+    }
+
+    pub(super) fn health_at(&self, now: Instant) -> Health {
+        let queue = self.0.shared.queue();
+        let reason = match &queue.gate {
+            Gate::Open if queue.closing => Some("it is closed".to_owned()),
+            Gate::Open => queue
+                .taken_at
+                .map(|taken| now.saturating_duration_since(taken))
+                .filter(|busy| *busy > STUCK)
+                .map(|busy| format!("the disk has not answered for {} s: look at it", busy.as_secs())),
+            Gate::DenialsOnly(reason) | Gate::Down(reason) => Some(reason.to_string()),
+        };
+        Health {
+            healthy: reason.is_none(),
+            reason,
+            durable: self.0.shared.durable.load(Ordering::Acquire),
+            segment: queue.segment.clone(),
+        }
+    }
+
+    /// Ends the writer after all that was appended is durable; trims the segment's reserve, unlocks the directory.
+    pub async fn close(&self) {
+        self.0.shared.end();
+        // An error means that the writer is gone, which is the same.
+        let _ = self.0.ended.clone().wait_for(|ended| *ended).await;
+    }
+}
+
+impl Ticket {
+    /// Waits until the entries are on disk, however long that takes. May be cancelled and called again.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if they are not, or not certainly: what depends on them must not be released.
+    pub async fn durable(&mut self) -> Result<(), Unavailable> {
+        self.request();
+        let known = match self.known.take() {
+            Some(known) => known,
+            None => {
+                (&mut self.answer).await.unwrap_or_else(|_| Err(Unavailable::new("its writer has ended")))
+            }
+        };
+        self.known = Some(known.clone());
+        known
+    }
+
+    /// Waits until the entries are on disk, or the deadline. May be cancelled and called again.
+    ///
+    /// # Errors
+    /// As [`Ticket::durable`], and at the deadline. The entries may yet reach the disk then.
+    pub async fn durable_by(&mut self, deadline: tokio::time::Instant) -> Result<(), Unavailable> {
+        tokio::time::timeout_at(deadline, self.durable())
+            .await
+            .unwrap_or_else(|_| Err(Unavailable::new("the disk did not answer in time")))
+    }
+
+    fn request(&mut self) {
+        if !std::mem::replace(&mut self.awaited, true) {
+            self.shared.await_group(self.number);
+        }
+    }
+
+    /// Waits until the entries are on disk, then lets `value` out.
+    ///
+    /// # Errors
+    /// As [`Ticket::durable_by`]; the value is dropped.
+    pub async fn release<T>(
+        mut self,
+        value: T,
+        deadline: tokio::time::Instant,
+    ) -> Result<Recorded<T>, Unavailable> {
+        self.durable_by(deadline).await.map(|()| Recorded(value))
+    }
+}
+
+impl Drop for Ticket {
+    /// Entries that nobody waits for are written all the same.
+    fn drop(&mut self) {
+        self.request();
+    }
+}
+
+impl<T> Recorded<T> {
+    /// The value, to be sent.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+    /// A look at the value.
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+}

@@ -1,0 +1,248 @@
+//! What a record says. Typed, so that nothing else can be written, and bounded, so that no JWT fits into it.
+//!
+//! A compact JWT of this daemon is more than 300 characters long (its header alone has a 43-character `kid`), and every text here is
+//! cut to [`TEXT`] characters, only `exe` to [`PATH`], which the kernel fills in.
+
+use crate::transport::PeerCredentials;
+use serde::{Serialize, Serializer};
+
+/// Longest text of a record, bytes; longer ones are cut and end in `…`.
+pub(super) const TEXT: usize = 256;
+/// Longest executable path, bytes.
+pub(super) const PATH: usize = 1024;
+
+/// Who did it: what the kernel said, and the name our configuration gives.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Actor {
+    /// `[caller.NAME]`; absent when unknown.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub name: Option<String>,
+    /// Effective user id, from the kernel.
+    pub uid: u32,
+    /// Effective group id, from the kernel.
+    pub gid: u32,
+    /// Process id when it connected.
+    pub pid: i32,
+    /// The executable, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path")]
+    pub exe: Option<String>,
+    /// The systemd unit, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub unit: Option<String>,
+}
+
+impl Actor {
+    /// The process at the other end, under the name that the configuration gives it.
+    pub fn of(peer: &PeerCredentials, name: Option<&str>) -> Self {
+        let facts = peer.facts();
+        Self {
+            name: name.map(str::to_owned),
+            uid: peer.uid(),
+            gid: peer.gid(),
+            pid: peer.pid(),
+            exe: facts.exe.as_ref().map(|exe| exe.display().to_string()),
+            unit: facts.unit.clone(),
+        }
+    }
+
+    /// The operator who runs this very command.
+    pub fn ourselves() -> Self {
+        Self::of(&PeerCredentials::ours(), None)
+    }
+}
+
+/// What happened. Serialized as the text in quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum Event {
+    /// The daemon began to serve.
+    #[serde(rename = "daemon.started")]
+    DaemonStarted,
+    /// The daemon ended in good order.
+    #[serde(rename = "daemon.stopped")]
+    DaemonStopped,
+    /// A JWT was about to be signed. Without a later `jwt.failed` of the same `request` and `jti`, it was or may have been released.
+    #[serde(rename = "jwt.issued")]
+    JwtIssued,
+    /// The JWT of an earlier `jwt.issued` was not made.
+    #[serde(rename = "jwt.failed")]
+    JwtFailed,
+    /// Signed and recorded, but the caller was gone.
+    #[serde(rename = "jwt.undelivered")]
+    JwtUndelivered,
+    /// Policy said no, or the caller is unknown.
+    #[serde(rename = "jwt.denied")]
+    JwtDenied,
+    /// A request that could not be read as one.
+    #[serde(rename = "request.rejected")]
+    RequestRejected,
+    /// A dry run of policy.
+    #[serde(rename = "policy.checked")]
+    PolicyChecked,
+    /// A key version was made.
+    #[serde(rename = "key.generated")]
+    KeyGenerated,
+    /// A token refused our PIN, now or earlier, and no login is tried.
+    #[serde(rename = "pin.refused")]
+    PinRefused,
+    /// An operator allowed the PIN to be tried again.
+    #[serde(rename = "pin.cleared")]
+    PinCleared,
+    /// A backend showed another key than the pinned one; it is not used.
+    #[serde(rename = "key.quarantined")]
+    KeyQuarantined,
+    /// A backend stopped working.
+    #[serde(rename = "backend.down")]
+    BackendDown,
+    /// A backend works again.
+    #[serde(rename = "backend.up")]
+    BackendUp,
+    /// Written by the log itself: a torn tail was dropped at open (`dropped` bytes).
+    #[serde(rename = "log.recovered")]
+    LogRecovered,
+    /// Written by the log itself: the previous segment failed; `unknown` records after `after` are of unknown durability.
+    #[serde(rename = "log.resumed")]
+    LogResumed,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It was done.
+    Success,
+    /// It was refused.
+    Denied,
+    /// It could not be done.
+    Failed,
+}
+
+/// One record before it has a sequence number and a time. Empty fields are left out of the line.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// What happened.
+    pub event: Event,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Our id of the request.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub request: Option<String>,
+    /// Who asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+    /// Name of the profile, as configured.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub profile: Option<String>,
+    /// Digest of the policy that decided.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub policy: Option<String>,
+    /// Ids of violated rules or a stable error code; never text of the caller.
+    /// Each is written once, however often it is here.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "distinct")]
+    pub rules: Vec<&'static str>,
+    /// Key version.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub kid: Option<String>,
+    /// JOSE algorithm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alg: Option<&'static str>,
+    /// Id of the JWT.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub jti: Option<String>,
+    /// Audiences granted, from the profile's list.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "texts")]
+    pub aud: Vec<String>,
+    /// Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    /// Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exp: Option<i64>,
+    /// HMAC tag of the subject under the state's key.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub subject: Option<String>,
+    /// Free of caller text: a backend name, a key name, a software version.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub object: Option<String>,
+    /// `log.*`: file name of the segment spoken of.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub segment: Option<String>,
+    /// `log.resumed`: last acknowledged sequence number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// `log.resumed`: how many numbers after `after` are of unknown durability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<u64>,
+    /// `log.recovered`: bytes cut off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+    /// `log.recovered`: SHA-256 of the bytes cut off, hex.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub sha256: Option<String>,
+}
+
+impl Entry {
+    /// An entry with only these; the rest is filled in by struct update or assignment.
+    pub fn new(event: Event, outcome: Outcome) -> Self {
+        Self {
+            event,
+            outcome,
+            request: None,
+            actor: None,
+            profile: None,
+            policy: None,
+            rules: Vec::new(),
+            kid: None,
+            alg: None,
+            jti: None,
+            aud: Vec::new(),
+            iat: None,
+            exp: None,
+            subject: None,
+            object: None,
+            segment: None,
+            after: None,
+            unknown: None,
+            dropped: None,
+            sha256: None,
+        }
+    }
+}
+
+/// A text cut to its limit.
+struct Cut<'a>(&'a str, usize);
+
+impl Serialize for Cut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.len() <= self.1 {
+            return serializer.serialize_str(self.0);
+        }
+        let end = self.0.floor_char_boundary(self.1);
+        let kept = self.0.get(..end).unwrap_or_default();
+        serializer.serialize_str(&format!("{kept}…"))
+    }
+}
+
+fn text<S: Serializer>(value: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_deref().map(|v| Cut(v, TEXT)).serialize(serializer)
+}
+
+fn path<S: Serializer>(value: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_deref().map(|v| Cut(v, PATH)).serialize(serializer)
+}
+
+fn texts<S: Serializer>(values: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(|v| Cut(v, TEXT)))
+}
+
+/// First occurrences, in order: a request that breaks one rule a thousand times makes no larger record. There are few
+/// rules, so looking through the list is quick.
+fn distinct<S: Serializer>(values: &[&'static str], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut kept = Vec::new();
+    for value in values {
+        if !kept.contains(value) {
+            kept.push(*value);
+        }
+    }
+    kept.serialize(serializer)
+}

@@ -1,0 +1,167 @@
+//! Shared help for the log's tests, which are grouped by what can go wrong.
+
+mod faults;
+mod reading;
+mod recovery;
+mod writing;
+
+use super::disk::{Disk, KernelDisk};
+use super::{Entry, Event, Log, MIN_SEGMENT, Outcome, Settings, Unavailable};
+use crate::clock::SystemClock;
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A disk with switches: each says how many of the next calls fail.
+#[derive(Default)]
+struct FaultyDisk {
+    write: AtomicU32,
+    short: AtomicU32,
+    sync: AtomicU32,
+    reserve: AtomicU32,
+    sync_all: AtomicU32,
+    syncs: AtomicU32,
+    /// While set, a sync does not end.
+    hang: AtomicBool,
+}
+
+fn fails(switch: &AtomicU32) -> bool {
+    switch.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
+}
+
+fn error(switch: &AtomicU32, code: i32) -> io::Result<()> {
+    if fails(switch) { Err(io::Error::from_raw_os_error(code)) } else { Ok(()) }
+}
+
+impl Disk for FaultyDisk {
+    fn reserve(&self, file: &File, bytes: u64) -> io::Result<()> {
+        error(&self.reserve, nix::libc::ENOSPC)?;
+        KernelDisk.reserve(file, bytes)
+    }
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        error(&self.write, nix::libc::EIO)?;
+        let part = if fails(&self.short) { bytes.len() - 40 } else { bytes.len() };
+        KernelDisk.write(file, &bytes[..part])
+    }
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        while self.hang.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        error(&self.sync, nix::libc::EIO)?;
+        KernelDisk.sync_data(file)
+    }
+    fn sync_all(&self, file: &File) -> io::Result<()> {
+        error(&self.sync_all, nix::libc::EIO)?;
+        KernelDisk.sync_all(file)
+    }
+}
+
+/// A log in a directory of its own.
+struct Bench {
+    _parent: TempDir,
+    settings: Settings,
+    disk: Arc<FaultyDisk>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap())
+    }
+    /// In memory where the system has that, for tests that only count on contents.
+    fn quick() -> Self {
+        let shared = tempfile::tempdir_in("/dev/shm");
+        shared.map_or_else(|_| Self::new(), Self::at)
+    }
+    fn at(parent: TempDir) -> Self {
+        let settings = Settings { dir: parent.path().join("audit"), segment: MIN_SEGMENT };
+        Self { _parent: parent, settings, disk: Arc::default() }
+    }
+    fn dir(&self) -> &Path {
+        &self.settings.dir
+    }
+    fn open(&self) -> Log {
+        Log::open_on(&self.settings, Arc::new(SystemClock), Arc::<FaultyDisk>::clone(&self.disk)).unwrap()
+    }
+    /// Writes `count` records, closes, and returns the bytes of the only segment.
+    fn filled(&self, count: usize) -> Vec<u8> {
+        let log = self.open();
+        for n in 0..count {
+            record(&log, issued(n)).unwrap();
+        }
+        wait(log.close());
+        std::fs::read(self.segment(1)).unwrap()
+    }
+    fn segment(&self, first: u64) -> PathBuf {
+        self.dir().join(super::segment::segment_name(first))
+    }
+    fn segments(&self) -> Vec<u64> {
+        let listed = super::segment::list(self.dir()).unwrap().0;
+        listed.into_iter().map(|s| s.first).collect()
+    }
+    fn lines(&self) -> Vec<String> {
+        lines(self.dir())
+    }
+    fn verify(&self) -> super::verify::Report {
+        super::verify::verify(self.dir(), &mut |_, _| {}).unwrap()
+    }
+    #[track_caller]
+    fn assert_sound(&self) -> super::verify::Report {
+        let report = self.verify();
+        assert!(report.is_sound(), "{report:#?}");
+        report
+    }
+}
+
+/// All valid records of a log, in order.
+fn lines(dir: &Path) -> Vec<String> {
+    super::tail::Tail::open(dir, u64::MAX, None).unwrap().filter_map(Result::ok).collect()
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// Appends one entry and waits until it is durable.
+fn record(log: &Log, entry: Entry) -> Result<(), Unavailable> {
+    wait(async { log.append(vec![entry])?.durable().await })
+}
+
+fn issued(n: usize) -> Entry {
+    Entry {
+        request: Some(format!("r-{n}")),
+        profile: Some("access-token".to_owned()),
+        jti: Some(format!("jti-{n}")),
+        aud: vec!["https://api.example.com".to_owned()],
+        iat: Some(1_780_000_000),
+        exp: Some(1_780_000_300),
+        ..Entry::new(Event::JwtIssued, Outcome::Success)
+    }
+}
+
+fn denied(n: usize) -> Entry {
+    Entry {
+        request: Some(format!("r-{n}")),
+        rules: vec!["claims.unknown"],
+        ..Entry::new(Event::JwtDenied, Outcome::Denied)
+    }
+}
+
+/// Tries until the log takes an issued JWT; how long that took.
+fn heals(log: &Log) -> Duration {
+    let start = Instant::now();
+    while record(log, issued(0)).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", log.health());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    start.elapsed()
+}
+
+fn json(line: &str) -> serde_json::Value {
+    serde_json::from_str(line).unwrap()
+}
