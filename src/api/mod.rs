@@ -1,0 +1,227 @@
+//! The HTTP interface: routes per socket. Reads requests, calls `issuer`, writes answers.
+//!
+//! Every exit of the signing and admin sockets is recorded: by `issuer` once a request is one, here before that.
+//! A JWT can only be answered out of a `Recorded` value.
+
+mod exit;
+mod problem;
+mod public;
+mod rate;
+mod sign;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::audit::{self, Actor, Entry, Event, Outcome};
+use crate::caller::Callers;
+use crate::issuer::Issuer;
+use crate::keyring::{Backends, Keyring};
+use crate::transport::{Counters, Handler, PeerCredentials, Rejection};
+use exit::Exit;
+use problem::Problem;
+pub use rate::Rates;
+
+/// Limits of requests above those of the transport.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// Bytes of a batch's body.
+    pub batch_body: usize,
+    /// JWTs in a batch.
+    pub batch_items: usize,
+    /// From the request read to its answer, backend and audit included.
+    pub deadline: Duration,
+    /// Requests being issued at once; one more is answered 503.
+    pub in_flight: usize,
+    /// `max-age` of the key set.
+    pub jwks_max_age: Duration,
+}
+
+/// What all sockets share.
+pub struct Api {
+    /// Who may ask.
+    pub callers: Callers,
+    /// Issues JWTs.
+    pub issuer: Arc<Issuer>,
+    /// Keys and their published form.
+    pub keyring: Arc<Keyring>,
+    /// For status.
+    pub backends: Backends,
+    /// Where refusals are recorded.
+    pub log: audit::Log,
+    /// Limits of requests.
+    pub limits: Limits,
+    /// Per-caller rates.
+    pub rates: Rates,
+    /// Bounds requests being issued.
+    pub in_flight: Arc<Semaphore>,
+    /// Issuing tasks; the daemon waits for them when it stops.
+    pub tracker: TaskTracker,
+    /// Per socket, in the order signing, admin, public.
+    pub counters: [Arc<Counters>; 3],
+    /// When the daemon started.
+    pub started: jiff::Timestamp,
+}
+
+/// Which socket a request came in on; each has its own routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Socket {
+    /// For callers.
+    Signing,
+    /// For operators.
+    Admin,
+    /// For anyone on the host.
+    Public,
+}
+
+/// One socket's view of the API.
+pub struct Endpoint {
+    api: Arc<Api>,
+    socket: Socket,
+}
+
+impl Endpoint {
+    /// The routes of `socket`.
+    pub fn new(api: Arc<Api>, socket: Socket) -> Self {
+        Self { api, socket }
+    }
+
+    /// Refusals on the public socket are not evidence: it cannot issue, and anyone could fill the log through it.
+    fn records(&self) -> bool {
+        self.socket != Socket::Public
+    }
+
+    async fn route(
+        &self,
+        peer: Arc<PeerCredentials>,
+        id: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Exit> {
+        let api = &self.api;
+        let method = request.method().clone();
+        let read = method == Method::GET || method == Method::HEAD;
+        match (self.socket, request.uri().path()) {
+            (Socket::Signing, "/v1/sign") if method == Method::POST => api.sign_one(peer, id, request).await,
+            (Socket::Signing, "/v1/sign/batch") if method == Method::POST => {
+                api.sign_batch(peer, id, request).await
+            }
+            (Socket::Signing, "/v1/check") if method == Method::POST => api.check(peer, id, request).await,
+            (Socket::Signing, "/v1/sign" | "/v1/sign/batch" | "/v1/check") => {
+                Err(Problem::method("POST").into())
+            }
+
+            (Socket::Admin, "/v1/status") if read => Ok(api.status().await),
+            (Socket::Admin, "/v1/status") => Err(Problem::method("GET").into()),
+
+            (Socket::Public, "/.well-known/jwks.json") if read => Ok(api.key_set(request.headers())),
+            (Socket::Public, "/healthz") if read => Ok(public::health()),
+            (Socket::Public, "/readyz") if read => Ok(api.readiness()),
+            (Socket::Public, "/openapi.json") if read => Ok(public::openapi()),
+            (Socket::Public, "/.well-known/jwks.json" | "/healthz" | "/readyz" | "/openapi.json") => {
+                Err(Problem::method("GET").into())
+            }
+            _ => Err(Problem::unknown_route().into()),
+        }
+    }
+
+    /// Records what `issuer` has not recorded, then answers.
+    async fn refuse(&self, peer: &PeerCredentials, id: &str, exit: Exit) -> Response<Full<Bytes>> {
+        if exit.recorded || !self.records() {
+            return exit.problem.into_response(id);
+        }
+        let entry = rejected(peer, id, exit.caller.as_deref(), exit.problem.code);
+        let recorded = match self.api.log.append(vec![entry]) {
+            Ok(mut ticket) => ticket.durable_by(Instant::now() + self.api.limits.deadline).await,
+            Err(error) => Err(error),
+        };
+        match recorded {
+            Ok(()) => exit.problem.into_response(id),
+            Err(unavailable) => Problem::from(unavailable).into_response(id),
+        }
+    }
+}
+
+fn rejected(peer: &PeerCredentials, id: &str, caller: Option<&str>, code: &'static str) -> Entry {
+    let event = if code == "caller.unknown" { Event::JwtDenied } else { Event::RequestRejected };
+    Entry {
+        request: Some(id.to_owned()),
+        actor: Some(Actor::of(peer, caller)),
+        rules: vec![code],
+        ..Entry::new(event, Outcome::Denied)
+    }
+}
+
+impl Handler for Endpoint {
+    async fn handle(&self, peer: Arc<PeerCredentials>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let id = request_id();
+        let mut response = match self.route(Arc::clone(&peer), &id, request).await {
+            Ok(response) => response,
+            Err(exit) => self.refuse(&peer, &id, exit).await,
+        };
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+        }
+        response
+    }
+
+    fn refuse(&self, peer: &PeerCredentials, why: Rejection) -> Response<Full<Bytes>> {
+        let id = request_id();
+        let problem = Problem::from(why);
+        self.note(peer, &id, problem.code);
+        problem.into_response(&id)
+    }
+
+    fn rejected(&self, peer: &PeerCredentials, why: Rejection) {
+        self.note(peer, &request_id(), Problem::from(why).code);
+    }
+}
+
+impl Endpoint {
+    /// Records a refusal of the transport's without waiting: nothing is released by it.
+    fn note(&self, peer: &PeerCredentials, id: &str, code: &'static str) {
+        if !self.records() {
+            return;
+        }
+        match self.api.log.append(vec![rejected(peer, id, None, code)]) {
+            Ok(ticket) => drop(ticket),
+            Err(error) => tracing::error!(request = id, code, %error, "Refusal not recorded"),
+        }
+    }
+}
+
+/// A UUIDv7 (RFC 9562), so that ids sort by time.
+fn request_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// A 200 that no cache keeps.
+fn answer(content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A 200 with JSON that no cache keeps.
+fn json(value: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(value) {
+        Ok(body) => answer("application/json", body),
+        Err(error) => {
+            tracing::error!(%error, "Answer not serializable");
+            Problem::internal().into_response("")
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The only place where errors become responses (RFC 9457), each with a stable `code` and the `request_id`.
+//!
+//! Every match here is exhaustive, so a new error must be given its status. Nothing of a backend, a path or a value
+//! of the caller ever appears in a problem.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::audit::Unavailable;
+use crate::backend::Class;
+use crate::caller::Unknown;
+use crate::issuer::Refusal;
+use crate::jose::json::JsonError;
+use crate::policy::{Denial, Violation};
+use crate::transport::{BodyError, Rejection};
+
+/// A refusal or failure as the caller sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    /// Stable; documented in the OpenAPI file and recorded.
+    pub(super) code: &'static str,
+    /// What happened and what to do, for people.
+    pub(super) detail: Option<String>,
+    pub(super) violations: Vec<Violation>,
+    /// Seconds.
+    retry_after: Option<u64>,
+    allow: Option<&'static str>,
+    close: bool,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    violations: &'a [Violation],
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: Some(detail.into()),
+            violations: Vec::new(),
+            retry_after: None,
+            allow: None,
+            close: false,
+        }
+    }
+
+    fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    fn closing(self) -> Self {
+        Self { close: true, ..self }
+    }
+
+    pub(super) fn unknown_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "route.unknown", "there is no such call on this socket")
+    }
+
+    pub(super) fn method(allow: &'static str) -> Self {
+        let detail = format!("this call takes {allow}");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method.unsupported", detail) }
+    }
+
+    pub(super) fn media_type() -> Self {
+        let detail = "send the body as \"Content-Type: application/json\", without parameters";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body.media_type", detail)
+    }
+
+    pub(super) fn batch(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "batch.malformed", detail)
+    }
+
+    pub(super) fn overloaded() -> Self {
+        let detail = "too many requests are being worked on; try again after Retry-After";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1)
+    }
+
+    pub(super) fn internal() -> Self {
+        Self { detail: None, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "") }
+    }
+
+    /// `wait`: whole seconds until the rate allows it, `None` when it never will.
+    pub(super) fn rate(wait: Option<u64>) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        match wait {
+            Some(seconds) => {
+                let detail = "over the rate that [caller] allows; try again after Retry-After";
+                Self::new(status, "rate.exceeded", detail).retry_after(seconds.max(1))
+            }
+            None => {
+                let detail = "the batch has more items than the rate of [caller] allows in one second; send smaller ones";
+                Self::new(status, "rate.batch", detail)
+            }
+        }
+    }
+
+    /// As an element of a batch's answer.
+    pub(super) fn to_json(&self, request_id: &str) -> serde_json::Value {
+        serde_json::to_value(self.body(request_id)).unwrap_or_default()
+    }
+
+    fn body<'a>(&'a self, request_id: &'a str) -> Body<'a> {
+        Body {
+            kind: format!("urn:jwsd:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail.as_deref(),
+            request_id,
+            violations: &self.violations,
+        }
+    }
+
+    pub(super) fn into_response(self, request_id: &str) -> Response<Full<Bytes>> {
+        let body = serde_json::to_vec(&self.body(request_id)).unwrap_or_default();
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<&Denial> for Problem {
+    fn from(denial: &Denial) -> Self {
+        let detail = "policy refused the request; every violated rule is listed";
+        let violations = denial.violations.clone();
+        Self { violations, ..Self::new(StatusCode::FORBIDDEN, "policy.denied", detail) }
+    }
+}
+
+impl From<Unknown> for Problem {
+    /// A bare 403: who is not known learns nothing.
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::NoMatch | Unknown::Ambiguous => {
+                Self { detail: None, ..Self::new(StatusCode::FORBIDDEN, "caller.unknown", "") }
+            }
+        }
+    }
+}
+
+impl From<Unavailable> for Problem {
+    fn from(_: Unavailable) -> Self {
+        let detail =
+            "the audit log cannot record now, so nothing is released; operators: see `jwsd` logs and /readyz";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit.unavailable", detail).retry_after(1)
+    }
+}
+
+impl From<&Refusal> for Problem {
+    fn from(refusal: &Refusal) -> Self {
+        let code = refusal.code();
+        let unavailable = |detail: &str| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        match refusal {
+            Refusal::Denied(denial) => denial.into(),
+            Refusal::NoKey { .. } => unavailable("the profile's key is not ready"),
+            Refusal::Draft(_) => Self { code, ..Self::internal() },
+            Refusal::BadSignature(_) => {
+                unavailable("the key's backend misbehaved and its answer was dropped")
+            }
+            Refusal::Backend(error) => match error.class {
+                Class::Busy => {
+                    unavailable("the key's backend is busy; try again after Retry-After").retry_after(1)
+                }
+                Class::Down => unavailable("the key's backend is down and being recovered").retry_after(1),
+                Class::Deadline => {
+                    let detail = "the key's backend did not sign in time";
+                    Self::new(StatusCode::GATEWAY_TIMEOUT, code, detail).retry_after(1)
+                }
+                Class::Misconfigured => unavailable("the key's backend needs an operator"),
+                Class::Untrusted => {
+                    unavailable("the key's backend gave what must not be used; an operator must look")
+                }
+                Class::Bug => Self { code, ..Self::internal() },
+            },
+        }
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        let status = match error {
+            JsonError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            JsonError::Syntax { .. }
+            | JsonError::Duplicate { .. }
+            | JsonError::TooDeep { .. }
+            | JsonError::TooMany { .. }
+            | JsonError::Number { .. }
+            | JsonError::Control { .. } => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let (status, code) = match error {
+            BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body.too_large"),
+            BodyError::LengthRequired => (StatusCode::LENGTH_REQUIRED, "body.length_required"),
+            BodyError::Timeout => (StatusCode::REQUEST_TIMEOUT, "http.timeout"),
+            // Nobody reads this answer; the record says what happened.
+            BodyError::Aborted => (StatusCode::BAD_REQUEST, "body.aborted"),
+        };
+        Self::new(status, code, error.to_string()).closing()
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(rejection.status(), rejection.code(), rejection.to_string()).closing()
+    }
+}

@@ -1,0 +1,75 @@
+//! What anyone on the host may read: key set, health, readiness, the interface's description.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::{Api, answer, json};
+
+/// A key counts as ready while its last verified signature is at most this old, seconds.
+const PROOF_AGE: u64 = 30;
+
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Alive: the process answers.
+pub(super) fn health() -> Response<Full<Bytes>> {
+    json(&serde_json::json!({ "status": "ok" }))
+}
+
+/// The OpenAPI 3.1 description of all sockets.
+pub(super) fn openapi() -> Response<Full<Bytes>> {
+    answer("application/json", OPENAPI)
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    /// What is not ready, for people; free of secrets and paths.
+    reasons: Vec<String>,
+}
+
+impl Api {
+    /// The key set (RFC 7517 section 5), revalidated by ETag (RFC 9110 section 13.1.2).
+    pub(super) fn key_set(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let set = self.keyring.key_set();
+        let seen = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let mut tags = seen.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+        let unchanged = tags.any(|tag| tag == "*" || tag == set.etag());
+        let mut response =
+            answer("application/jwk-set+json", if unchanged { Bytes::new() } else { set.body() });
+        if unchanged {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let max_age = format!("public, max-age={}", self.limits.jwks_max_age.as_secs());
+        let headers = response.headers_mut();
+        for (name, value) in [(CACHE_CONTROL, max_age.as_str()), (ETAG, set.etag())] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+        response
+    }
+
+    /// Ready: the log records, and every key has signed lately.
+    pub(super) fn readiness(&self) -> Response<Full<Bytes>> {
+        let mut reasons = Vec::new();
+        if !self.log.health().healthy {
+            reasons.push("the audit log cannot record".to_owned());
+        }
+        for version in self.keyring.versions() {
+            match version.unproven_for() {
+                Some(age) if age <= PROOF_AGE => {}
+                Some(age) => reasons.push(format!("key {} has not signed for {age} s", version.key())),
+                None => reasons.push(format!("key {} has not signed yet", version.key())),
+            }
+        }
+        let ready = reasons.is_empty();
+        let mut response = json(&Readiness { ready, reasons });
+        if !ready {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        response
+    }
+}

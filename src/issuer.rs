@@ -1,0 +1,251 @@
+//! The request, in order: judge, assemble, record, sign, verify, release.
+//!
+//! One function that reads from top to bottom, and the only caller of `SigningKey::sign` besides the key self-test.
+//! It is written in one piece on purpose: the only way to a signature is to have come through every line above it,
+//! and the only way out is a [`Recorded`] value.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::audit::{self, Actor, Entry, Event, Outcome, Recorded, Unavailable};
+use crate::backend;
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::jose::{BadSignature, base64url_encode};
+use crate::jwt::{Draft, DraftError, Jti, SignedJwt};
+use crate::keyring::Keyring;
+use crate::policy::{Denial, Policy, Request, Verdict};
+use crate::telemetry::Chain;
+
+/// How long the records of failures may take beyond the request's deadline.
+const FAILURE_GRACE: Duration = Duration::from_secs(1);
+
+/// What came of one request: a JWT, or why there is none.
+pub type Issued = Result<SignedJwt, Refusal>;
+
+/// Why a request got no JWT.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Policy said no; the key was not touched.
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// The profile's key has no version that signs.
+    #[error("key {key:?} has no active version")]
+    NoKey {
+        /// Name of the key.
+        key: String,
+    },
+    /// No JWT could be assembled.
+    #[error("the JWT could not be assembled")]
+    Draft(#[from] DraftError),
+    /// The backend did not sign.
+    #[error("the key did not sign")]
+    Backend(#[from] backend::Error),
+    /// The backend returned a signature that is not its key's; it was dropped.
+    #[error("the signature was dropped")]
+    BadSignature(#[from] BadSignature),
+}
+
+impl Refusal {
+    /// A stable code for the record and for problem details.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "policy.denied",
+            Self::NoKey { .. } => "key.missing",
+            Self::Draft(_) => "jwt.assembly",
+            Self::Backend(error) => error.class.code(),
+            Self::BadSignature(_) => "signature.bad",
+        }
+    }
+}
+
+/// Issues JWTs under one policy and one keyring.
+pub struct Issuer {
+    policy: Arc<Policy>,
+    keyring: Arc<Keyring>,
+    log: audit::Log,
+    clock: Arc<dyn Clock>,
+    subject_key: hmac::Key,
+    deadline: Duration,
+}
+
+impl Issuer {
+    /// `subject_key` makes the tags that stand for subjects in records; `deadline` bounds one call of [`Self::issue`].
+    pub fn new(
+        policy: Arc<Policy>,
+        keyring: Arc<Keyring>,
+        log: audit::Log,
+        clock: Arc<dyn Clock>,
+        subject_key: hmac::Key,
+        deadline: Duration,
+    ) -> Self {
+        Self { policy, keyring, log, clock, subject_key, deadline }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Issues a JWT for each of `wants`, or says why not; every one of them is recorded, whatever comes of it.
+    ///
+    /// Must run to its end: callers put it on a task that a hang-up does not cancel.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it could not be recorded: then nothing is released.
+    pub async fn issue(
+        &self,
+        caller: &Caller,
+        request_id: &str,
+        wants: Vec<Result<Request, Denial>>,
+    ) -> Result<Recorded<Vec<Issued>>, Unavailable> {
+        let deadline = Instant::now() + self.deadline;
+        let base = self.base(caller, request_id);
+
+        // Policy before key: a request that breaks a rule never becomes a draft.
+        let drafts: Vec<Result<Draft, Refusal>> =
+            wants.into_iter().map(|want| self.draft(caller, want?)).collect();
+
+        // The record is appended before the key is used. It syncs while the key signs; when many sign, once for all of
+        // them, as soon as the first has signed.
+        let intents: Vec<Entry> = drafts.iter().map(|draft| self.intent(&base, draft)).collect();
+        let jtis: Vec<Option<String>> = intents.iter().map(|intent| intent.jti.clone()).collect();
+        let ticket = self.log.append(intents)?;
+
+        let issued: Vec<Issued> = join_all(drafts.into_iter().map(async |draft| {
+            let draft = draft?;
+            let version = Arc::clone(draft.version());
+            let signature = version.signer().sign(draft.signing_input(), deadline).await?;
+            let signed = draft.seal(&signature)?;
+            version.prove();
+            Ok(signed)
+        }))
+        .await;
+
+        self.record_failures(&base, &jtis, &issued).await?;
+        ticket.release(issued, deadline).await
+    }
+
+    /// What `issue` would decide, without a key and without a JWT.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it could not be recorded.
+    pub async fn check(
+        &self,
+        caller: &Caller,
+        request_id: &str,
+        want: Result<Request, Denial>,
+    ) -> Result<Recorded<Vec<Verdict>>, Unavailable> {
+        let verdicts = match want {
+            Ok(want) => self.policy.explain(caller, want),
+            Err(denial) => denial.violations.into_iter().map(Verdict::from).collect(),
+        };
+        let broken: Vec<_> =
+            verdicts.iter().filter(|verdict| !verdict.holds).map(|verdict| verdict.rule).collect();
+        let outcome = if broken.is_empty() { Outcome::Success } else { Outcome::Denied };
+        let entry =
+            Entry { rules: broken, event: Event::PolicyChecked, outcome, ..self.base(caller, request_id) };
+        self.log.append(vec![entry])?.release(verdicts, Instant::now() + self.deadline).await
+    }
+
+    /// Records that these JWTs, signed and recorded, did not reach their caller.
+    pub fn record_undelivered(&self, caller: &Caller, request_id: &str, issued: &[Issued]) {
+        let base = self.base(caller, request_id);
+        let entries = issued
+            .iter()
+            .filter_map(|issued| issued.as_ref().ok())
+            .map(|signed| Entry {
+                event: Event::JwtUndelivered,
+                jti: Some(signed.jti().to_owned()),
+                kid: Some(signed.kid().to_string()),
+                ..base.clone()
+            })
+            .collect::<Vec<_>>();
+        if entries.is_empty() {
+            return;
+        }
+        if let Err(error) = self.log.append(entries).map(drop) {
+            tracing::error!(request = request_id, %error, "Undelivered JWTs not recorded");
+        }
+    }
+
+    fn draft(&self, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
+        let grant = self.policy.authorize(caller, want)?;
+        let key = &grant.profile().key;
+        let version =
+            self.keyring.active(key.as_str()).ok_or_else(|| Refusal::NoKey { key: key.to_string() })?;
+        Ok(Draft::assemble(grant, Arc::clone(version), Jti::random(), self.clock.now())?)
+    }
+
+    /// What every record of one call has in common.
+    fn base(&self, caller: &Caller, request_id: &str) -> Entry {
+        Entry {
+            request: Some(request_id.to_owned()),
+            actor: Some(Actor::of(caller.peer(), Some(caller.name()))),
+            policy: Some(self.policy.digest().to_owned()),
+            ..Entry::new(Event::JwtFailed, Outcome::Failed)
+        }
+    }
+
+    fn intent(&self, base: &Entry, draft: &Result<Draft, Refusal>) -> Entry {
+        match draft {
+            Ok(draft) => Entry {
+                event: Event::JwtIssued,
+                outcome: Outcome::Success,
+                profile: Some(draft.profile().to_owned()),
+                kid: Some(draft.kid().to_string()),
+                alg: Some(draft.algorithm().name()),
+                jti: Some(draft.jti().as_str().to_owned()),
+                aud: draft.audience().to_vec(),
+                iat: Some(draft.iat()),
+                exp: Some(draft.exp()),
+                subject: draft.subject().map(|subject| self.tag(subject)),
+                ..base.clone()
+            },
+            Err(Refusal::Denied(denial)) => Entry {
+                event: Event::JwtDenied,
+                outcome: Outcome::Denied,
+                profile: denial.profile.clone(),
+                rules: denial.violations.iter().map(|violation| violation.rule).collect(),
+                ..base.clone()
+            },
+            Err(refusal) => {
+                tracing::error!(error = %Chain(refusal), "JWT not assembled");
+                Entry { rules: vec![refusal.code()], ..base.clone() }
+            }
+        }
+    }
+
+    /// Closes the records of drafts that came to nothing.
+    async fn record_failures(
+        &self,
+        base: &Entry,
+        jtis: &[Option<String>],
+        issued: &[Issued],
+    ) -> Result<(), Unavailable> {
+        let failures: Vec<Entry> = jtis
+            .iter()
+            .zip(issued)
+            .filter_map(|(jti, issued)| Some((jti.as_ref()?, issued.as_ref().err()?)))
+            .map(|(jti, refusal)| {
+                tracing::error!(jti, error = %Chain(refusal), "JWT not signed");
+                Entry { jti: Some(jti.clone()), rules: vec![refusal.code()], ..base.clone() }
+            })
+            .collect();
+        if failures.is_empty() {
+            return Ok(());
+        }
+        // The request's own deadline may be what failed it.
+        self.log.append(failures)?.durable_by(Instant::now() + FAILURE_GRACE).await
+    }
+
+    /// Stands for a subject in records: the same person has the same tag, and the tag says nothing without the key.
+    fn tag(&self, subject: &str) -> String {
+        let tag = hmac::sign(&self.subject_key, subject.as_bytes());
+        base64url_encode(tag.as_ref().get(..16).unwrap_or_default())
+    }
+}
