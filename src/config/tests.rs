@@ -1,0 +1,249 @@
+//! Faulty files, what is said of them, and where.
+
+mod faults;
+
+use super::*;
+use crate::jose::Algorithm;
+use crate::sys::users::Users;
+use proptest::prelude::*;
+use std::io;
+use std::time::Duration;
+
+/// A machine that has `billing` and `jwsd-callers` whatever the real one has.
+struct Table;
+impl Users for Table {
+    fn uid(&self, name: &str) -> io::Result<Option<u32>> {
+        match name {
+            "billing" => Ok(Some(1001)),
+            "broken" => Err(io::Error::other("the directory is down")),
+            _ => Ok(None),
+        }
+    }
+    fn gid(&self, name: &str) -> io::Result<Option<u32>> {
+        Ok((name == "jwsd-callers").then_some(2001))
+    }
+}
+const LOADER: Loader<'static> = Loader { users: &Table, directory: None };
+
+/// A good file; tests change single lines of it.
+const GOOD: &str = r#"environment = "production"
+allow_root = false
+
+[listen]
+signing = { path = "/run/jwsd/sign.sock", group = "jwsd-callers" }
+admin = { mode = "0600" }
+public = {}
+
+[limits]
+body = "16KiB"
+headers = 32
+
+[audit]
+dir = "/var/log/jwsd"
+
+[state]
+dir = "/var/lib/jwsd"
+
+[log]
+level = "info"
+
+[backend.hsm]
+kind = "pkcs11"
+module = "/usr/lib/softhsm/libsofthsm2.so"
+token = { label = "jwsd" }
+pin = { credential = "hsm-pin" }
+env = { SOFTHSM2_CONF = "/etc/softhsm2.conf" }
+
+[key.access]
+backend = "hsm"
+algorithm = "ES256"
+
+[key.rsa]
+backend = "hsm"
+algorithm = "RS256"
+rsa_bits = 3072
+
+[profile.access-token]
+key = "access"
+typ = "at+jwt"
+issuer = "https://login.example.com"
+audiences = ["https://api.example.com", "reports"]
+lifetime = { default = "5m", max = "15m" }
+nbf = false
+
+[profile.access-token.claims]
+sub = { required = true, type = "string" }
+client_id = { required = true }
+scope = { pattern = "[a-z:]+( [a-z:]+)*" }
+level = { type = "integer", enum = [1, 2, 3] }
+
+[profile.deploy]
+key = "rsa"
+typ = "JWT"
+issuer = "deploy-robot"
+audiences = ["https://ci.example.com"]
+lifetime = { default = "2m", max = "10m" }
+
+[caller.billing]
+user = "billing"
+profiles = ["access-token"]
+rate = "200/s"
+
+[caller.deployer]
+user = 1002
+exe = "/usr/bin/deployer"
+unit = "deployer.service"
+profiles = ["deploy"]
+"#;
+
+#[test]
+fn a_good_file_becomes_settings() {
+    let config = LOADER.parse(GOOD, "good.toml").unwrap();
+    assert_eq!(config.environment, "production");
+    assert_eq!(config.signing.gid, Some(2001));
+    assert_eq!((config.signing.mode, config.admin.mode, config.public.mode), (0o660, 0o600, 0o666));
+    assert_eq!(config.public.path, Path::new("/run/jwsd/public.sock"));
+    assert_eq!(config.limits.body, 16384);
+    assert_eq!(config.transport.idle, Duration::from_secs(15));
+    assert_eq!(config.transport.requests_per_connection, 100_000);
+    assert_eq!(config.audit.segment, 64 << 20);
+    assert_eq!(config.log.level, "info");
+    let backend = &config.backends["hsm"];
+    assert_eq!(backend.marker_dir, Path::new("/var/lib/jwsd/pin"));
+    assert!(backend.sessions >= 1);
+    assert_eq!(config.keys["access"].algorithm, Algorithm::ES256);
+    assert_eq!(config.keys["rsa"].rsa_bits, 3072);
+    let profile = config.policy.profiles().find(|profile| profile.name.as_str() == "access-token").unwrap();
+    assert_eq!(profile.lifetime.max, Duration::from_secs(900));
+    let scope = profile.claims["scope"].pattern.as_ref().unwrap();
+    assert!(scope.is_match("a:b c"));
+    assert!(!scope.is_match("a:b c\n") && !scope.is_match("a1") && !scope.is_match("xx, a"));
+    assert_eq!(config.policy.digest().len(), 16);
+    let callers = format!("{:?}", config.callers);
+    assert!(callers.contains("uid: Some(1001)") && callers.contains("uid: Some(1002)"), "{callers}");
+}
+
+#[test]
+fn what_is_described_reads_back_to_the_same() {
+    let first = LOADER.describe(GOOD, "good.toml").unwrap();
+    let second = LOADER.describe(&first, "described").unwrap_or_else(|faults| panic!("{faults}\n{first}"));
+    assert_eq!(first, second);
+    let digest = |text| LOADER.parse(text, "x").unwrap().policy.digest().to_owned();
+    assert_eq!(digest(GOOD), digest(&first));
+    for shown in [
+        "sessions = ",
+        "batch_body = \"1MiB\"",
+        "start_timeout = \"10s\"",
+        "path = \"/run/jwsd/admin.sock\"",
+        "mode = \"0666\"",
+        "audience_form = \"string\"",
+    ] {
+        assert!(first.contains(shown), "{shown} is not in\n{first}");
+    }
+}
+
+#[test]
+fn the_digest_follows_the_policy_and_nothing_else() {
+    let digest = |from: &str, to: &str| {
+        assert!(GOOD.contains(from), "{from}");
+        LOADER.parse(&GOOD.replace(from, to), "x").unwrap().policy.digest().to_owned()
+    };
+    let same = digest("environment", "environment");
+    assert_eq!(same, digest("max = \"15m\"", "max = \"PT900S\""));
+    assert_eq!(same, digest("body = \"16KiB\"", "body = \"32KiB\""));
+    assert_ne!(same, digest("max = \"15m\"", "max = \"16m\""));
+    assert_ne!(same, digest("rate = \"200/s\"", "rate = \"201/s\""));
+    assert_ne!(same, digest("user = \"billing\"", "user = 1001"));
+    assert_ne!(same, digest("[a-z:]+)*", "[a-z]+)*"));
+}
+
+#[test]
+fn a_schema_file_is_read_beside_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let with = |schema: &str| GOOD.replace("nbf = false", &format!("schema = {schema:?}"));
+    let loader = Loader { directory: Some(directory.path()), ..LOADER };
+    write("claims.json", r#"{"required": ["scope"]}"#);
+    let config = loader.parse(&with("claims.json"), "x").unwrap();
+    let profile = config.policy.profiles().find(|profile| profile.schema.is_some()).unwrap();
+    let schema = profile.schema.as_ref().unwrap();
+    assert!(schema.is_valid(&serde_json::json!({"scope": "a"})) && !schema.is_valid(&serde_json::json!({})));
+    let described = loader.describe(&with("claims.json"), "x").unwrap();
+    let elsewhere = LOADER.parse(&described, "y").unwrap();
+    assert_eq!(config.policy.digest(), elsewhere.policy.digest());
+    write("claims.json", r#"{"required": ["sub"]}"#);
+    assert_ne!(config.policy.digest(), LOADER.parse(&described, "y").unwrap().policy.digest());
+
+    let fault = |schema: &str| loader.parse(&with(schema), "x").unwrap_err().faults.remove(0);
+    write("broken.json", "{");
+    write("far.json", r#"{"$ref": "https://example.com/schema"}"#);
+    write("look.json", r#"{"pattern": "(?=a)"}"#);
+    for (schema, text) in [
+        ("none.json", "No such file"),
+        ("broken.json", "is not JSON"),
+        ("far.json", "not a usable JSON Schema"),
+        ("look.json", "not a usable JSON Schema"),
+        ("", "write the absolute path"),
+    ] {
+        let fault = fault(schema);
+        assert_eq!((fault.path.as_str(), fault.line), ("profile.access-token.schema", 44), "{schema}");
+        assert!(fault.message.contains(text), "{schema}: {}", fault.message);
+    }
+    let relative = LOADER.parse(&with("claims.json"), "x").unwrap_err();
+    assert!(relative.faults[0].message.contains("write the absolute path"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault_of_its_kind() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jwsd.toml");
+    let missing = load(&path).unwrap_err();
+    assert_eq!(missing.kind(), FaultKind::Configuration);
+    assert!(missing.to_string().contains("No such file"), "{missing}");
+    std::fs::write(&path, "environment = 3").unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    let open = load(&path).unwrap_err();
+    assert_eq!(open.kind(), FaultKind::Permission);
+    assert!(open.to_string().contains("chmod go-w"), "{open}");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    let wrong = describe_file(&path).unwrap_err();
+    assert_eq!((wrong.kind(), wrong.faults[0].line), (FaultKind::Configuration, 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    /// Bytes cut out, doubled or replaced anywhere: faults or settings, never a panic, and faults can be shown.
+    #[test]
+    fn no_mutation_of_a_file_panics(edits in prop::collection::vec((any::<prop::sample::Index>(), 0..30_usize, "\\PC{0,4}|[\\[\\]{}=\"\\n.0-9]{1,3}"), 1..6)) {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        for (at, length, new) in edits {
+            let start = at.index(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, new.chars());
+            text.push('\n');
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(faults) = LOADER.parse(&text, "mutated.toml") {
+            prop_assert!(!faults.faults.is_empty());
+            let shown = faults.to_string();
+            prop_assert!(shown.ends_with("in mutated.toml"));
+            let lines = text.split('\n').count();
+            prop_assert!(faults.faults.iter().all(|fault| fault.line <= lines));
+        }
+    }
+    /// Values of any type anywhere a key can stand.
+    #[test]
+    fn no_value_of_any_type_panics(line in 0..70_usize, value in prop::sample::select(vec!["3", "-1", "\"\"", "true", "[]", "{}", "[[1]]", "1.5", "nan", "1979-05-27", "99999999999999999999", "{ x = { y = 1 } }", "\"99999999999h\"", "\"\\u0000\""])) {
+        let mut changed = false;
+        let text: Vec<String> = GOOD.lines().enumerate().map(|(number, text)| match text.split_once(" = ") {
+            Some((key, _)) if number == line => { changed = true; format!("{key} = {value}") }
+            _ => text.to_owned(),
+        }).collect();
+        let result = LOADER.parse(&text.join("\n"), "mutated.toml");
+        if let Err(faults) = result {
+            prop_assert!(changed, "{}", faults);
+            prop_assert!(faults.faults.iter().any(|fault| fault.line == line + 1), "{}", faults);
+        }
+    }
+}
