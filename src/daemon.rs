@@ -1,0 +1,257 @@
+//! Composition root: builds every module from the configuration, serves, drains. The only file that knows everyone.
+
+mod foundation;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use secrecy::ExposeSecret;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{Api, Endpoint, Rates, Socket};
+use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
+use crate::backend;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::issuer::Issuer;
+use crate::keyring::{self, Keyring, LoadError, selftest};
+use crate::state;
+use crate::sys::{process, secure_file};
+use crate::telemetry::{self, Chain};
+use crate::transport::{self, BindError, Counters, FactsWanted, Listener};
+
+pub use foundation::{Foundation, open_log, prepare, record_pending};
+
+/// Name of the state's secret that makes subject tags.
+const SUBJECT_KEY: &str = "subject-tag";
+/// How often a key that has not signed proves that it can.
+const SELF_TEST_EVERY: Duration = Duration::from_secs(10);
+
+/// Why the daemon did not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Running as root was not asked for.
+    #[error("refusing to run as root; run as a user of its own, or set `allow_root = true`")]
+    Root,
+    /// The runtime or a signal handler could not be made.
+    #[error("the runtime could not be started")]
+    Runtime(#[source] std::io::Error),
+    /// The process could not be hardened.
+    #[error("the process could not be hardened")]
+    Harden(#[from] process::HardenError),
+    /// Operator logs could not be started.
+    #[error("operator logs could not be started")]
+    Telemetry(#[source] telemetry::TelemetryError),
+    /// A directory of ours, the module or the PIN file is missing or not secure.
+    #[error("a file or directory is not usable")]
+    File(#[from] secure_file::SecureFileError),
+    /// The state could not be opened.
+    #[error("the state could not be opened")]
+    State(#[from] state::Error),
+    /// The audit log could not be opened.
+    #[error("the audit log could not be opened")]
+    AuditOpen(#[from] OpenError),
+    /// The audit log stopped recording.
+    #[error("the audit log could not record the daemon's start")]
+    Audit(#[from] Unavailable),
+    /// A backend did not start.
+    #[error("a backend is unavailable")]
+    Backend(#[from] backend::Error),
+    /// A key cannot be used.
+    #[error("the keyring could not be built")]
+    Keyring(#[from] LoadError),
+    /// A key did not sign its self-test.
+    #[error("a key failed its self-test")]
+    SelfTest(#[from] selftest::SelfTestError),
+    /// A socket could not be had.
+    #[error("a socket could not be opened")]
+    Bind(#[from] BindError),
+}
+
+/// Runs the daemon until SIGTERM or SIGINT; `ready` is called once all sockets answer.
+///
+/// # Errors
+/// Whatever kept it from starting. Everything that was started is stopped again.
+pub fn serve(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
+    prepare(&config)?;
+    process::raise_nofile()?;
+    telemetry::init(&config.log.level, config.log.json).map_err(ServeError::Telemetry)?;
+    let runtime = runtime()?;
+    runtime.block_on(run(config, ready))
+}
+
+/// A runtime for everything that talks to a backend. Half the cores: the workers' sessions need the others, and
+/// fewer threads hand fewer requests to each other (measured by `scripts/bench`).
+///
+/// # Errors
+/// When the system has no threads or descriptors left.
+pub fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores / 2).max(1))
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)
+}
+
+async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let started = clock.now();
+    let log = open_log(&config)?;
+    let shutdown = CancellationToken::new();
+    let (notify, events) = mpsc::unbounded_channel();
+    let recorder = tokio::spawn(foundation::record_events(events, log.clone(), shutdown.clone()));
+    let outcome = match Foundation::open(&config, notify).await {
+        Ok(foundation) => {
+            let served =
+                serve_from(config, &foundation, &log, Arc::clone(&clock), shutdown.clone(), ready).await;
+            foundation.close().await;
+            served
+        }
+        Err(error) => Err(error),
+    };
+
+    shutdown.cancel();
+    // It only fails by a panic, which is logged where it happens.
+    let _ = recorder.await;
+    let stopped = Entry { object: Some(version()), ..Entry::new(Event::DaemonStopped, outcome_of(&outcome)) };
+    if let Err(error) = log.append(vec![stopped]).map(drop) {
+        tracing::error!(%error, "Stop not recorded");
+    }
+    log.close().await;
+    tracing::info!(seconds = clock.now().duration_since(started).as_secs(), "Stopped");
+    outcome
+}
+
+async fn serve_from(
+    config: Config,
+    foundation: &Foundation,
+    log: &Log,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(),
+) -> Result<(), ServeError> {
+    let Foundation { store, backends } = foundation;
+    let keyring = Arc::new(keyring::load(&config.keys, store, backends).await?);
+    for version in keyring.versions() {
+        selftest::run(version, Instant::now() + config.limits.deadline).await?;
+        version.prove();
+    }
+    let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
+    let policy = Arc::new(config.policy);
+    let issuer = Issuer::new(
+        Arc::clone(&policy),
+        Arc::clone(&keyring),
+        log.clone(),
+        Arc::clone(&clock),
+        subject_key,
+        config.limits.deadline,
+    );
+    let wanted = config.callers.wanted();
+    let tracker = TaskTracker::new();
+    let counters: [Arc<Counters>; 3] = Default::default();
+    let api = Arc::new(Api {
+        rates: Rates::new(config.callers.rates()),
+        in_flight: Arc::new(Semaphore::new(config.limits.in_flight)),
+        callers: config.callers,
+        issuer: Arc::new(issuer),
+        keyring: Arc::clone(&keyring),
+        backends: backends.clone(),
+        log: log.clone(),
+        limits: config.limits.clone(),
+        tracker: tracker.clone(),
+        counters: counters.clone(),
+        started: clock.now(),
+    });
+
+    let settings =
+        [(config.signing, Socket::Signing), (config.admin, Socket::Admin), (config.public, Socket::Public)];
+    let mut listeners = Vec::with_capacity(settings.len());
+    for (settings, socket) in settings {
+        listeners.push((Listener::open(&settings)?, socket));
+    }
+    record_start(log, &policy).await?;
+
+    let background = TaskTracker::new();
+    background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
+    let sockets = TaskTracker::new();
+    for ((listener, socket), counters) in listeners.into_iter().zip(counters) {
+        let endpoint = Arc::new(Endpoint::new(Arc::clone(&api), socket));
+        let transport = config.transport.clone();
+        // Only callers are judged by facts; whoever else connects must not make us look at paths of their choice.
+        let wanted = if socket == Socket::Signing { wanted } else { FactsWanted::default() };
+        sockets.spawn(transport::serve(listener, transport, wanted, endpoint, counters, shutdown.clone()));
+    }
+
+    process::notify_ready();
+    tracing::info!(pid = std::process::id(), "Ready");
+    ready();
+    let stopped = stop_signal().await;
+    process::notify_stopping();
+    shutdown.cancel();
+    let drained = async {
+        for tasks in [&sockets, &tracker, &background] {
+            tasks.close();
+            tasks.wait().await;
+        }
+    };
+    if timeout(config.transport.drain, drained).await.is_err() {
+        tracing::warn!("Requests were still in flight at the end of the drain");
+    }
+    stopped.map_err(ServeError::Runtime)
+}
+
+fn version() -> String {
+    format!("jwsd {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn outcome_of<T, E>(result: &Result<T, E>) -> Outcome {
+    if result.is_ok() { Outcome::Success } else { Outcome::Failed }
+}
+
+async fn record_start(log: &Log, policy: &crate::policy::Policy) -> Result<(), Unavailable> {
+    let started = Entry {
+        object: Some(version()),
+        policy: Some(policy.digest().to_owned()),
+        ..Entry::new(Event::DaemonStarted, Outcome::Success)
+    };
+    log.append(vec![started])?.durable().await
+}
+
+/// Keeps readiness true: a key that no caller has used lately signs a self-test.
+async fn prove_keys(keyring: Arc<Keyring>, deadline: Duration, shutdown: CancellationToken) {
+    let mut ticks = interval(SELF_TEST_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        for version in keyring.versions() {
+            if version.unproven_for().is_some_and(|age| age < SELF_TEST_EVERY.as_secs()) {
+                continue;
+            }
+            match selftest::run(version, Instant::now() + deadline).await {
+                Ok(()) => version.prove(),
+                Err(error) => {
+                    tracing::error!(kid = %version.kid(), error = %Chain(&error), "Key self-test failed")
+                }
+            }
+        }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT. SIGHUP is noted and changes nothing: terminals send it, and a restart loses nothing.
+async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => tracing::warn!("SIGHUP ignored; restart to apply a changed configuration"),
+        }
+    }
+}

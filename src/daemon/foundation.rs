@@ -1,0 +1,147 @@
+//! What `serve` and the key commands have in common: a hardened process, the audit log, the state, the backends.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::ServeError;
+use crate::audit::{Entry, Event, Log, Outcome};
+use crate::backend::pkcs11::{self, Backend, PinSource, pin};
+use crate::backend::{BackendEvent, KeyStore};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::keyring::Backends;
+use crate::state::Store;
+use crate::sys::{process, secure_file};
+use crate::telemetry::Chain;
+
+/// Refuses root unless the configuration allows it, and hardens the process. Comes first: before threads, files, PINs.
+///
+/// # Errors
+/// [`ServeError::Root`] or [`ServeError::Harden`].
+pub fn prepare(config: &Config) -> Result<(), ServeError> {
+    if process::is_root() && !config.allow_root {
+        return Err(ServeError::Root);
+    }
+    Ok(process::harden()?)
+}
+
+/// Opens the audit log of a configuration.
+///
+/// # Errors
+/// See [`crate::audit::OpenError`]; the running daemon holds its lock.
+pub fn open_log(config: &Config) -> Result<Log, ServeError> {
+    Ok(Log::open(&config.audit, Arc::new(SystemClock))?)
+}
+
+/// State and backends of a configuration.
+pub struct Foundation {
+    /// Key versions and secrets.
+    pub store: Store,
+    /// Every configured backend, ready.
+    pub backends: Backends,
+}
+
+impl Foundation {
+    /// Opens the state and starts every backend, which tell `events` what happens to them from then on.
+    ///
+    /// # Errors
+    /// The first that is not usable; what was started before it is ended.
+    pub async fn open(
+        config: &Config,
+        events: mpsc::UnboundedSender<BackendEvent>,
+    ) -> Result<Self, ServeError> {
+        secure_file::private_dir(&config.state.dir)?;
+        let store = Store::open(&config.state, &config.environment)?;
+        let mut foundation = Self { store, backends: BTreeMap::new() };
+        for (name, settings) in &config.backends {
+            match start(settings, events.clone()).await {
+                Ok(backend) => drop(foundation.backends.insert(name.clone(), backend)),
+                Err(error) => {
+                    foundation.close().await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(foundation)
+    }
+
+    /// Ends every backend.
+    pub async fn close(&self) {
+        for backend in self.backends.values() {
+            backend.shutdown().await;
+        }
+    }
+}
+
+async fn start(
+    settings: &pkcs11::Settings,
+    events: mpsc::UnboundedSender<BackendEvent>,
+) -> Result<Arc<dyn KeyStore>, ServeError> {
+    secure_file::private_dir(&settings.marker_dir)?;
+    // The module gets the PIN, so nobody else may be able to replace it.
+    secure_file::check_trusted_path(&settings.module)?;
+    if let PinSource::File(path) = &settings.pin
+        && pin::state(&settings.marker_dir, &settings.name).is_ok_and(pin::State::allows_login)
+    {
+        // The worker's start reads it again; here its faults still have their type.
+        secure_file::read_secret(path)?;
+    }
+    Ok(Backend::start(settings.clone(), pin_reader(settings), Some(events)).await?)
+}
+
+fn pin_reader(settings: &pkcs11::Settings) -> pkcs11::ReadPin {
+    let source = settings.pin.clone();
+    Box::new(move || {
+        let path = match &source {
+            PinSource::File(path) => path.clone(),
+            PinSource::Credential(name) => credential(name)?,
+        };
+        secure_file::read_secret(&path).map_err(|error| Chain(&error).to_string())
+    })
+}
+
+fn credential(name: &str) -> Result<PathBuf, String> {
+    let directory = process::credentials_directory().ok_or_else(|| {
+        format!("credential {name:?}: systemd passed none (is LoadCredential= set in the unit?)")
+    })?;
+    Ok(directory.join(name))
+}
+
+/// Turns what happens to backends into records, until `shutdown`; what has happened by then is still recorded.
+pub(super) async fn record_events(
+    mut events: mpsc::UnboundedReceiver<BackendEvent>,
+    log: Log,
+    shutdown: CancellationToken,
+) {
+    while let Some(Some(event)) = shutdown.run_until_cancelled(events.recv()).await {
+        record(&log, event);
+    }
+    record_pending(&mut events, &log);
+}
+
+/// Records what has happened to backends so far.
+pub fn record_pending(events: &mut mpsc::UnboundedReceiver<BackendEvent>, log: &Log) {
+    while let Ok(event) = events.try_recv() {
+        record(log, event);
+    }
+}
+
+fn record(log: &Log, event: BackendEvent) {
+    let (kind, outcome, object) = match event {
+        BackendEvent::WorkerUp { backend, .. } => (Event::BackendUp, Outcome::Success, backend),
+        BackendEvent::WorkerDown { backend, .. } => (Event::BackendDown, Outcome::Failed, backend),
+        BackendEvent::PinRefused { backend, .. } => (Event::PinRefused, Outcome::Denied, backend),
+        BackendEvent::PinCleared { backend } => (Event::PinCleared, Outcome::Success, backend),
+        BackendEvent::KeyQuarantined { backend, id, .. } => {
+            (Event::KeyQuarantined, Outcome::Failed, format!("{backend} {id}"))
+        }
+    };
+    let entry = Entry { object: Some(object), ..Entry::new(kind, outcome) };
+    if let Err(error) = log.append(vec![entry]).map(drop) {
+        tracing::error!(%error, "Backend event not recorded");
+    }
+}
