@@ -1,0 +1,194 @@
+//! The command line as its users meet it: exit codes, messages, and a whole round of signing and verifying.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
+
+use common::{JWSD, Site};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(JWSD).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn wrong_usage_is_64_and_help_teaches() {
+    for arguments in
+        [&[][..], &["serv"], &["serve", "--nonsense"], &["sign"], &["sign", "--profile", "p", "--claim", "x"]]
+    {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+    let help = run(&["help"]);
+    assert_eq!(help.status.code(), Some(0));
+    for word in ["serve", "dev", "check", "sign", "verify", "keys", "audit", "Exit codes"] {
+        assert!(text(&help.stdout).contains(word), "the help lacks {word}");
+    }
+    assert!(!text(&help.stdout).contains("pkcs11-worker"), "the worker is not for people");
+    assert!(text(&run(&["sign", "--help"]).stdout).contains("Example:"));
+}
+
+#[test]
+fn manuals_are_made_from_the_code() {
+    let schema: serde_json::Value = serde_json::from_slice(&run(&["schema"]).stdout).unwrap();
+    assert!(schema["properties"]["profile"].is_object());
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(text(&run(&["completions", shell]).stdout).contains("clear-pin"), "{shell}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    assert!(run(&["man", directory.path().to_str().unwrap()]).status.success());
+    for page in ["jwsd.1", "jwsd-sign.1", "jwsd-keys-generate.1", "jwsd-audit-verify.1"] {
+        let page = fs::read_to_string(directory.path().join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
+        assert!(page.contains(".SH NAME"));
+    }
+    assert_eq!(run(&["man", "/nonexistent"]).status.code(), Some(77));
+}
+
+#[test]
+fn a_configuration_is_checked() {
+    let site = Site::new();
+    let path = site.config_path();
+    let path = path.to_str().unwrap();
+    let good = run(&["check", path]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
+    assert!(text(&good.stdout).contains("jwks_max_age"), "defaults are shown");
+
+    let written = fs::read_to_string(path).unwrap();
+    let faulty = written.replace("key = \"access\"", "key = \"acess\"").replace("environment", "enviroment");
+    fs::write(path, faulty).unwrap();
+    let bad = run(&["check", path]);
+    assert_eq!(bad.status.code(), Some(78));
+    let said = text(&bad.stderr);
+    assert!(said.contains("profile.access.key") && said.contains("enviroment"), "all faults at once: {said}");
+    assert_eq!(run(&["serve", "--config", path]).status.code(), Some(78));
+
+    fs::write(path, written).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(run(&["check", path]).status.code(), Some(77), "others could have changed it");
+    assert_eq!(run(&["check", "/nonexistent.toml"]).status.code(), Some(78));
+}
+
+#[test]
+fn a_daemon_that_cannot_start_says_why() {
+    let mut site = Site::new();
+    let serve = |site: &Site| {
+        let log = site.start_with(Command::new(JWSD)).err().expect("it does not start");
+        assert!(!log.contains("panicked"), "{log}");
+        log
+    };
+    site.module = "/usr/lib/no-such-module.so".into();
+    site.write_config();
+    let log = serve(&site);
+    assert!(log.contains("exit status: 69") && log.contains("no-such-module"), "{log}");
+
+    site.module = common::SOFTHSM.into();
+    site.keys.insert("second".to_owned(), "ES384".to_owned());
+    site.write_config();
+    let log = serve(&site);
+    assert!(log.contains("exit status: 69") && log.contains("keys generate"), "{log}");
+    site.keys.remove("second");
+
+    site.write_config();
+    let changed = fs::read_to_string(site.config_path()).unwrap().replace("ES256", "RS256");
+    fs::write(site.config_path(), changed).unwrap();
+    let log = serve(&site);
+    assert!(log.contains("a version never changes"), "{log}");
+
+    site.write_config();
+    let rootless = fs::read_to_string(site.config_path()).unwrap().replace("allow_root = true", "");
+    fs::write(site.config_path(), rootless).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        let log = serve(&site);
+        assert!(log.contains("exit status: 77") && log.contains("allow_root"), "{log}");
+    }
+
+    site.write_config();
+    fs::set_permissions(site.path("pin"), fs::Permissions::from_mode(0o644)).unwrap();
+    let log = serve(&site);
+    assert!(log.contains("exit status: 77") && log.contains("/pin"), "{log}");
+    fs::set_permissions(site.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
+
+    let daemon = site.start();
+    let second = run(&["serve", "--config", site.config_path().to_str().unwrap()]);
+    assert_eq!(second.status.code(), Some(69));
+    assert!(text(&second.stderr).contains("in use by another daemon"), "{}", text(&second.stderr));
+    assert_eq!(daemon.sign("access").status, 200, "the first daemon is not disturbed");
+}
+
+#[test]
+fn signing_and_verifying() {
+    let site = Site::new();
+    let daemon = site.start();
+    let (sign, public) = (daemon.socket("sign.sock"), daemon.socket("public.sock"));
+    let (sign, public) = (sign.to_str().unwrap(), public.to_str().unwrap());
+    let base =
+        ["sign", "--socket", sign, "--profile", "access", "--claim", "sub=alice", "--claim", "client_id=web"];
+    let with = |more: &[&str]| run(&[&base[..], more].concat());
+
+    let signed = with(&["--aud", "https://api.test", "--claim-json", "groups=[\"a\"]", "--ttl", "90s"]);
+    assert_eq!(signed.status.code(), Some(0), "{}", text(&signed.stderr));
+    let jwt = text(&signed.stdout).trim().to_owned();
+    let verified = run(&["verify", "--socket", public, "--issuer", "https://issuer.test", &jwt]);
+    let claims: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!(claims["groups"], serde_json::json!(["a"]));
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 90);
+
+    let mut broken = jwt.clone().into_bytes();
+    let middle = broken.len() - 20;
+    broken[middle] = if broken[middle] == b'A' { b'B' } else { b'A' };
+    let broken = String::from_utf8(broken).unwrap();
+    let cases: [(&[&str], &str); 6] = [
+        (&["verify", "--socket", public, &broken], "signature"),
+        (&["verify", "--socket", public, "--audience", "https://other.test", &jwt], "audience"),
+        (&["verify", "--socket", public, "--issuer", "https://evil.test", &jwt], "issuer"),
+        (&["verify", "--socket", public, "--typ", "JWT", &jwt], "typ"),
+        (&["verify", "--socket", public, "a.b"], "compact form"),
+        (&["verify", "--socket", public, "eyJhbGciOiJub25lIn0.e30."], "not valid"),
+    ];
+    for (arguments, word) in cases {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains(word), "{arguments:?}: {}", text(&output.stderr));
+    }
+
+    let refused = with(&["--claim", "admin=yes"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("claim.unknown") && said.contains("aud.required") && said.contains("request id"),
+        "{said}"
+    );
+    let checked = with(&["--check", "--aud", "https://api.test", "--claim", "role=admin"]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(text(&checked.stdout).contains("BROKEN  claim.enum"), "{}", text(&checked.stdout));
+    assert_eq!(run(&["sign", "--socket", "/nonexistent", "--profile", "p"]).status.code(), Some(69));
+}
+
+#[test]
+fn keys_are_listed_and_not_made_twice() {
+    let site = Site::new();
+    let path = site.config_path();
+    let path = path.to_str().unwrap();
+    let again = run(&["keys", "generate", "--config", path, "access"]);
+    assert_eq!(again.status.code(), Some(69));
+    assert!(text(&again.stderr).contains("already has the active version"), "{}", text(&again.stderr));
+    assert_eq!(run(&["keys", "generate", "--config", path, "other"]).status.code(), Some(78));
+
+    let listed: serde_json::Value =
+        serde_json::from_slice(&run(&["keys", "list", "--json", "--config", path]).stdout).unwrap();
+    assert_eq!(listed[0]["key"], "access");
+    assert_eq!(listed[0]["problems"], serde_json::json!([]));
+    let table = text(&run(&["keys", "list", "--config", path]).stdout);
+    assert!(table.starts_with("KEY") && table.contains("ES256"), "{table}");
+
+    let daemon = site.start();
+    let running = run(&["keys", "generate", "--config", path, "access"]);
+    assert!(text(&running.stderr).contains("the daemon is running"), "{}", text(&running.stderr));
+    drop(daemon);
+}

@@ -1,0 +1,392 @@
+//! A real daemon as a process, on real sockets, against a real SoftHSM token, in a directory of its own.
+#![allow(dead_code, unreachable_pub, reason = "every test binary uses another part")]
+
+pub mod http;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub use http::{Connection, Response};
+
+pub const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+pub const PIN: &str = "canary-pin-48151623";
+pub const JWSD: &str = env!("CARGO_BIN_EXE_jwsd");
+
+/// A directory with a token and a configuration; daemons are started in it.
+pub struct Site {
+    directory: TempDir,
+    /// `[key.NAME]` to algorithm.
+    pub keys: BTreeMap<String, String>,
+    pub module: PathBuf,
+    /// Environment of the worker besides SOFTHSM2_CONF.
+    pub env: BTreeMap<String, String>,
+    pub audit: PathBuf,
+    pub segment: String,
+    pub sessions: u16,
+    /// TOML lines for `[limits]`.
+    pub limits: String,
+    /// More TOML, appended.
+    pub extra: String,
+}
+
+impl Site {
+    /// A token, and one ES256 key named `access`.
+    pub fn new() -> Self {
+        Self::with_keys(&[("access", "ES256")])
+    }
+
+    pub fn with_keys(keys: &[(&str, &str)]) -> Self {
+        let directory = tempfile::Builder::new().prefix("jwsd-").tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let site = Self {
+            keys: keys
+                .iter()
+                .map(|(name, algorithm)| ((*name).to_owned(), (*algorithm).to_owned()))
+                .collect(),
+            module: SOFTHSM.into(),
+            env: BTreeMap::new(),
+            audit: directory.path().join("audit"),
+            segment: "1MiB".to_owned(),
+            sessions: 2,
+            limits: String::new(),
+            extra: String::new(),
+            directory,
+        };
+        for name in ["tokens", "run", "state"] {
+            fs::create_dir(site.path(name)).unwrap();
+            fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", site.path("tokens").display());
+        fs::write(site.path("softhsm2.conf"), text).unwrap();
+        site.write_pin(PIN);
+        let made = Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", "test", "--so-pin", "so-pin-0", "--pin", PIN])
+            .env("SOFTHSM2_CONF", site.path("softhsm2.conf"))
+            .output()
+            .expect("softhsm2-util is missing; scripts/test installs it (apt-get install softhsm2)");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        site.write_config();
+        let names: Vec<String> = site.keys.keys().cloned().collect();
+        for key in names {
+            site.generate(&key);
+        }
+        site
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.path("run").join(name)
+    }
+
+    pub fn write_pin(&self, pin: &str) {
+        fs::write(self.path("pin"), pin).unwrap();
+        fs::set_permissions(self.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.path("jwsd.toml")
+    }
+
+    /// Writes the configuration; call it again after changing a field.
+    pub fn write_config(&self) {
+        fs::write(self.config_path(), self.config_text()).unwrap();
+        fs::set_permissions(self.config_path(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn config_text(&self) -> String {
+        let path = |name: &str| self.path(name).display().to_string();
+        let mut env = format!("SOFTHSM2_CONF = {:?}", path("softhsm2.conf"));
+        for (name, value) in &self.env {
+            env.push_str(&format!(", {name} = {value:?}"));
+        }
+        let mut text = format!(
+            r#"
+environment = "test"
+allow_root = true
+[listen]
+signing = {{ path = "{run}/sign.sock" }}
+admin = {{ path = "{run}/admin.sock" }}
+public = {{ path = "{run}/public.sock" }}
+[limits]
+{limits}
+[audit]
+dir = {audit:?}
+segment = "{segment}"
+[state]
+dir = "{state}"
+[backend.hsm]
+kind = "pkcs11"
+module = {module:?}
+token = {{ label = "test" }}
+pin = {{ file = "{pin}" }}
+sessions = {sessions}
+env = {{ {env} }}
+[caller.tester]
+user = {uid}
+profiles = [{profiles}]
+"#,
+            run = path("run"),
+            limits = self.limits,
+            audit = self.audit.display().to_string(),
+            segment = self.segment,
+            state = path("state"),
+            module = self.module.display().to_string(),
+            pin = path("pin"),
+            sessions = self.sessions,
+            uid = nix::unistd::geteuid(),
+            profiles = self.keys.keys().map(|key| format!("{key:?}")).collect::<Vec<_>>().join(", "),
+        );
+        for (key, algorithm) in &self.keys {
+            text.push_str(&format!(
+                r#"
+[key.{key}]
+backend = "hsm"
+algorithm = "{algorithm}"
+[profile.{key}]
+key = "{key}"
+typ = "at+jwt"
+issuer = "https://issuer.test"
+audiences = ["https://api.test", "https://other.test"]
+lifetime = {{ default = "5m", max = "15m" }}
+[profile.{key}.claims]
+sub = {{ required = true, type = "string", max_length = 64 }}
+client_id = {{ required = true, type = "string" }}
+scope = {{ pattern = "[a-z:]+( [a-z:]+)*" }}
+role = {{ enum = ["reader", "writer"] }}
+level = {{ type = "integer" }}
+region = {{ const = "eu" }}
+auth_time = {{ type = "date" }}
+groups = {{ type = "array", max_length = 4 }}
+address = {{ schema = {{ type = "object", properties = {{ city = {{ type = "string" }} }}, required = ["city"], additionalProperties = false }} }}
+"#
+            ));
+        }
+        text + &self.extra
+    }
+
+    fn generate(&self, key: &str) {
+        let made = self.jwsd(&["keys", "generate", "--config", self.config_path().to_str().unwrap(), key]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// Runs the program to its end.
+    pub fn jwsd(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(JWSD).args(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub fn start(&self) -> Daemon {
+        self.start_with(Command::new(JWSD)).unwrap_or_else(|log| panic!("the daemon did not start:\n{log}"))
+    }
+
+    /// Starts the daemon through `command` (such as strace) to which `serve` is added. Gives its log when it ends.
+    pub fn start_with(&self, mut command: Command) -> Result<Daemon, String> {
+        let mut child = command
+            .args(["serve", "--config"])
+            .arg(self.config_path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = child.stderr.take().unwrap();
+        let sink = Arc::clone(&log);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = sink.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut daemon =
+            Daemon { run: self.path("run"), audit: self.audit.clone(), child, log, reader: Some(reader) };
+        let started = Instant::now();
+        loop {
+            if let Some(status) = daemon.child.try_wait().unwrap() {
+                daemon.reader.take().unwrap().join().unwrap();
+                return Err(format!("{status}\n{}", daemon.log()));
+            }
+            if daemon.get("public.sock", "/healthz").is_ok_and(|response| response.status == 200) {
+                return Ok(daemon);
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "not ready in a minute:\n{}", daemon.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    run: PathBuf,
+    audit: PathBuf,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// The process that was started (strace, when it was started through it).
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.run.join(name)
+    }
+
+    /// What it has written for operators so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::open(&self.socket("sign.sock")).unwrap()
+    }
+
+    /// One request on a connection of its own.
+    pub fn post(&self, path: &str, body: &Value) -> Response {
+        self.connect().post(path, &body.to_string()).unwrap()
+    }
+
+    pub fn get(&self, socket: &str, path: &str) -> std::io::Result<Response> {
+        Connection::open(&self.socket(socket))?.request("GET", path, &[], "")
+    }
+
+    pub fn sign(&self, profile: &str) -> Response {
+        self.post("/v1/sign", &good(profile))
+    }
+
+    pub fn status(&self) -> Value {
+        self.get("admin.sock", "/v1/status").unwrap().json()
+    }
+
+    /// `C_Sign` calls so far.
+    pub fn signs(&self) -> u64 {
+        self.status()["backends"]["hsm"]["signs"].as_u64().unwrap()
+    }
+
+    pub fn worker_pid(&self) -> i32 {
+        i32::try_from(self.status()["backends"]["hsm"]["worker_pid"].as_i64().unwrap()).unwrap()
+    }
+
+    pub fn key_set(&self) -> Value {
+        self.get("public.sock", "/.well-known/jwks.json").unwrap().json()
+    }
+
+    pub fn records(&self) -> Vec<Value> {
+        records(&self.audit)
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// kill -9, and wait for the end.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and wait for the end; gives the exit code and the whole log.
+    pub fn stop(mut self) -> (Option<i32>, String) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        let status = self.child.wait().unwrap();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        (status.code(), self.log())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Already gone is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the daemon's log ---\n{}", self.log());
+        }
+    }
+}
+
+/// A request that every profile of a [`Site`] grants.
+pub fn good(profile: &str) -> Value {
+    json!({ "profile": profile, "claims": { "sub": "alice", "client_id": "web", "aud": "https://api.test" } })
+}
+
+/// The log's segments, oldest first.
+pub fn segments(directory: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect();
+    segments.sort();
+    segments
+}
+
+/// Every complete record of a log, in order.
+pub fn records(directory: &Path) -> Vec<Value> {
+    let mut records = Vec::new();
+    for segment in segments(directory) {
+        let bytes = fs::read(segment).unwrap();
+        let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines = bytes[..complete].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        records.extend(lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok()));
+    }
+    records
+}
+
+/// Rounds of a campaign: a few in `scripts/test`, as many as asked for in `scripts/torture`.
+pub fn rounds(few: u64) -> u64 {
+    std::env::var("JWSD_TORTURE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+}
+
+/// A small generator for random moments; its seed is printed so that a run can be repeated.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(campaign: &str) -> Self {
+        let given = std::env::var("JWSD_TORTURE_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = given.unwrap_or_else(|| {
+            u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() & u128::from(u64::MAX)).unwrap()
+        });
+        println!("{campaign}: seed {seed} (repeat with JWSD_TORTURE_SEED={seed})");
+        Self(seed | 1)
+    }
+
+    /// Below `limit`; xorshift64*.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % limit
+    }
+}
+
+/// Waits until `holds`, a minute at most.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(60), "not within a minute: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The value at a percentile (0 to 100) of unsorted durations.
+pub fn percentile(durations: &mut [Duration], percent: usize) -> Duration {
+    durations.sort_unstable();
+    durations[(durations.len() * percent / 100).min(durations.len() - 1)]
+}

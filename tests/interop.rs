@@ -1,0 +1,76 @@
+//! Every algorithm that SoftHSM offers, verified by libraries that are not ours: PyJWT and joserfc, and jose of npm.
+
+mod common;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{JWSD, Site};
+use serde_json::json;
+
+const ALGORITHMS: [&str; 11] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"];
+
+/// `target/`, where `scripts/test` puts what it installs.
+fn target() -> PathBuf {
+    Path::new(JWSD).ancestors().nth(2).unwrap().to_owned()
+}
+
+#[test]
+fn every_algorithm_is_verified_by_independent_libraries() {
+    let keys: Vec<(String, &str)> = ALGORITHMS.iter().map(|name| (name.to_lowercase(), *name)).collect();
+    let site = Site::with_keys(&keys.iter().map(|(key, name)| (key.as_str(), *name)).collect::<Vec<_>>());
+    let daemon = site.start();
+    let jwts: Vec<_> = keys
+        .iter()
+        .map(|(key, algorithm)| {
+            let jwt = daemon.sign(key).jwt();
+            json!({ "alg": algorithm, "token": jwt, "issuer": "https://issuer.test", "audience": "https://api.test", "typ": "at+jwt" })
+        })
+        .collect();
+    let document = json!({ "jwks": daemon.key_set(), "jwts": jwts }).to_string();
+
+    for jwt in &jwts {
+        let socket = daemon.socket("public.sock");
+        let token = jwt["token"].as_str().unwrap();
+        let ours = site.jwsd(&[
+            "verify",
+            "--socket",
+            socket.to_str().unwrap(),
+            "--audience",
+            "https://api.test",
+            "--typ",
+            "at+jwt",
+            token,
+        ]);
+        assert!(ours.status.success(), "{}: {}", jwt["alg"], String::from_utf8_lossy(&ours.stderr));
+    }
+    let verifiers = [
+        (
+            target().join("venv/bin/python"),
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/verify.py"),
+        ),
+        (PathBuf::from("node"), target().join("node/verify.mjs")),
+    ];
+    for (program, script) in verifiers {
+        let there = script.exists() && (program.is_relative() || program.exists());
+        if !there {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI must have {} and {}",
+                program.display(),
+                script.display()
+            );
+            println!("SKIPPED {}: run scripts/test, which installs it", script.display());
+            continue;
+        }
+        let mut child =
+            Command::new(program).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        println!("{text}");
+        assert!(output.status.success(), "{text}");
+    }
+}
