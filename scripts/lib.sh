@@ -1,0 +1,133 @@
+# Shared by the scripts beside it: sourced, never run. Installs what is missing, announces steps, counts tests.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+SOFTHSM_MODULE=/usr/lib/softhsm/libsofthsm2.so
+cd "$ROOT"
+
+# say TEXT...: one line for people.
+say() { printf '%s\n' "$*"; }
+
+# fail TEXT...: the last line of a run that cannot go on; says what to do.
+fail() {
+    printf '\nStopped: %s\n' "$*" >&2
+    exit 1
+}
+
+# as_root COMMAND...: runs it as root, through sudo if need be.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "'$*' needs root: run this script as root, or install sudo"
+    fi
+}
+
+# ensure_apt PACKAGE...: installs the Debian packages that are not there yet.
+ensure_apt() {
+    local package missing=()
+    command -v dpkg-query >/dev/null || fail "this is no Debian system: install $* by hand and run again"
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] && return
+    say "Installing ${missing[*]}"
+    as_root apt-get update -qq || fail "apt-get update failed: check that the package mirror can be reached"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null \
+        || fail "could not install ${missing[*]}: try 'apt-get install ${missing[*]}' by hand"
+}
+
+# ensure_command COMMAND PACKAGE...: as ensure_apt, but whatever provides COMMAND is welcome.
+ensure_command() {
+    command -v "$1" >/dev/null || ensure_apt "${@:2}"
+}
+
+# What building and trying the daemon takes on a fresh machine that has only Rust.
+ensure_build_tools() {
+    command -v cargo >/dev/null || fail "cargo is not in PATH: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer"
+    ensure_command cc gcc libc6-dev
+    ensure_command curl curl
+    ensure_command softhsm2-util softhsm2
+    [ -e "$SOFTHSM_MODULE" ] || ensure_apt softhsm2
+}
+
+# ensure_venv: a Python environment under target/ with the pinned packages of tests/interop/requirements.txt, in $VENV.
+ensure_venv() {
+    local wanted=tests/interop/requirements.txt
+    VENV=$TARGET/venv
+    if [ -x "$VENV/bin/python" ] && cmp -s "$wanted" "$VENV/installed.txt"; then
+        return
+    fi
+    ensure_command python3 python3 python3-venv
+    rm -rf "$VENV"
+    if ! python3 -m venv "$VENV" 2>/dev/null; then
+        ensure_apt python3-venv
+        rm -rf "$VENV"
+        python3 -m venv "$VENV" || fail "python3 -m venv does not work: is python3-venv whole?"
+    fi
+    "$VENV/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" \
+        || fail "pip could not install $wanted: check that the package index can be reached"
+    cp "$wanted" "$VENV/installed.txt"
+}
+
+# ensure_node: Node.js, and the pinned packages of tests/interop/package-lock.json under target/, in $NODE_DIR.
+ensure_node() {
+    local file wanted=(tests/interop/package.json tests/interop/package-lock.json tests/interop/verify.mjs)
+    NODE_DIR=$TARGET/node
+    ensure_command node nodejs
+    ensure_command npm npm
+    mkdir -p "$NODE_DIR"
+    if [ ! -d "$NODE_DIR/node_modules" ] || ! cmp -s "${wanted[1]}" "$NODE_DIR/package-lock.json"; then
+        cp "${wanted[@]}" "$NODE_DIR"
+        npm ci --prefix "$NODE_DIR" --silent --no-audit --no-fund --ignore-scripts \
+            || fail "npm could not install tests/interop/package-lock.json: check that the registry can be reached"
+    fi
+    for file in "${wanted[@]}"; do cp "$file" "$NODE_DIR"; done
+}
+
+# ensure_cargo_tool NAME VERSION: built once, under target/tools.
+ensure_cargo_tool() {
+    local have
+    have=$("$TARGET/tools/bin/$1" --version 2>/dev/null || true)
+    [ "${have##* }" = "$2" ] && return
+    say "Building $1 $2 (once; takes some minutes)"
+    cargo install --quiet --locked --debug --version "$2" --root "$TARGET/tools" "$1" \
+        || fail "cargo install $1 failed: check that the crates registry can be reached"
+}
+
+STEP='' STEP_HELP='' STEP_STARTED=0
+
+# step TITLE HELP: begins a step; if something in it fails, HELP is the sentence that says what to do.
+step() {
+    end_step
+    STEP=$1 STEP_HELP=$2 STEP_STARTED=$SECONDS
+    printf '\n== %s\n' "$STEP"
+}
+
+end_step() {
+    [ -z "$STEP" ] || printf -- '-- %s: %d s\n' "$STEP" $((SECONDS - STEP_STARTED))
+    STEP=''
+}
+
+# A script that leaves something behind defines `cleanup`.
+on_exit() {
+    local status=$?
+    [ $status = 0 ] || [ -z "$STEP" ] || printf '\nFailed: %s. %s.\n' "$STEP" "$STEP_HELP" >&2
+    if declare -F cleanup >/dev/null; then cleanup; fi
+}
+trap on_exit EXIT
+
+# wait_for SECONDS COMMAND...: repeats COMMAND until it succeeds.
+wait_for() {
+    local until=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $until ] || return 1
+        sleep 0.1
+    done
+}

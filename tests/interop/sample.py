@@ -1,0 +1,54 @@
+"""Makes input for the verifiers without the daemon: a fresh key and a JWT for every algorithm, or faulty ones.
+
+A verifier that accepts everything proves nothing, so each is first run on `sample.py` (must pass) and on
+`sample.py --faulty N` for every N below `sample.py --count` (must fail).
+"""
+
+import json
+import sys
+import time
+
+import joserfc.jwt
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jws import JWSRegistry
+
+KEYS = {
+    **{alg: (RSAKey, 2048) for alg in ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]},
+    "ES256": (ECKey, "P-256"),
+    "ES384": (ECKey, "P-384"),
+    "ES512": (ECKey, "P-521"),
+    "Ed25519": (OKPKey, "Ed25519"),
+    "EdDSA": (OKPKey, "Ed25519"),
+}
+WANTED = {"issuer": "https://localhost/sample", "audience": "https://api.example.com", "typ": "at+jwt"}
+HEADER_FAULTS = [{"typ": "JWT"}, {"jku": "https://example.com"}, {"kid": "unknown"}]
+CLAIM_FAULTS = [{"iss": "https://example.com"}, {"aud": "x"}, {"exp": int(time.time()) - 600}, {"jti": None}]
+
+
+def issue(alg, header_fault=None, claim_fault=None):
+    kind, size = KEYS[alg]
+    key = kind.generate_key(size, {"alg": alg, "use": "sig", "kid": f"kid-{alg}"})
+    now = int(time.time())
+    claims = {"iss": WANTED["issuer"], "aud": WANTED["audience"], "sub": "a", "iat": now, "exp": now + 300, "jti": "1"}
+    claims = {k: v for k, v in {**claims, **(claim_fault or {})}.items() if v is not None}
+    header = {"alg": alg, "kid": key.kid, "typ": WANTED["typ"], **(header_fault or {})}
+    registry = JWSRegistry(algorithms=[alg], strict_check_header=False)
+    token = joserfc.jwt.encode(header, claims, key, registry=registry)
+    return key.as_dict(private=False), {"alg": alg, "token": token, **WANTED}
+
+
+def main(arguments):
+    if arguments == ["--count"]:
+        print(len(HEADER_FAULTS) + len(CLAIM_FAULTS))
+        return
+    if arguments:
+        faults = [(h, None) for h in HEADER_FAULTS] + [(None, c) for c in CLAIM_FAULTS]
+        issued = [issue("ES256", *faults[int(arguments[1])])]
+    else:
+        issued = [issue(alg) for alg in KEYS]
+    keys, jwts = zip(*issued)
+    json.dump({"jwks": {"keys": keys}, "jwts": jwts}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
