@@ -192,7 +192,7 @@ fn disk_full() {
             freed.elapsed()
         );
         // Make room for the next round: old segments may be moved away by an operator.
-        let mut segments = common::segments(&site.audit);
+        let segments = common::segments(&site.audit);
         for old in segments.iter().rev().skip(2) {
             fs::remove_file(old).unwrap();
         }
