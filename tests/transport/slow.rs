@@ -84,6 +84,7 @@ fn an_old_connection_is_closed_behind_an_answer() {
     // It counts when the answer is given, not when it was asked for.
     let mut client = server.connect();
     client.send(get("/wait", "").as_bytes());
+    eventually("it was asked", || server.handled().iter().any(|path| path == "/wait"));
     std::thread::sleep(SOON);
     server.echo.release.add_permits(1);
     assert!(client.full_response().1.contains("\r\nconnection: close\r\n"));
