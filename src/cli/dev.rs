@@ -51,7 +51,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Everything but the keys. The configuration is written last, so that a half-made directory is made again.
+/// Everything but the keys. The configuration is written last; a directory that has a token but no configuration is
+/// refused, because nobody knows what it is.
 fn prepare(directory: &Path, file: &Path) -> Result<(), Failure> {
     let module = softhsm::find()?;
     let denied = |error: &secure_file::SecureFileError| Failure::because(PERMISSION, error);
