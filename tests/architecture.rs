@@ -1,4 +1,4 @@
-//! The layout and the floors of DESIGN section 5, checked on the source text itself.
+//! The layout and the floors that `src/lib.rs` draws, checked on the source text itself.
 //!
 //! Every guard is also shown a snippet that it must catch: a check that cannot fail is none.
 

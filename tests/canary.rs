@@ -1,4 +1,4 @@
-//! Promise 9: no secret, no JWT and no raw personal data in any log, record, metric, error, environment or argument.
+//! Promise 8 of the README: no secret, no JWT and no raw personal data in any log, record, metric, error, environment or argument.
 
 mod common;
 

@@ -1,6 +1,6 @@
-//! Every refused request gets the right code, and the worker's sign counter does not move (promise 2).
+//! Every refused request gets the right code, and the worker's sign counter does not move (promise 2 of the README).
 //!
-//! One table; the first column is the row of the attack catalogue that a case belongs to.
+//! One table; the first column numbers the attacks: J rows are about the content of a JWT, S rows about socket and HTTP.
 
 #[path = "refusals/cases.rs"]
 mod cases;

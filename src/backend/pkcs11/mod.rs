@@ -1,4 +1,4 @@
-//! PKCS#11 through a worker process (DESIGN section 4). This process never loads a vendor module.
+//! PKCS#11 through a worker process. This process never loads a vendor module.
 //!
 //! [`Backend`] is the parent's side: it spawns `jwsd pkcs11-worker`, hands it requests over one socket per session,
 //! kills and replaces it when it hangs or dies, and never lets a wrong PIN be tried twice ([`pin`]). [`worker`] is

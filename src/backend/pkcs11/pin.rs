@@ -1,4 +1,4 @@
-//! The PIN marker: a wrong PIN is tried once, ever, until an operator clears it (DESIGN promise 8).
+//! The PIN marker: a wrong PIN is tried once, ever, until an operator clears it (promise 7 of the README).
 //!
 //! One line in `DIR/NAME.pin`, replaced durably before and after each login:
 //!
