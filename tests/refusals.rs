@@ -136,6 +136,31 @@ fn an_unknown_caller_learns_nothing() {
     site.extra.clear();
 }
 
+/// Faults of the request's form and of its claims come back together.
+#[test]
+fn all_violations_come_at_once() {
+    let site = Site::new();
+    let daemon = site.start();
+    let body = r#"{"profile":"access","claims":{"sub":1,"iss":"x","role":"admin","what":1},"ttl":"soon","alg":"none"}"#;
+    let mut rules = daemon.connect().post("/v1/sign", body).unwrap().rules();
+    rules.sort();
+    let due = [
+        "at.sub",
+        "aud.required",
+        "claim.enum",
+        "claim.required",
+        "claim.reserved",
+        "claim.type",
+        "claim.unknown",
+        "request.member",
+        "ttl.form",
+    ];
+    assert_eq!(rules, due);
+    let checked = daemon.connect().post("/v1/check", body).unwrap().json();
+    let broken = checked["rules"].as_array().unwrap().iter().filter(|rule| rule["holds"] == false).count();
+    assert_eq!((checked["allowed"].as_bool(), broken), (Some(false), due.len()));
+}
+
 #[test]
 fn batches_are_refused_as_a_whole_or_item_by_item() {
     let site = Site::new();

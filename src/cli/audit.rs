@@ -112,8 +112,10 @@ fn print(report: &Report) -> Result<(), Failure> {
         line(format_args!("PROBLEM {segment} line {number} at byte {offset}: {what}"))?;
     }
     match report.problem_count {
-        0 => line("the log is sound"),
-        count => line(format_args!("{count} problems: this log was changed, damaged or is incomplete")),
+        0 => line(
+            "the log is sound: structure, checksums and sequence hold (a checksum finds damage, not a forger)",
+        ),
+        count => line(format_args!("problems: {count}; this log was changed, damaged or is incomplete")),
     }
 }
 

@@ -188,7 +188,7 @@ async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Fail
         config.keys.iter().filter(|(key, _)| rows.iter().all(|row| row.key != **key)).collect();
     for (key, settings) in missing {
         rows.push(Row {
-            problems: vec![format!("no version yet; run `jwsd keys generate {key}`")],
+            problems: vec![format!("no version yet; run `jwsd keys generate --config FILE {key}`")],
             state: "missing".to_owned(),
             algorithm: settings.algorithm.name().to_owned(),
             backend: settings.backend.clone(),

@@ -39,8 +39,10 @@ impl Failure {
 
     /// Prints the message and gives the exit code.
     pub(super) fn report(self) -> ExitCode {
-        // Nothing can be said when stderr is gone; the code still tells.
-        let _ = writeln!(io::stderr(), "jwsd: {}", self.message);
+        if self.code != 0 {
+            // Nothing can be said when stderr is gone; the code still tells.
+            let _ = writeln!(io::stderr(), "jwsd: {}", self.message);
+        }
         self.code.into()
     }
 }

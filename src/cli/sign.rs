@@ -14,7 +14,7 @@ use super::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, USAGE, line};
 ///
 /// Prints the JWT, or every rule that the request breaks (exit code 1).
 ///
-/// Example: jwsd sign --profile access-token --claim sub=alice --claim client_id=web --aud api
+/// Example: jwsd sign --socket jwsd-dev/run/sign.sock --profile access-token --claim sub=alice --claim client_id=web
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The daemon's signing socket

@@ -23,7 +23,7 @@ use crate::jose::{
 ///
 /// Prints the claims when the JWT is good; says why not and exits 1 otherwise.
 ///
-/// Example: jwsd sign --profile access-token --claim sub=alice --claim client_id=web | jwsd verify -
+/// Example: jwsd sign --profile access-token --claim sub=alice --claim client_id=web | jwsd verify --socket jwsd-dev/run/public.sock -
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The JWT, or `-` to read it from standard input

@@ -82,7 +82,8 @@ fn caller() -> Caller {
 }
 fn grant(profile: &str, claims: Value, ttl: Option<u64>) -> Grant {
     let Value::Object(claims) = claims else { panic!("not an object") };
-    let request = Request { profile: profile.into(), claims, ttl: ttl.map(Duration::from_secs) };
+    let request =
+        Request { profile: profile.into(), claims, ttl: ttl.map(Duration::from_secs), faults: Vec::new() };
     POLICY.authorize(&caller(), request).unwrap()
 }
 fn at(second: i64) -> Timestamp {

@@ -89,6 +89,11 @@ impl Findings {
         self.check(rule, false, at, message);
     }
     /// Everything that was kept.
+    /// A violation that was found before.
+    pub(super) fn add(&mut self, violation: Violation) {
+        self.verdicts.push(violation.into());
+    }
+
     pub(super) fn into_verdicts(self) -> Vec<Verdict> {
         self.verdicts
     }

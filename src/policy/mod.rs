@@ -33,6 +33,8 @@ pub struct Request {
     pub claims: Map<String, Value>,
     /// Wanted lifetime; the profile's default if none.
     pub ttl: Option<Duration>,
+    /// What is wrong with its form, although it could be read; [`Policy`] lists it with what it finds itself.
+    pub faults: Vec<Violation>,
 }
 
 /// Permission for one JWT, with its limits. Made only by [`Policy::authorize`]; spent by `jwt::Draft`.
@@ -129,7 +131,8 @@ impl Policy {
         request: Request,
         findings: &mut Findings,
     ) -> Option<(&Arc<Profile>, Terms, Map<String, Value>)> {
-        let Request { profile, mut claims, ttl } = request;
+        let Request { profile, mut claims, ttl, faults } = request;
+        faults.into_iter().for_each(|fault| findings.add(fault));
         let profile = self.profiles.get(&profile).filter(|_| caller.may_use(&profile));
         let at = || Pointer::default().name("profile");
         findings.check("caller.profile", profile.is_some(), at, || {

@@ -37,8 +37,8 @@ impl Request {
     /// Reads `{profile, claims, ttl?}` out of a strictly parsed tree. `ttl` is whole seconds or text such as "5m".
     ///
     /// # Errors
-    /// A member that is missing or of the wrong type, and every member that does not belong there (header, alg, kid,
-    /// payload...), all of them listed.
+    /// There is nothing to judge: no object, no profile or no claims. Whatever else is wrong (header, alg, kid, payload...)
+    /// is listed with it, or, where there is something to judge, in [`Request::faults`].
     pub fn from_json(value: Value) -> Result<Self, Denial> {
         let mut findings = Findings::violations_only();
         let (mut profile, mut claims, mut ttl) = (None, None, None);
@@ -69,9 +69,7 @@ impl Request {
             });
         }
         match (profile, claims, findings.into_violations()) {
-            (Some(profile), Some(claims), violations) if violations.is_empty() => {
-                Ok(Self { profile, claims, ttl })
-            }
+            (Some(profile), Some(claims), faults) => Ok(Self { profile, claims, ttl, faults }),
             (_, _, violations) => Err(Denial { profile: None, violations }),
         }
     }
@@ -108,7 +106,7 @@ fn read_ttl(value: &Value, findings: &mut Findings) -> Option<Duration> {
         return None;
     };
     findings.check("ttl.positive", ttl.is_positive(), at, not_positive);
-    Duration::try_from(ttl).ok()
+    Duration::try_from(ttl).ok().filter(|ttl| !ttl.is_zero())
 }
 /// What to say of a lifetime below one second.
 pub(super) fn not_positive() -> String {

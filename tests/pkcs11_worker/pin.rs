@@ -30,7 +30,7 @@ async fn a_wrong_pin_is_tried_once_over_many_restarts() {
     for _ in 0..20 {
         let error = token.try_start(token.settings()).await.err().unwrap();
         assert_eq!(error.class, Class::Misconfigured, "{error}");
-        assert!(error.message.contains("jwsd keys clear-pin hsm"), "{error}");
+        assert!(error.message.contains("jwsd keys clear-pin --config FILE hsm"), "{error}");
     }
     assert_eq!(logins(&token), "logins 1 wrong 1 strikes 1\n");
     assert_eq!(state(&token), State::Refused);
@@ -128,7 +128,7 @@ async fn logins_that_end_unknown_are_counted() {
         token.script("");
         let error = token.try_start(token.settings()).await.err().unwrap();
         assert_eq!((error.class, state(&token)), (Class::Misconfigured, State::Again(3)), "{error}");
-        assert!(error.message.contains("jwsd keys clear-pin hsm"), "{error}");
+        assert!(error.message.contains("jwsd keys clear-pin --config FILE hsm"), "{error}");
         assert_eq!(logins(&token), before);
         clear(&token);
         token.start().await;

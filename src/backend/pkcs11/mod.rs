@@ -102,7 +102,7 @@ fn pin_refused(name: &str, state: pin::State) -> Fault {
         pin::State::Absent | pin::State::Good | pin::State::Refused => "the token refused the PIN",
     };
     Fault::misconfigured(format!(
-        "{why}; it is not tried again: put the PIN right, then run `jwsd keys clear-pin {name}`"
+        "{why}; it is not tried again: put the PIN right, then run `jwsd keys clear-pin --config FILE {name}`"
     ))
 }
 

@@ -227,7 +227,7 @@ fn log_in(
         Err(error) if outcome == pin::Outcome::Refused => Err(StartFault {
             fault: Fault::misconfigured(format!(
                 "the token refused the PIN ({}); it is not tried again: put the PIN right, then run \
-                 `jwsd keys clear-pin {name}`",
+                 `jwsd keys clear-pin --config FILE {name}`",
                 fault::code(&error)
             )),
             pin_refused: true,

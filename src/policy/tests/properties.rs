@@ -55,7 +55,7 @@ proptest! {
     ) {
         thread_local!(static POLICY: Policy = policy());
         POLICY.with(|policy| {
-            let request = || Request { profile: name.into(), claims: claims.clone(), ttl };
+            let request = || Request { profile: name.into(), claims: claims.clone(), ttl, faults: Vec::new() };
             let verdicts = policy.explain(&caller(), request());
             match policy.authorize(&caller(), request()) {
                 Ok(grant) => {
