@@ -6,6 +6,7 @@ use super::line::{Lines, MAX_LINE, parse};
 use super::log::OpenError;
 use super::segment::{Directory, Listed, list};
 use super::{Entry, Event, Outcome};
+use crate::jose::hex;
 use aws_lc_rs::digest;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -113,5 +114,5 @@ fn sha256_from(file: &mut File, start: u64) -> io::Result<String> {
         }
         hash.update(buffer.get(..n).unwrap_or_default());
     }
-    Ok(hash.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(hash.finish().as_ref()))
 }

@@ -12,6 +12,7 @@ use super::output::{BUG, CONFIG, Failure, Outcome, PERMISSION, line};
 use super::softhsm;
 use crate::config;
 use crate::daemon;
+use crate::jose::hex;
 use crate::sys::{secure_file, users};
 
 /// Run a complete daemon for development: SoftHSM token, keys, configuration and audit log in one directory
@@ -95,7 +96,7 @@ fn random_pin() -> Result<SecretString, Failure> {
     let mut bytes = [0_u8; 12];
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| Failure::new(BUG, "the system's random generator failed"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+    Ok(hex(&bytes).into())
 }
 
 fn missing_keys(config: &config::Config) -> Result<Vec<String>, Failure> {

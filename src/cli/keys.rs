@@ -14,6 +14,7 @@ use crate::backend::pkcs11::pin;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::daemon::{self, Foundation, ServeError};
+use crate::jose::hex;
 use crate::keyring;
 use crate::state;
 
@@ -172,7 +173,7 @@ async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Fail
 
     let mut rows: Vec<Row> = Vec::new();
     for version in versions {
-        let id: String = version.backend_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex(&version.backend_id);
         let mut problems = Vec::new();
         match held.iter().position(|(backend, key)| *backend == version.backend && key.id == id) {
             Some(place) => problems.append(&mut held.swap_remove(place).1.problems),

@@ -15,9 +15,7 @@ use serde_json::Value;
 use super::client;
 use super::output::{Failure, NO, Outcome, PERMISSION, UNAVAILABLE, USAGE, line};
 use crate::clock::{Clock, SystemClock};
-use crate::jose::{
-    Algorithm, PublicKey, Signature, SignatureForm, Verifier, base64url_encode, compact, json,
-};
+use crate::jose::{Algorithm, PublicKey, Signature, Verifier, base64url_encode, compact, json};
 
 /// Verify a JWT against a key set and print its claims
 ///
@@ -128,7 +126,7 @@ fn check_signature(parts: &compact::Parts<'_>, algorithm: Algorithm, jwk: &Value
     let bad = || "the signature does not verify".to_owned();
     let Some(known) = in_jsonwebtoken(algorithm) else {
         let verifier = Verifier::new(algorithm, key.clone()).map_err(|error| error.to_string())?;
-        let signature = Signature::from_backend(parts.signature.clone(), SignatureForm::Raw, &key);
+        let signature = Signature::from_backend(parts.signature.clone(), &key);
         let signature = signature.map_err(|error| error.to_string())?;
         return verifier
             .verify(parts.signing_input.as_bytes(), &signature)

@@ -6,6 +6,7 @@
 mod algorithm;
 mod base64url;
 pub mod compact;
+mod hex;
 pub mod json;
 mod jwk;
 mod public_key;
@@ -17,7 +18,8 @@ mod tests;
 
 pub use algorithm::{Algorithm, Curve, Digest, KeyType};
 pub use base64url::{decode as base64url_decode, encode as base64url_encode};
+pub use hex::encode as hex;
 pub use jwk::{Jwk, Kid};
 pub use public_key::{PublicKey, PublicKeyError};
-pub use signature::{BadSignature, Signature, SignatureForm};
+pub use signature::{BadSignature, Signature};
 pub use verifier::Verifier;

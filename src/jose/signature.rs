@@ -2,13 +2,6 @@
 
 use super::PublicKey;
 
-/// How a backend encodes ECDSA signatures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignatureForm {
-    /// `r || s`, fixed length (PKCS#11).
-    Raw,
-}
-
 /// A signature in JOSE form. Its length fits its key; whether it verifies is [`super::Verifier`]'s to say.
 ///
 /// No `Debug`: with its signing input it makes a JWT.
@@ -19,8 +12,7 @@ impl Signature {
     ///
     /// # Errors
     /// [`BadSignature::Length`] for any length but the exact one, so DER and padded forms are never passed on.
-    pub fn from_backend(bytes: Vec<u8>, form: SignatureForm, key: &PublicKey) -> Result<Self, BadSignature> {
-        let SignatureForm::Raw = form;
+    pub fn from_backend(bytes: Vec<u8>, key: &PublicKey) -> Result<Self, BadSignature> {
         let (found, expected) = (bytes.len(), key.signature_len());
         if found == expected { Ok(Self(bytes)) } else { Err(BadSignature::Length { found, expected }) }
     }

@@ -31,7 +31,7 @@ fn key(jwk: &Value) -> PublicKey {
     PublicKey::from_jwk(jwk).unwrap()
 }
 fn raw(bytes: impl Into<Vec<u8>>, key: &PublicKey) -> Result<Signature, BadSignature> {
-    Signature::from_backend(bytes.into(), SignatureForm::Raw, key)
+    Signature::from_backend(bytes.into(), key)
 }
 
 #[test]

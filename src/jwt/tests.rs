@@ -3,9 +3,7 @@
 use super::*;
 use crate::backend::{BoxFuture, Class, Error, SigningKey};
 use crate::caller::{Caller, Callers, Rule};
-use crate::jose::{
-    Algorithm, BadSignature, Curve, PublicKey, Signature, SignatureForm, Verifier, compact, json as strict,
-};
+use crate::jose::{Algorithm, BadSignature, Curve, PublicKey, Signature, Verifier, compact, json as strict};
 use crate::keyring::Version;
 use crate::policy::{Grant, Policy, Request};
 use crate::profile::{AudienceForm, ClaimRule, KeyName, LAST_DATE, Lifetime, Profile, ProfileName};
@@ -29,7 +27,7 @@ impl Soft {
     }
     fn raw(&self, input: &[u8]) -> Signature {
         let bytes = EcdsaKeyPair::sign(&self.0, &SystemRandom::new(), input).unwrap();
-        Signature::from_backend(bytes.as_ref().to_vec(), SignatureForm::Raw, &self.public()).unwrap()
+        Signature::from_backend(bytes.as_ref().to_vec(), &self.public()).unwrap()
     }
 }
 /// For versions: these tests sign beside them, so that no executor is needed.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Settings, Version, selftest};
 use crate::backend::{self, KeySpec, KeyStore};
-use crate::jose::{Kid, PublicKeyError, Verifier};
+use crate::jose::{Kid, PublicKeyError, Verifier, hex};
 use crate::state::{self, KeyVersionRow};
 use tokio::time::Instant;
 
@@ -80,7 +80,7 @@ pub async fn generate(
     let public = backend.generate(&id, key, spec).await.map_err(failed)?;
     let opened = backend.open(&id, settings.algorithm, Some(&public)).await.map_err(failed)?;
     let public_jwk = serde_json::to_string(&public.to_jwk(settings.algorithm)).map_err(GenerateError::Jwk)?;
-    let hex_id = || id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex_id = || hex(&id);
     let verifier = Verifier::new(settings.algorithm, public)
         .map_err(|source| GenerateError::Unusable { id: hex_id(), source })?;
     let version = Version::new(key.to_owned(), verifier, opened.signer);

@@ -5,7 +5,7 @@
 //! name are the real module's own.
 #![allow(unsafe_code, non_snake_case)]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the benchmark uses the rest of it")]
 mod real;
 mod script;
 mod strikes;

@@ -1,11 +1,11 @@
 //! One opened key as the parent sees it: pinned to its public half, and usable only in a generation that showed the
 //! same public half again.
 
+use super::Fault;
 use super::client::Dispatcher;
 use super::protocol::Material;
-use super::{Fault, hex};
 use crate::backend::{BoxFuture, Class, Error, SigningKey};
-use crate::jose::{Algorithm, Curve, PublicKey, Signature, SignatureForm};
+use crate::jose::{Algorithm, Curve, PublicKey, Signature, hex};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
@@ -107,7 +107,7 @@ impl SigningKey for Signer {
             let signed = self.dispatcher.sign(&self.key, input, deadline).await;
             signed
                 .and_then(|bytes| {
-                    Signature::from_backend(bytes, SignatureForm::Raw, &self.key.public)
+                    Signature::from_backend(bytes, &self.key.public)
                         .map_err(|bad| Fault::new(Class::Untrusted, bad.to_string()))
                 })
                 .map_err(|fault| fault.of(&self.backend))

@@ -105,13 +105,3 @@ fn pin_refused(name: &str, state: pin::State) -> Fault {
         "{why}; it is not tried again: put the PIN right, then run `jwsd keys clear-pin --config FILE {name}`"
     ))
 }
-
-/// Lower-case hex, for key ids in messages.
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}

@@ -4,6 +4,7 @@ use super::{HOUR, Path, Resolver, SECOND};
 use crate::caller::Rule;
 use crate::config::file::{self, File, Named};
 use crate::config::units::Quantity;
+use crate::jose::hex;
 use crate::profile::{AudienceForm, KeyName, Lifetime, Profile, ProfileName};
 use crate::sys::secure_file;
 use crate::telemetry::Chain;
@@ -215,5 +216,5 @@ pub(super) fn digest(file: &File, schemas: &Schemas, callers: &[Rule]) -> String
     let numbers: Vec<_> = callers.iter().map(|rule| (&rule.name, rule.uid, rule.gid)).collect();
     let text = json!([profiles, schemas, file.caller, numbers]).to_string();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(hash.as_ref().get(..8).unwrap_or_default())
 }

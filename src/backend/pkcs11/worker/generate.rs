@@ -1,13 +1,13 @@
 //! Making keys. Every attribute that protects a key is set explicitly, and read back afterwards: the defaults differ
 //! between tokens, and some are dangerous.
 
-use super::super::hex;
 use super::super::protocol::Material;
 use super::Fault;
 use super::fault::fault;
 use super::keys;
 use super::point;
 use super::token::Token;
+use crate::jose::hex;
 use crate::jose::{Algorithm, KeyType};
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;

@@ -1,6 +1,5 @@
 //! Finding keys and judging them: exactly one match, made never to leave the token, for signing only.
 
-use super::super::hex;
 use super::super::protocol::Material;
 use super::Fault;
 use super::fault::{code, fault};
@@ -9,6 +8,7 @@ use super::point::{describe, ec, ed25519, fits};
 use super::token::Token;
 use crate::backend::Listed;
 use crate::jose::Algorithm;
+use crate::jose::hex;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use std::sync::{PoisonError, RwLock};
