@@ -1,4 +1,5 @@
 //! The PKCS#11 backend end to end: real workers, real SoftHSM tokens in temporary directories, injected faults.
+#![allow(unreachable_pub, reason = "modules of one test program")]
 
 #[path = "pkcs11_worker/faults.rs"]
 mod faults;

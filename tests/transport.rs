@@ -1,6 +1,7 @@
 //! The transport as a peer meets it: raw bytes over real sockets, against a handler that only echoes.
 //!
 //! Times in here are waited for ("eventually"), never measured: the machine may be slow.
+#![allow(unreachable_pub, reason = "modules of one test program")]
 
 #[path = "transport/bind.rs"]
 mod bind;
