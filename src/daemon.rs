@@ -9,7 +9,7 @@ use aws_lc_rs::hmac;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +22,7 @@ use crate::issuer::Issuer;
 use crate::keyring::{self, Keyring, LoadError, selftest};
 use crate::state;
 use crate::sys::{process, secure_file};
-use crate::telemetry::{self, Chain};
+use crate::telemetry;
 use crate::transport::{self, BindError, Counters, FactsWanted, Listener};
 
 pub use foundation::{Foundation, open_log, prepare, record_pending};
@@ -66,8 +66,14 @@ pub enum ServeError {
     #[error("the keyring could not be built")]
     Keyring(#[from] LoadError),
     /// A key did not sign its self-test.
-    #[error("a key failed its self-test")]
-    SelfTest(#[from] selftest::SelfTestError),
+    #[error("key {key:?} failed its self-test")]
+    SelfTest {
+        /// Name of the key.
+        key: String,
+        /// The first fault.
+        #[source]
+        source: backend::Error,
+    },
     /// A socket could not be had.
     #[error("a socket could not be opened")]
     Bind(#[from] BindError),
@@ -139,8 +145,13 @@ async fn serve_from(
     let Foundation { store, backends } = foundation;
     let keyring = Arc::new(keyring::load(&config.keys, store, backends).await?);
     for version in keyring.versions() {
-        selftest::run(version, Instant::now() + config.limits.deadline).await?;
-        version.prove();
+        let mut faults = selftest::run(version, Duration::ZERO, config.limits.deadline).await;
+        if version.unproven_for().is_none() && !faults.is_empty() {
+            return Err(ServeError::SelfTest {
+                key: version.key().to_owned(),
+                source: faults.swap_remove(0),
+            });
+        }
     }
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
     let policy = Arc::new(config.policy);
@@ -229,14 +240,8 @@ async fn prove_keys(keyring: Arc<Keyring>, deadline: Duration, shutdown: Cancell
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         for version in keyring.versions() {
-            if version.unproven_for().is_some_and(|age| age < SELF_TEST_EVERY.as_secs()) {
-                continue;
-            }
-            match selftest::run(version, Instant::now() + deadline).await {
-                Ok(()) => version.prove(),
-                Err(error) => {
-                    tracing::error!(kid = %version.kid(), error = %Chain(&error), "Key self-test failed")
-                }
+            for error in selftest::run(version, SELF_TEST_EVERY, deadline).await {
+                tracing::error!(kid = %version.kid(), %error, "Key self-test failed");
             }
         }
     }

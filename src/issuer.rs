@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::audit::{self, Actor, Entry, Event, Outcome, Recorded, Unavailable};
-use crate::backend;
+use crate::backend::{self, Ask};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::jose::{BadSignature, base64url_encode};
@@ -119,10 +119,9 @@ impl Issuer {
         let issued: Vec<Issued> = join_all(drafts.into_iter().map(async |draft| {
             let draft = draft?;
             let version = Arc::clone(draft.version());
-            let signature = version.signer().sign(draft.signing_input(), deadline).await?;
-            let signed = draft.seal(&signature)?;
-            version.prove();
-            Ok(signed)
+            let ask = Ask { deadline, flow: caller.peer().uid() };
+            let signing = version.sign(draft.signing_input(), ask).await;
+            Ok(draft.seal(signing.result?)?)
         }))
         .await;
 

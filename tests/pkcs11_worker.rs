@@ -10,8 +10,8 @@ mod objects;
 #[path = "pkcs11_worker/pin.rs"]
 mod pin;
 
-use fixture::{Token, soon, verifies};
-use jwsd::backend::{Class, KeySpec, KeyStore as _};
+use fixture::{Sign as _, Token, soon, verifies};
+use jwsd::backend::{Class, KeySpec, KeyStore as _, Wanted};
 use jwsd::jose::Algorithm;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,17 +42,17 @@ async fn every_algorithm_signs_what_verifies() {
     let backend = token.start().await;
     for (id, algorithm, _) in KEYS {
         let spec = KeySpec { algorithm, rsa_bits: 2048 };
-        let public = backend.generate(id, "a label", spec).await.unwrap();
-        let opened = backend.open(id, algorithm, Some(&public)).await.unwrap();
+        let public = backend.generate(id, "a label", spec).await.unwrap().public;
+        let opened = backend.open(Wanted::Id(id), algorithm, Some(&public)).await.unwrap();
         assert_eq!(opened.public, public);
-        let again = backend.generate(id, "again", spec).await.unwrap_err();
+        let again = backend.generate(id, "again", spec).await.err().unwrap();
         assert_eq!(again.class, Class::Misconfigured, "{again}");
     }
-    for algorithm in Algorithm::ALL {
-        let opened = backend.open(key_for(algorithm), algorithm, None).await;
+    for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.name().starts_with("ML-DSA")) {
+        let opened = backend.open(Wanted::Id(key_for(algorithm)), algorithm, None).await;
         let opened = opened.unwrap();
         for input in [b"header.payload".as_slice(), &[b'x'; 70_000]] {
-            let signature = opened.signer.sign(input, soon()).await.unwrap();
+            let signature = opened.sign(input, soon()).await.unwrap();
             assert!(verifies(algorithm, &opened.public, input, &signature), "{algorithm:?}");
         }
     }
@@ -77,7 +77,7 @@ async fn many_at_once_all_get_their_own_signature() {
         let opened = Arc::clone(&opened);
         tasks.spawn(async move {
             let input = format!("input {number}").repeat(1 + number % 50);
-            let signature = opened.signer.sign(input.as_bytes(), soon()).await.unwrap();
+            let signature = opened.sign(input.as_bytes(), soon()).await.unwrap();
             verifies(Algorithm::ES256, &opened.public, input.as_bytes(), &signature)
         });
     }
@@ -94,7 +94,7 @@ async fn a_queue_that_is_full_says_busy_and_recovers() {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..1100 {
         let opened = Arc::clone(&opened);
-        tasks.spawn(async move { opened.signer.sign(b"x", soon()).await });
+        tasks.spawn(async move { opened.sign(b"x", soon()).await });
     }
     let results = tasks.join_all().await;
     let signed = results.iter().filter(|result| result.is_ok()).count();
@@ -108,8 +108,8 @@ async fn a_key_that_is_missing_or_of_the_wrong_type_is_refused() {
     let token = Token::new();
     let backend = token.start().await;
     token.generate(&backend, b"k", Algorithm::ES256).await;
-    let missing = backend.open(b"none", Algorithm::ES256, None).await;
-    let wrong = backend.open(b"k", Algorithm::RS256, None).await;
+    let missing = backend.open(Wanted::Id(b"none"), Algorithm::ES256, None).await;
+    let wrong = backend.open(Wanted::Id(b"k"), Algorithm::RS256, None).await;
     for (result, word) in [(missing, "no private key"), (wrong, "cannot be used with RS256")] {
         let error = result.err().unwrap();
         assert_eq!(error.class, Class::Misconfigured);
@@ -124,17 +124,17 @@ async fn a_killed_worker_is_replaced_at_once() {
     let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
     for round in 1..=10 {
         let input = format!("round {round}");
-        let signature = opened.signer.sign(input.as_bytes(), soon()).await.unwrap();
+        let signature = opened.sign(input.as_bytes(), soon()).await.unwrap();
         assert!(verifies(Algorithm::ES256, &opened.public, input.as_bytes(), &signature));
         let before = backend.status().await;
         fixture::kill(before.worker_pid.unwrap());
         let killed = Instant::now();
         // A request that was under way with the worker may fail; the next one must not.
-        let signature = match opened.signer.sign(b"after", soon()).await {
+        let signature = match opened.sign(b"after", soon()).await {
             Ok(signature) => signature,
             Err(error) => {
                 assert_eq!(error.class, Class::Down, "{error}");
-                opened.signer.sign(b"after", soon()).await.unwrap()
+                opened.sign(b"after", soon()).await.unwrap()
             }
         };
         let took = killed.elapsed();
@@ -157,7 +157,7 @@ async fn shutting_down_ends_the_worker_and_answers_everybody() {
     assert!(fixture::is_alive(pid));
     backend.shutdown().await;
     assert!(!fixture::is_alive(pid));
-    let error = opened.signer.sign(b"x", soon()).await.err().unwrap();
+    let error = opened.sign(b"x", soon()).await.err().unwrap();
     assert_eq!(error.class, Class::Down);
     assert!(!backend.status().await.ready);
 }
@@ -202,6 +202,6 @@ async fn a_signal_to_the_whole_group_is_the_parents_to_handle() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         kill(nix::unistd::Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
     }
-    opened.signer.sign(b"x", soon()).await.unwrap();
+    opened.sign(b"x", soon()).await.unwrap();
     assert_eq!(backend.status().await.worker_pid, Some(pid));
 }

@@ -88,9 +88,18 @@ pub enum Event {
     /// An operator allowed the PIN to be tried again.
     #[serde(rename = "pin.cleared")]
     PinCleared,
-    /// A backend showed another key than the pinned one; it is not used.
+    /// A key showed another public half than the pinned one, or signed wrongly, in one backend; it is not used there.
     #[serde(rename = "key.quarantined")]
     KeyQuarantined,
+    /// A backend may hold foreign keys or is broken; nothing in it is used.
+    #[serde(rename = "backend.quarantined")]
+    BackendQuarantined,
+    /// A backend or a key in it failed again and again and is left alone for a moment.
+    #[serde(rename = "breaker.opened")]
+    BreakerOpened,
+    /// It works again.
+    #[serde(rename = "breaker.closed")]
+    BreakerClosed,
     /// A backend stopped working.
     #[serde(rename = "backend.down")]
     BackendDown,

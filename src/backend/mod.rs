@@ -1,22 +1,99 @@
 //! Backends: where private keys live. A narrow trait per right: who may sign cannot create or look for keys.
 //!
-//! Never holds a private key. Vendor codes stay inside each backend; the rest of the program sees [`Error`] and its class.
+//! Never holds a private key. Vendor codes stay inside each backend; the rest of the program sees [`Error`], its
+//! class, and its advice on what may be tried next.
 
+pub mod aws_kms;
+pub mod breaker;
+mod event;
+mod health;
 pub mod pkcs11;
+mod replicas;
 
-use crate::jose::{Algorithm, PublicKey, Signature};
+pub use event::BackendEvent;
+pub use health::{Health, Refused};
+pub use replicas::{Attempt, Member, Replicas, Signing};
+
+use crate::jose::{Algorithm, PublicKey, Signature, hex};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A boxed future, so that the traits here are usable behind `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One private key that can sign, and nothing else.
+/// What `[backend.NAME]` says, resolved.
+#[derive(Debug, Clone)]
+pub enum Settings {
+    /// `kind = "pkcs11"`.
+    Pkcs11(pkcs11::Settings),
+    /// `kind = "aws-kms"`.
+    AwsKms(aws_kms::Settings),
+}
+
+/// For whom and until when a signature is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// When the answer is worth nothing any more; waiting for a free session counts.
+    pub deadline: Instant,
+    /// Requests of one flow share what one flow gets when the backend has more work than it can do. The user id of
+    /// the caller; [`Ask::OWN`] for our own self-tests.
+    pub flow: u32,
+}
+
+impl Ask {
+    /// The flow of self-tests: no real user has this id (it is `-1`, which `chown` takes for "unchanged").
+    pub const OWN: u32 = u32::MAX;
+
+    /// A self-test.
+    pub fn own(deadline: Instant) -> Self {
+        Self { deadline, flow: Self::OWN }
+    }
+}
+
+/// A signature, and what else was asked for while it was made.
+pub struct Signed {
+    /// In JOSE form, of the right length; whether it verifies is the caller's to find out.
+    pub signature: Signature,
+    /// Requests besides the one that gave it: hedges.
+    pub others: Vec<Attempt>,
+}
+
+impl From<Signature> for Signed {
+    fn from(signature: Signature) -> Self {
+        Self { signature, others: Vec::new() }
+    }
+}
+
+/// One private key in one backend: it can sign, and nothing else.
 pub trait SigningKey: Send + Sync {
-    /// Signs `input` (not hashed; the backend hashes) before `deadline`. The signature has the right length; the
-    /// caller must still verify it with the pinned public key.
-    fn sign<'a>(&'a self, input: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Signature, Error>>;
+    /// Signs `input` (not hashed; the backend hashes) once, without repeating it on a fault: what may be tried next
+    /// is the error's [`Advice`].
+    fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Result<Signed, Error>>;
+
+    /// Bytes of the longest input that it signs.
+    fn max_input(&self) -> usize;
+
+    /// It returned a bad signature: whatever made it is started anew before it is used again.
+    fn distrust(&self) {}
+}
+
+/// Which key is meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// The one with this id of the backend: `CKA_ID`, or the ARN of a KMS key.
+    Id(&'a [u8]),
+    /// The one that an operator names: a PKCS#11 URI (RFC 7512), a `CKA_ID` in hex, or a KMS key id, ARN or alias.
+    Name(&'a str),
+    /// Another backend's copy of a key: whichever has this public half. `id` is the key's id over there, a hint.
+    Copy {
+        /// The public half.
+        of: &'a PublicKey,
+        /// The id that the original has.
+        id: &'a [u8],
+    },
 }
 
 /// Where keys are found and made.
@@ -24,20 +101,22 @@ pub trait KeyStore: Send + Sync {
     /// Looks the key up and checks exactly one match, its attributes and type, and equality with `pinned` if given.
     fn open<'a>(
         &'a self,
-        id: &'a [u8],
+        wanted: Wanted<'a>,
         algorithm: Algorithm,
         pinned: Option<&'a PublicKey>,
     ) -> BoxFuture<'a, Result<Opened, Error>>;
-    /// Makes a key pair that never leaves the backend, with `id` and `label`.
+    /// Makes a key pair that never leaves the backend, with `label`, and `id` where ids can be chosen.
     fn generate<'a>(
         &'a self,
         id: &'a [u8],
         label: &'a str,
         spec: KeySpec,
-    ) -> BoxFuture<'a, Result<PublicKey, Error>>;
+    ) -> BoxFuture<'a, Result<Generated, Error>>;
     /// All private signing keys that the backend shows, for people.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Error>>;
-    /// Health and counters.
+    /// Its breaker and quarantine, shared by all its keys.
+    fn health(&self) -> &Arc<Health>;
+    /// Health and counters, for people.
     fn status(&self) -> BoxFuture<'_, Status>;
     /// Ends the backend's processes.
     fn shutdown(&self) -> BoxFuture<'_, ()>;
@@ -45,10 +124,28 @@ pub trait KeyStore: Send + Sync {
 
 /// A key that passed every check.
 pub struct Opened {
+    /// Its id in the backend, to be opened by [`Wanted::Id`] ever after.
+    pub id: Vec<u8>,
     /// Its public half, as read from the backend.
     pub public: PublicKey,
     /// The right to sign with it.
-    pub signer: std::sync::Arc<dyn SigningKey>,
+    pub signer: Arc<dyn SigningKey>,
+}
+
+/// A key that was made.
+pub struct Generated {
+    /// Its id in the backend.
+    pub id: Vec<u8>,
+    /// Its public half.
+    pub public: PublicKey,
+}
+
+/// A backend's id of a key for people: as it is if it is text, such as an ARN, else in hex.
+pub fn show_id(id: &[u8]) -> String {
+    match std::str::from_utf8(id) {
+        Ok(text) if text.starts_with("arn:") => text.to_owned(),
+        _ => hex(id),
+    }
 }
 
 /// What to generate.
@@ -63,12 +160,16 @@ pub struct KeySpec {
 /// One key as a backend shows it.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Listed {
-    /// Hex.
+    /// Hex of `CKA_ID`, or the ARN.
     pub id: String,
     /// As the backend stores it; not unique.
     pub label: String,
     /// `RSA-2048`, `P-256`, `Ed25519`, ...
     pub kind: String,
+    /// Where it is and what it may do, in the backend's own words: slot, attributes, key state.
+    pub attributes: Vec<String>,
+    /// How the operator names it: a PKCS#11 URI (RFC 7512) or an ARN.
+    pub name: String,
     /// What makes it unusable here, one sentence each; empty is good.
     pub problems: Vec<String>,
 }
@@ -86,7 +187,8 @@ pub struct Status {
     pub worker_pid: Option<u32>,
     /// Workers started since the daemon started.
     pub generation: u64,
-    /// `C_Sign` calls that the present worker's module has been asked for, plus those of its predecessors as last reported.
+    /// Signatures asked of the HSM or KMS since the daemon started: `C_Sign` calls that the present worker's module
+    /// was asked for plus those of its predecessors as last reported, or `Sign` requests sent.
     pub signs: u64,
     /// Label and serial of the PKCS#11 token.
     pub token: Option<String>,
@@ -96,7 +198,7 @@ pub struct Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// The queue is full or the token is out of sessions: try again soon.
+    /// There is more work than the backend can do, or it is out of sessions: try again soon.
     Busy,
     /// The backend is not reachable now; it recovers by itself or is being replaced.
     Down,
@@ -124,6 +226,39 @@ impl Class {
     }
 }
 
+/// Who is to blame for a fault, and so what a breaker or a quarantine stands before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Scope {
+    /// This request alone: no breaker counts it.
+    Request,
+    /// This key in this backend.
+    Key,
+    /// The backend as a whole.
+    Backend,
+}
+
+/// What may follow a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Advice {
+    /// How many attempts this request may have made in all for one more to follow: 0 is never, 1 is "one retry",
+    /// 2 is "two".
+    pub retries: u8,
+    /// Whether the same backend may be asked again; otherwise only another that has the key.
+    pub here: bool,
+    /// Least pause before the same backend is asked again.
+    pub pause: Duration,
+    /// Who is to blame.
+    pub scope: Scope,
+    /// The one to blame is not used again before an operator releases it.
+    pub quarantine: bool,
+}
+
+impl Advice {
+    /// The request fails and nothing changes.
+    pub const NEVER: Self =
+        Self { retries: 0, here: false, pause: Duration::ZERO, scope: Scope::Request, quarantine: false };
+}
+
 /// A backend's fault. `Display` is for operators; callers see only what `class` becomes in `api::problem`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("backend {backend}: {message}")]
@@ -134,48 +269,10 @@ pub struct Error {
     pub class: Class,
     /// What happened and what to do about it.
     pub message: String,
-}
-
-/// What happened to a backend that deserves evidence. The daemon turns these into audit records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BackendEvent {
-    /// A worker logged in, found every key again and signs.
-    WorkerUp {
-        /// The backend's name.
-        backend: String,
-        /// Number of the worker since the daemon started.
-        generation: u64,
-        /// Its process id.
-        pid: u32,
-    },
-    /// A worker ended or was ended.
-    WorkerDown {
-        /// The backend's name.
-        backend: String,
-        /// Number of the worker since the daemon started.
-        generation: u64,
-        /// Why, for people.
-        reason: String,
-    },
-    /// The token refused the PIN; it is not tried again before an operator clears the marker.
-    PinRefused {
-        /// The backend's name.
-        backend: String,
-        /// Why, and what to do about it.
-        reason: String,
-    },
-    /// An operator cleared the marker while the backend waited for it: a login is tried again.
-    PinCleared {
-        /// The backend's name.
-        backend: String,
-    },
-    /// The public key of `id` (hex) is not the pinned one: nothing is signed with it.
-    KeyQuarantined {
-        /// The backend's name.
-        backend: String,
-        /// The key's id in the backend, hex.
-        id: String,
-        /// What differs.
-        reason: String,
-    },
+    /// The vendor's own word for it, short, for the record: `CKR_DEVICE_ERROR`, `ThrottlingException`.
+    pub code: String,
+    /// What may be tried next.
+    pub advice: Advice,
+    /// When a request would have a chance again, if that is known.
+    pub retry_after: Option<Duration>,
 }

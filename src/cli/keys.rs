@@ -1,20 +1,20 @@
 //! `jwsd keys`: make and list keys, and allow a login again after a wrong PIN.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::ConfigFile;
 use super::output::{CONFIG, Failure, Outcome, UNAVAILABLE, line, table};
 use crate::audit::{Actor, Entry, Event, Log, OpenError, Outcome as Recorded};
 use crate::backend::pkcs11::pin;
+use crate::backend::{self, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::daemon::{self, Foundation, ServeError};
-use crate::jose::hex;
 use crate::keyring;
 use crate::state;
 
@@ -73,11 +73,10 @@ pub(super) fn generate(config: &Config, key: &str) -> Result<String, Failure> {
         let running = "the daemon is running; stop it, generate the key, start it again";
         let log = log_if_free(config)?.ok_or_else(|| Failure::new(UNAVAILABLE, running))?;
         let made = with_backends(config, Some(&log), async |foundation| {
-            let backend = foundation.backends.get(&settings.backend).ok_or_else(|| {
-                Failure::new(CONFIG, format_args!("the configuration has no [backend.{}]", settings.backend))
-            })?;
-            let deadline = Instant::now() + GENERATE_WITHIN;
-            keyring::generate(key, settings, &foundation.store, &**backend, SystemClock.now(), deadline)
+            let first = settings.backends.first().and_then(|name| foundation.backends.get(name));
+            let backend = first.ok_or_else(|| Failure::new(CONFIG, "the key has no backend"))?;
+            let (store, now) = (&foundation.store, SystemClock.now());
+            keyring::generate(key, settings, store, Arc::clone(backend), now, GENERATE_WITHIN)
                 .await
                 .map_err(|error| Failure::because(UNAVAILABLE, &error))
         })
@@ -173,7 +172,7 @@ async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Fail
 
     let mut rows: Vec<Row> = Vec::new();
     for version in versions {
-        let id = hex(&version.backend_id);
+        let id = backend::show_id(&version.backend_id);
         let mut problems = Vec::new();
         match held.iter().position(|(backend, key)| *backend == version.backend && key.id == id) {
             Some(place) => problems.append(&mut held.swap_remove(place).1.problems),
@@ -192,7 +191,7 @@ async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Fail
             problems: vec![format!("no version yet; run `jwsd keys generate --config FILE {key}`")],
             state: "missing".to_owned(),
             algorithm: settings.algorithm.name().to_owned(),
-            backend: settings.backend.clone(),
+            backend: settings.backends.join(", "),
             kid: String::new(),
             id: String::new(),
             key: key.clone(),
@@ -219,6 +218,9 @@ fn clear_pin(config: &Config, backend: &str) -> Result<(), Failure> {
         .backends
         .get(backend)
         .ok_or_else(|| Failure::new(CONFIG, format_args!("the configuration has no [backend.{backend}]")))?;
+    let Settings::Pkcs11(settings) = settings else {
+        return Err(Failure::new(CONFIG, format_args!("backend {backend} has no PIN")));
+    };
     daemon::prepare(config)?;
     let unreadable = |error| Failure::new(UNAVAILABLE, format_args!("the PIN marker of {backend}: {error}"));
     let state = pin::state(&settings.marker_dir, backend).map_err(unreadable)?;

@@ -35,7 +35,7 @@ impl From<ServeError> for Failure {
             | ServeError::Audit(_)
             | ServeError::Backend(_)
             | ServeError::Keyring(_)
-            | ServeError::SelfTest(_)
+            | ServeError::SelfTest { .. }
             | ServeError::Bind(_) => UNAVAILABLE,
         };
         Self::because(code, &error)

@@ -158,7 +158,7 @@ fn in_jsonwebtoken(algorithm: Algorithm) -> Option<jsonwebtoken::Algorithm> {
         Algorithm::PS512 => Theirs::PS512,
         Algorithm::ES256 => Theirs::ES256,
         Algorithm::ES384 => Theirs::ES384,
-        Algorithm::ES512 => return None,
+        Algorithm::ES512 | Algorithm::MlDsa44 | Algorithm::MlDsa65 | Algorithm::MlDsa87 => return None,
         Algorithm::Ed25519 | Algorithm::EdDSA => Theirs::EdDSA,
     })
 }

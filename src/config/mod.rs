@@ -47,8 +47,8 @@ pub struct Config {
     /// The operators' log.
     pub log: LogSettings,
     /// Backends by name.
-    pub backends: BTreeMap<String, backend::pkcs11::Settings>,
-    /// Keys by name; each one's backend is in `backends`.
+    pub backends: BTreeMap<String, backend::Settings>,
+    /// Keys by name; each one's backends are in `backends`.
     pub keys: BTreeMap<String, keyring::Settings>,
     /// The profiles; each one's key is in `keys`.
     pub policy: policy::Policy,

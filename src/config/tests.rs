@@ -3,6 +3,7 @@
 mod faults;
 
 use super::*;
+use crate::backend::Settings;
 use crate::jose::Algorithm;
 use crate::sys::users::Users;
 use proptest::prelude::*;
@@ -108,7 +109,7 @@ fn a_good_file_becomes_settings() {
     assert_eq!(config.transport.requests_per_connection, 100_000);
     assert_eq!(config.audit.segment, 64 << 20);
     assert_eq!(config.log.level, "info");
-    let backend = &config.backends["hsm"];
+    let Settings::Pkcs11(backend) = &config.backends["hsm"] else { panic!("it is a PKCS#11 backend") };
     assert_eq!(backend.marker_dir, Path::new("/var/lib/jwsd/pin"));
     assert!(backend.sessions >= 1);
     assert_eq!(config.keys["access"].algorithm, Algorithm::ES256);

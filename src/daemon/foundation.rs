@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServeError;
 use crate::audit::{Entry, Event, Log, Outcome};
 use crate::backend::pkcs11::{self, Backend, PinSource, pin};
-use crate::backend::{BackendEvent, KeyStore};
+use crate::backend::{self, BackendEvent, KeyStore, Settings, aws_kms};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::keyring::Backends;
@@ -57,13 +57,21 @@ impl Foundation {
         secure_file::private_dir(&config.state.dir)?;
         let store = Store::open(&config.state, &config.environment)?;
         let mut foundation = Self { store, backends: BTreeMap::new() };
+        let mut faults = BTreeMap::new();
         for (name, settings) in &config.backends {
-            match start(settings, events.clone()).await {
-                Ok(backend) => drop(foundation.backends.insert(name.clone(), backend)),
-                Err(error) => {
-                    foundation.close().await;
-                    return Err(error);
-                }
+            let (backend, started) = start(settings, events.clone()).await?;
+            foundation.backends.insert(name.clone(), backend);
+            if let Err(fault) = started {
+                faults.insert(name, fault);
+            }
+        }
+        // A key that another backend holds too is served from there meanwhile.
+        for settings in config.keys.values() {
+            if settings.backends.iter().all(|name| faults.contains_key(name))
+                && let Some(fault) = settings.backends.iter().find_map(|name| faults.remove(name))
+            {
+                foundation.close().await;
+                return Err(fault.into());
             }
         }
         Ok(foundation)
@@ -77,10 +85,22 @@ impl Foundation {
     }
 }
 
+type Started = (Arc<dyn KeyStore>, Result<(), backend::Error>);
+
 async fn start(
+    settings: &Settings,
+    events: mpsc::UnboundedSender<BackendEvent>,
+) -> Result<Started, ServeError> {
+    match settings {
+        Settings::Pkcs11(settings) => start_pkcs11(settings, events).await,
+        Settings::AwsKms(settings) => Ok(aws_kms::Backend::start(settings.clone(), Some(events)).await),
+    }
+}
+
+async fn start_pkcs11(
     settings: &pkcs11::Settings,
     events: mpsc::UnboundedSender<BackendEvent>,
-) -> Result<Arc<dyn KeyStore>, ServeError> {
+) -> Result<Started, ServeError> {
     secure_file::private_dir(&settings.marker_dir)?;
     // The module gets the PIN, so nobody else may be able to replace it.
     secure_file::check_trusted_path(&settings.module)?;
@@ -90,7 +110,8 @@ async fn start(
         // The worker's start reads it again; here its faults still have their type.
         secure_file::read_secret(path)?;
     }
-    Ok(Backend::start(settings.clone(), pin_reader(settings), Some(events)).await?)
+    let (backend, started) = Backend::start(settings.clone(), pin_reader(settings), Some(events)).await;
+    Ok((backend, started))
 }
 
 fn pin_reader(settings: &pkcs11::Settings) -> pkcs11::ReadPin {
@@ -136,9 +157,14 @@ fn record(log: &Log, event: BackendEvent) {
         BackendEvent::WorkerDown { backend, .. } => (Event::BackendDown, Outcome::Failed, backend),
         BackendEvent::PinRefused { backend, .. } => (Event::PinRefused, Outcome::Denied, backend),
         BackendEvent::PinCleared { backend } => (Event::PinCleared, Outcome::Success, backend),
-        BackendEvent::KeyQuarantined { backend, id, .. } => {
-            (Event::KeyQuarantined, Outcome::Failed, format!("{backend} {id}"))
+        BackendEvent::KeyQuarantined { backend, kid, .. } => {
+            (Event::KeyQuarantined, Outcome::Failed, format!("{backend} {kid}"))
         }
+        BackendEvent::BackendQuarantined { backend, .. } => {
+            (Event::BackendQuarantined, Outcome::Failed, backend)
+        }
+        BackendEvent::BreakerOpened { backend, .. } => (Event::BreakerOpened, Outcome::Failed, backend),
+        BackendEvent::BreakerClosed { backend } => (Event::BreakerClosed, Outcome::Success, backend),
     };
     let entry = Entry { object: Some(object), ..Entry::new(kind, outcome) };
     if let Err(error) = log.append(vec![entry]).map(drop) {

@@ -1,4 +1,4 @@
-//! The signature algorithms that may be configured (RFC 7518 section 3, RFC 8037, RFC 9864).
+//! The signature algorithms that may be configured (RFC 7518 section 3, RFC 8037, RFC 9864, RFC 9964).
 //!
 //! Asymmetric only: `none` and the HMAC family do not exist here, so no input can select them (RFC 8725 section 3.2).
 
@@ -31,6 +31,15 @@ pub enum Algorithm {
     Ed25519,
     /// Ed25519 under the older name, for verifiers that do not know RFC 9864 yet.
     EdDSA,
+    /// ML-DSA-44 of FIPS 204, pure and with an empty context (RFC 9964).
+    #[serde(rename = "ML-DSA-44")]
+    MlDsa44,
+    /// ML-DSA-65.
+    #[serde(rename = "ML-DSA-65")]
+    MlDsa65,
+    /// ML-DSA-87.
+    #[serde(rename = "ML-DSA-87")]
+    MlDsa87,
 }
 /// The hash that an algorithm applies to the signing input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +60,18 @@ pub enum KeyType {
     Ec(Curve),
     /// Edwards curve 25519.
     Ed25519,
+    /// ML-DSA with one parameter set.
+    MlDsa(MlDsa),
+}
+/// A parameter set of ML-DSA (FIPS 204 section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MlDsa {
+    /// ML-DSA-44, category 2.
+    MlDsa44,
+    /// ML-DSA-65, category 3.
+    MlDsa65,
+    /// ML-DSA-87, category 5.
+    MlDsa87,
 }
 /// A NIST curve of RFC 7518 section 6.2.1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +86,7 @@ pub enum Curve {
 
 impl Algorithm {
     /// Every algorithm, in the order in which they are shown to people.
-    pub const ALL: [Algorithm; 11] = [
+    pub const ALL: [Algorithm; 14] = [
         Self::RS256,
         Self::RS384,
         Self::RS512,
@@ -77,6 +98,9 @@ impl Algorithm {
         Self::ES512,
         Self::Ed25519,
         Self::EdDSA,
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
     ];
     /// The `alg` header value.
     pub fn name(self) -> &'static str {
@@ -92,6 +116,9 @@ impl Algorithm {
             Self::ES512 => "ES512",
             Self::Ed25519 => "Ed25519",
             Self::EdDSA => "EdDSA",
+            Self::MlDsa44 => MlDsa::MlDsa44.name(),
+            Self::MlDsa65 => MlDsa::MlDsa65.name(),
+            Self::MlDsa87 => MlDsa::MlDsa87.name(),
         }
     }
     /// The algorithm of an `alg` header value, compared exactly: `es256` and `noNE` are nothing.
@@ -106,15 +133,46 @@ impl Algorithm {
             Self::ES384 => KeyType::Ec(Curve::P384),
             Self::ES512 => KeyType::Ec(Curve::P521),
             Self::Ed25519 | Self::EdDSA => KeyType::Ed25519,
+            Self::MlDsa44 => KeyType::MlDsa(MlDsa::MlDsa44),
+            Self::MlDsa65 => KeyType::MlDsa(MlDsa::MlDsa65),
+            Self::MlDsa87 => KeyType::MlDsa(MlDsa::MlDsa87),
         }
     }
-    /// The hash over the signing input; `None` for Ed25519, which hashes inside.
+    /// The hash over the signing input; `None` for Ed25519 and ML-DSA, which hash inside.
     pub fn digest(self) -> Option<Digest> {
         match self {
             Self::RS256 | Self::PS256 | Self::ES256 => Some(Digest::Sha256),
             Self::RS384 | Self::PS384 | Self::ES384 => Some(Digest::Sha384),
             Self::RS512 | Self::PS512 | Self::ES512 => Some(Digest::Sha512),
-            Self::Ed25519 | Self::EdDSA => None,
+            Self::Ed25519 | Self::EdDSA | Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 => None,
+        }
+    }
+}
+impl MlDsa {
+    /// Every parameter set.
+    pub const ALL: [MlDsa; 3] = [Self::MlDsa44, Self::MlDsa65, Self::MlDsa87];
+    /// The name that FIPS 204 and JOSE give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
+        }
+    }
+    /// Bytes of a public key (FIPS 204 table 2).
+    pub fn public_len(self) -> usize {
+        match self {
+            Self::MlDsa44 => 1312,
+            Self::MlDsa65 => 1952,
+            Self::MlDsa87 => 2592,
+        }
+    }
+    /// Bytes of a signature (FIPS 204 table 2).
+    pub fn signature_len(self) -> usize {
+        match self {
+            Self::MlDsa44 => 2420,
+            Self::MlDsa65 => 3309,
+            Self::MlDsa87 => 4627,
         }
     }
 }

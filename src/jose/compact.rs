@@ -2,23 +2,23 @@
 
 use super::base64url::{decode, encode_into, encoded_len};
 
-/// Room kept behind a signing input, so that [`seal`] need not move it: enough for ES512, Ed25519 and RSA of 4096 bits.
-const SIGNATURE_ROOM: usize = 1 + 683;
-
 /// `BASE64URL(header) . BASE64URL(payload)`: the exact bytes that are signed.
 pub fn signing_input(header: &[u8], payload: &[u8]) -> String {
     let len = encoded_len(header.len()) + 1 + encoded_len(payload.len());
-    let mut input = String::with_capacity(len + SIGNATURE_ROOM);
+    let mut input = String::with_capacity(len);
     encode_into(header, &mut input);
     input.push('.');
     encode_into(payload, &mut input);
     input
 }
-/// Appends a signature to its signing input, in place.
-pub fn seal(mut signing_input: String, signature: &super::Signature) -> String {
-    signing_input.push('.');
-    encode_into(signature.as_bytes(), &mut signing_input);
-    signing_input
+/// A signing input and its signature, joined.
+pub fn seal(signing_input: &str, signature: &super::Signature) -> String {
+    let len = signing_input.len() + 1 + encoded_len(signature.as_bytes().len());
+    let mut token = String::with_capacity(len);
+    token.push_str(signing_input);
+    token.push('.');
+    encode_into(signature.as_bytes(), &mut token);
+    token
 }
 
 /// The parts of a compact JWS, decoded, not verified.

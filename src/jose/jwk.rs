@@ -3,7 +3,7 @@
 //! Only the members listed here are ever written, so nothing private can be published.
 
 use super::public_key::{Material, PublicKey, PublicKeyError};
-use super::{Algorithm, Curve, Digest, base64url};
+use super::{Algorithm, Curve, Digest, KeyType, MlDsa, base64url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,13 +41,27 @@ impl Jwk {
     }
 }
 
-/// The members that RFC 7638 section 3.2 hashes, besides `kty`.
+/// The members that RFC 7638 section 3.2 hashes, besides `kty` (and `alg` for AKP, RFC 9964 section 6).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 enum Parameters {
-    Rsa { n: String, e: String },
-    Ec { crv: &'static str, x: String, y: String },
-    Okp { crv: &'static str, x: String },
+    Rsa {
+        n: String,
+        e: String,
+    },
+    Ec {
+        crv: &'static str,
+        x: String,
+        y: String,
+    },
+    Okp {
+        crv: &'static str,
+        x: String,
+    },
+    Akp {
+        #[serde(rename = "pub")]
+        key: String,
+    },
 }
 
 fn parameters(key: &PublicKey) -> Parameters {
@@ -63,17 +77,23 @@ fn parameters(key: &PublicKey) -> Parameters {
             }
         }
         Material::Ed25519 { x } => Parameters::Okp { crv: "Ed25519", x: base64url::encode(x) },
+        Material::MlDsa { key, .. } => Parameters::Akp { key: base64url::encode(key) },
     }
 }
 
 pub(super) fn thumbprint(key: &PublicKey) -> Kid {
     // Required members only, in lexicographic order, no white space (RFC 7638 section 3).
+    let set = match key.key_type() {
+        KeyType::MlDsa(set) => set.name(),
+        KeyType::Rsa | KeyType::Ec(_) | KeyType::Ed25519 => "",
+    };
     let canonical = match parameters(key) {
         Parameters::Rsa { n, e } => format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#),
         Parameters::Ec { crv, x, y } => {
             format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#)
         }
         Parameters::Okp { crv, x } => format!(r#"{{"crv":"{crv}","kty":"OKP","x":"{x}"}}"#),
+        Parameters::Akp { key } => format!(r#"{{"alg":"{set}","kty":"AKP","pub":"{key}"}}"#),
     };
     Kid(base64url::encode(&Digest::Sha256.hash(canonical.as_bytes())))
 }
@@ -85,6 +105,7 @@ pub(super) fn publish(key: &PublicKey, algorithm: Algorithm) -> Jwk {
             Parameters::Rsa { .. } => "RSA",
             Parameters::Ec { .. } => "EC",
             Parameters::Okp { .. } => "OKP",
+            Parameters::Akp { .. } => "AKP",
         },
         usage: "sig",
         alg: algorithm.name(),
@@ -132,6 +153,13 @@ pub(super) fn read(jwk: &Value) -> Result<PublicKey, PublicKeyError> {
             PublicKey::ec(curve, &[&[4], &x[..], &y[..]].concat())
         }
         (Some("OKP"), Some("Ed25519")) => PublicKey::ed25519(&bytes("x")?),
-        _ => Err(Jwk("unknown \"kty\" or \"crv\"; known are RSA, EC, and OKP with Ed25519")),
+        (Some("AKP"), _) => {
+            let set = MlDsa::ALL
+                .into_iter()
+                .find(|set| text("alg") == Some(set.name()))
+                .ok_or(Jwk("unknown \"alg\" of an AKP key; known are ML-DSA-44, ML-DSA-65 and ML-DSA-87"))?;
+            PublicKey::ml_dsa(set, &bytes("pub")?)
+        }
+        _ => Err(Jwk("unknown \"kty\" or \"crv\"; known are RSA, EC, AKP, and OKP with Ed25519")),
     }
 }

@@ -11,15 +11,16 @@ pub mod json;
 mod jwk;
 mod public_key;
 mod signature;
+mod spki;
 mod verifier;
 
 #[cfg(test)]
 mod tests;
 
-pub use algorithm::{Algorithm, Curve, Digest, KeyType};
+pub use algorithm::{Algorithm, Curve, Digest, KeyType, MlDsa};
 pub use base64url::{decode as base64url_decode, encode as base64url_encode};
 pub use hex::encode as hex;
 pub use jwk::{Jwk, Kid};
 pub use public_key::{PublicKey, PublicKeyError};
 pub use signature::{BadSignature, Signature};
-pub use verifier::Verifier;
+pub use verifier::{Verified, Verifier};

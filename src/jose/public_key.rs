@@ -1,7 +1,8 @@
 //! Public keys, checked when made: RSA strength, points on their curve, exact encodings. Holds no private half, ever.
 
 use super::jwk::{self, Jwk, Kid};
-use super::{Algorithm, Curve, KeyType};
+use super::spki;
+use super::{Algorithm, Curve, KeyType, MlDsa};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ParsedPublicKey,
 };
@@ -17,6 +18,8 @@ pub(super) enum Material {
     Ec { curve: Curve, point: Vec<u8> },
     /// RFC 8032 section 5.1.2.
     Ed25519 { x: [u8; 32] },
+    /// FIPS 204 algorithm 22.
+    MlDsa { set: MlDsa, key: Vec<u8> },
 }
 /// Why key material was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +47,9 @@ pub enum PublicKeyError {
         /// What was to be done with it.
         algorithm: Algorithm,
     },
+    /// Not a public key in the form that X.509 gives it (RFC 5280 section 4.1.2.7).
+    #[error("not a usable SubjectPublicKeyInfo: {0}")]
+    Spki(&'static str),
     /// The JWK itself is at fault.
     #[error("not a usable JWK: {0}")]
     Jwk(&'static str),
@@ -110,7 +116,25 @@ impl PublicKey {
         }
         Ok(Self(Material::Ed25519 { x }))
     }
-    /// Reads a public JWK (RFC 7517, RFC 7518 section 6, RFC 8037).
+    /// From the encoding of FIPS 204.
+    ///
+    /// # Errors
+    /// [`PublicKeyError::Point`] for another length; every string of the right length is a key.
+    pub fn ml_dsa(set: MlDsa, key: &[u8]) -> Result<Self, PublicKeyError> {
+        if key.len() != set.public_len() {
+            return Err(PublicKeyError::Point);
+        }
+        Ok(Self(Material::MlDsa { set, key: key.to_vec() }))
+    }
+    /// From the DER of a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7; RFC 8410, RFC 9881).
+    ///
+    /// # Errors
+    /// Algorithms other than ours, trailing bytes, and whatever [`Self::rsa`], [`Self::ec`], [`Self::ed25519`] and
+    /// [`Self::ml_dsa`] refuse.
+    pub fn from_spki(der: &[u8]) -> Result<Self, PublicKeyError> {
+        spki::read(der)
+    }
+    /// Reads a public JWK (RFC 7517, RFC 7518 section 6, RFC 8037, RFC 9964).
     ///
     /// # Errors
     /// Private or symmetric members, a `use` other than `sig`, unknown `kty` or `crv`, encodings that are not the
@@ -132,6 +156,7 @@ impl PublicKey {
             Material::Rsa { n, .. } => n.len(),
             Material::Ec { curve, .. } => 2 * curve.field_len(),
             Material::Ed25519 { .. } => 64,
+            Material::MlDsa { set, .. } => set.signature_len(),
         }
     }
     /// What kind of key it is.
@@ -140,6 +165,7 @@ impl PublicKey {
             Material::Rsa { .. } => KeyType::Rsa,
             Material::Ec { curve, .. } => KeyType::Ec(*curve),
             Material::Ed25519 { .. } => KeyType::Ed25519,
+            Material::MlDsa { set, .. } => KeyType::MlDsa(*set),
         }
     }
 }

@@ -49,7 +49,7 @@ fn examples_of_the_standards_verify() {
         let verifier = Verifier::new(algorithm, key).unwrap();
         assert_eq!(verifier.verify(parts.signing_input.as_bytes(), &signature), Ok(()));
         assert_eq!(verifier.verify(b"another text", &signature), Err(BadSignature::Mismatch));
-        assert!(compact::seal(parts.signing_input.to_owned(), &signature) == token, "{algorithm:?}");
+        assert!(compact::seal(parts.signing_input, &signature) == token, "{algorithm:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Verification with a key that was parsed once. On the signing path: no allocation, no choice left to input.
 
 use super::public_key::Material;
-use super::{Algorithm, BadSignature, Curve, KeyType, PublicKey, PublicKeyError, Signature};
+use super::{Algorithm, BadSignature, Curve, KeyType, MlDsa, PublicKey, PublicKeyError, Signature};
 use aws_lc_rs::signature::{self as lc, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 
 /// A public key parsed once for one algorithm, ready to verify many signatures. Cheap to share behind an `Arc`.
@@ -35,6 +35,31 @@ impl Verifier {
     pub fn verify(&self, input: &[u8], signature: &Signature) -> Result<(), BadSignature> {
         self.parsed.verify_sig(input, signature.as_bytes()).map_err(|_| BadSignature::Mismatch)
     }
+    /// Verifies `signature` over `input` and keeps the three together.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn prove<'a>(&'a self, input: &'a [u8], signature: Signature) -> Result<Verified<'a>, BadSignature> {
+        self.verify(input, &signature)?;
+        Ok(Verified { verifier: self, input, signature })
+    }
+}
+
+/// A signature together with the input and the key that it verified with. Only [`Verifier::prove`] makes one.
+pub struct Verified<'a> {
+    verifier: &'a Verifier,
+    input: &'a [u8],
+    signature: Signature,
+}
+impl Verified<'_> {
+    /// The signature, if it is of this very key over these very bytes.
+    ///
+    /// # Errors
+    /// [`BadSignature::Mismatch`] for another key or input.
+    pub fn of(self, verifier: &Verifier, input: &[u8]) -> Result<Signature, BadSignature> {
+        let same = self.verifier.public == verifier.public && self.verifier.algorithm == verifier.algorithm;
+        if same && self.input == input { Ok(self.signature) } else { Err(BadSignature::Mismatch) }
+    }
 }
 
 /// The one table that pairs our algorithms and keys with the library's.
@@ -48,6 +73,12 @@ fn parse(algorithm: Algorithm, public: &PublicKey) -> Result<ParsedPublicKey, Pu
     let ec = |curve: Curve, parameters: &'static lc::EcdsaVerificationAlgorithm| match &public.0 {
         Material::Ec { curve: own, point } if *own == curve => {
             ParsedPublicKey::new(parameters, point).map_err(|_| PublicKeyError::Point)
+        }
+        _ => Err(wrong_type(algorithm, public)),
+    };
+    let ml_dsa = |set: MlDsa, parameters: &'static dyn lc::VerificationAlgorithm| match &public.0 {
+        Material::MlDsa { set: own, key } if *own == set => {
+            ParsedPublicKey::new(parameters, key).map_err(|_| PublicKeyError::Point)
         }
         _ => Err(wrong_type(algorithm, public)),
     };
@@ -67,6 +98,9 @@ fn parse(algorithm: Algorithm, public: &PublicKey) -> Result<ParsedPublicKey, Pu
             }
             _ => Err(wrong_type(algorithm, public)),
         },
+        Algorithm::MlDsa44 => ml_dsa(MlDsa::MlDsa44, &lc::ML_DSA_44),
+        Algorithm::MlDsa65 => ml_dsa(MlDsa::MlDsa65, &lc::ML_DSA_65),
+        Algorithm::MlDsa87 => ml_dsa(MlDsa::MlDsa87, &lc::ML_DSA_87),
     }
 }
 
@@ -75,6 +109,7 @@ fn wrong_type(algorithm: Algorithm, public: &PublicKey) -> PublicKeyError {
         KeyType::Rsa => "RSA",
         KeyType::Ec(curve) => curve.name(),
         KeyType::Ed25519 => "Ed25519",
+        KeyType::MlDsa(set) => set.name(),
     };
     PublicKeyError::WrongType { found, algorithm }
 }

@@ -2,7 +2,7 @@
 //! judged claims and changes nothing in them.
 
 use super::SignedJwt;
-use crate::jose::{Algorithm, BadSignature, Kid, Signature, compact};
+use crate::jose::{Algorithm, BadSignature, Kid, Verified, compact};
 use crate::keyring::Version;
 use crate::policy::Grant;
 use crate::profile::{AudienceForm, LAST_DATE, Profile};
@@ -149,16 +149,16 @@ impl Draft {
     pub fn profile(&self) -> &str {
         &self.profile
     }
-    /// Verifies with the pinned public key of the same version.
+    /// Joins the draft with a signature that was verified over its bytes with the pinned key of its version.
     ///
     /// # Errors
-    /// [`BadSignature`]; the draft is gone then, and nothing may be released.
-    pub fn seal(self, signature: &Signature) -> Result<SignedJwt, BadSignature> {
-        self.version.verifier().verify(self.signing_input.as_bytes(), signature)?;
+    /// [`BadSignature`] for a proof of another key or another input; nothing may be released then.
+    pub fn seal(&self, verified: Verified<'_>) -> Result<SignedJwt, BadSignature> {
+        let signature = verified.of(self.version.verifier(), self.signing_input())?;
         Ok(SignedJwt {
             kid: self.version.kid().clone(),
-            token: compact::seal(self.signing_input, signature),
-            jti: self.jti.0,
+            token: compact::seal(&self.signing_input, &signature),
+            jti: self.jti.0.clone(),
             iat: self.iat,
             exp: self.exp,
         })

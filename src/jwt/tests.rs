@@ -1,7 +1,6 @@
 //! Header, claims and dates of a JWT, and that only a good signature seals it.
 
 use super::*;
-use crate::backend::{BoxFuture, Class, Error, SigningKey};
 use crate::caller::{Caller, Callers, Rule};
 use crate::jose::{Algorithm, BadSignature, Curve, PublicKey, Signature, Verifier, compact, json as strict};
 use crate::keyring::Version;
@@ -30,23 +29,13 @@ impl Soft {
         Signature::from_backend(bytes.as_ref().to_vec(), &self.public()).unwrap()
     }
 }
-/// For versions: these tests sign beside them, so that no executor is needed.
-struct Idle;
-impl SigningKey for Idle {
-    fn sign<'a>(&'a self, _: &'a [u8], _: tokio::time::Instant) -> BoxFuture<'a, Result<Signature, Error>> {
-        Box::pin(std::future::ready(Err(Error {
-            backend: "idle".into(),
-            class: Class::Bug,
-            message: "never asked".into(),
-        })))
-    }
-}
 static SOFT: LazyLock<Soft> = LazyLock::new(Soft::new);
 static POLICY: LazyLock<Policy> = LazyLock::new(policy);
 
 fn version(key: &str) -> Arc<Version> {
     let verifier = Verifier::new(Algorithm::ES256, SOFT.public()).unwrap();
-    Arc::new(Version::new(key.into(), verifier, Arc::new(Idle)))
+    // In no backend: these tests sign beside it.
+    Arc::new(Version::new(key.into(), verifier, Vec::new()))
 }
 fn policy() -> Policy {
     let profile = |name, form, nbf| Profile {
@@ -144,7 +133,8 @@ fn only_a_good_signature_seals() {
     let (iat, exp) = (draft.iat(), draft.exp());
     let jti = draft.jti().clone();
     let signature = SOFT.raw(draft.signing_input());
-    let Ok(jwt) = draft.seal(&signature) else { panic!("a good signature was refused") };
+    let verified = draft.version().verifier().prove(draft.signing_input(), signature).ok().unwrap();
+    let Ok(jwt) = draft.seal(verified) else { panic!("a good signature was refused") };
     assert_eq!((jwt.iat(), jwt.exp(), jwt.jti()), (iat, exp, jti.as_str()));
     assert_eq!(jwt.kid(), &SOFT.public().thumbprint());
 
@@ -161,11 +151,19 @@ fn only_a_good_signature_seals() {
     assert_eq!(read.header.typ.as_deref(), Some("at+jwt"));
     assert_eq!(read.header.kid.as_deref(), Some(jwt.kid().as_str()));
 
+    let mismatch = Some(BadSignature::Mismatch);
+    let proof = |by: &Soft, input| {
+        let verifier = Verifier::new(Algorithm::ES256, by.public()).unwrap();
+        (verifier, by.raw(input))
+    };
     let other = drafted("one", claims());
-    assert_eq!(other.seal(&signature).err(), Some(BadSignature::Mismatch), "of another draft");
-    let draft = drafted("one", claims());
-    let stranger = Soft::new().raw(draft.signing_input());
-    assert_eq!(draft.seal(&stranger).err(), Some(BadSignature::Mismatch), "of another key");
+    let (verifier, signature) = proof(&SOFT, draft.signing_input());
+    let verified = verifier.prove(draft.signing_input(), signature).ok().unwrap();
+    assert_eq!(other.seal(verified).err(), mismatch, "of another draft");
+    let (verifier, signature) = proof(&Soft::new(), draft.signing_input());
+    let verified = verifier.prove(draft.signing_input(), signature.clone()).ok().unwrap();
+    assert_eq!(draft.seal(verified).err(), mismatch, "of another key");
+    assert_eq!(draft.version().verifier().prove(draft.signing_input(), signature).err(), mismatch);
 }
 
 #[test]

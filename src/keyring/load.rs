@@ -1,9 +1,10 @@
 //! From configuration, state and backends to the keyring: every key found again and compared with its pin.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Backends, Keyring, Settings, Version};
-use crate::backend;
+use crate::backend::{self, Member, Wanted};
 use crate::jose::{PublicKey, PublicKeyError, Verifier};
 use crate::state::{self, KeyVersionRow};
 
@@ -40,7 +41,7 @@ pub enum LoadError {
         #[source]
         source: Option<PublicKeyError>,
     },
-    /// The backend does not have the key, or not in an acceptable form.
+    /// No backend has the key, or none in an acceptable form.
     #[error("key {key:?} cannot be used")]
     Backend {
         /// Name of the key.
@@ -54,7 +55,8 @@ pub enum LoadError {
     State(#[from] state::Error),
 }
 
-/// Builds the keyring of all configured keys.
+/// Builds the keyring of all configured keys. A backend that does not show a key yet is asked again by the self-test, as
+/// long as another one does.
 ///
 /// # Errors
 /// The first key that has no version, differs from the state, or cannot be opened in its backend.
@@ -93,20 +95,41 @@ async fn open(
             journaled: journaled.into(),
         })
     };
-    unchanged("backend", &settings.backend, &row.backend)?;
     unchanged("algorithm", settings.algorithm.name(), &row.algorithm)?;
+    if !settings.backends.contains(&row.backend) {
+        unchanged("backend", &settings.backends.join(", "), &row.backend)?;
+    }
 
     let damaged = |source| LoadError::Damaged { key: key(), source };
     let jwk = serde_json::from_str(&row.public_jwk).map_err(|_| damaged(None))?;
     let pinned = PublicKey::from_jwk(&jwk).map_err(|source| damaged(Some(source)))?;
-    if pinned.thumbprint().as_str() != row.kid {
+    let kid = pinned.thumbprint();
+    if kid.as_str() != row.kid {
         return Err(damaged(None));
     }
-    let backend = backends.get(&settings.backend).ok_or_else(|| LoadError::Missing { key: key() })?;
-    let opened = backend
-        .open(&row.backend_id, settings.algorithm, Some(&pinned))
-        .await
-        .map_err(|source| LoadError::Backend { key: key(), source })?;
+    let mut members = Vec::with_capacity(settings.backends.len());
+    let (mut found, mut fault) = (false, None);
+    for name in &settings.backends {
+        let backend = backends.get(name).ok_or_else(|| LoadError::Missing { key: key() })?;
+        let wanted = if *name == row.backend {
+            Wanted::Id(&row.backend_id)
+        } else {
+            Wanted::Copy { of: &pinned, id: &row.backend_id }
+        };
+        let signer = match backend.open(wanted, settings.algorithm, Some(&pinned)).await {
+            Ok(opened) => Some(opened.signer),
+            Err(error) => {
+                tracing::error!(%error, %kid, "Key is not usable in this backend");
+                fault = fault.or(Some(error));
+                None
+            }
+        };
+        found |= signer.is_some();
+        members.push(Member::new(Arc::clone(backend), &kid, row.backend_id.clone(), signer));
+    }
+    if let Some(source) = fault.filter(|_| !found) {
+        return Err(LoadError::Backend { key: key(), source });
+    }
     let verifier = Verifier::new(settings.algorithm, pinned).map_err(|source| damaged(Some(source)))?;
-    Ok(Version::new(key(), verifier, opened.signer))
+    Ok(Version::new(key(), verifier, members))
 }

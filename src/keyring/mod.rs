@@ -11,13 +11,11 @@ pub mod selftest;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use crate::backend::{KeyStore, SigningKey};
+use crate::backend::{Ask, KeyStore, Member, Replicas, Signing};
 use crate::jose::{Algorithm, Kid, Verifier};
 
-pub use generate::{GenerateError, generate};
+pub use generate::{GenerateError, adopt, generate};
 pub use key_set::KeySet;
 pub use load::{LoadError, load};
 
@@ -27,8 +25,8 @@ pub type Backends = BTreeMap<String, Arc<dyn KeyStore>>;
 /// What `[key.NAME]` says, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Name of a `[backend]`.
-    pub backend: String,
+    /// Names of `[backend]`s, at least one: new versions are made in the first; the others hold copies of them.
+    pub backends: Vec<String>,
     /// The one algorithm of this key (RFC 8725 section 3.1).
     pub algorithm: Algorithm,
     /// RSA only: size of a generated key, 2048, 3072 or 4096 bits.
@@ -39,20 +37,14 @@ pub struct Settings {
 pub struct Version {
     key: String,
     kid: Kid,
-    verifier: Verifier,
-    signer: Arc<dyn SigningKey>,
-    made: Instant,
-    /// When a signature last verified, in milliseconds after `made`; [`NEVER`] before the first.
-    proven: AtomicU64,
+    replicas: Replicas,
 }
-
-const NEVER: u64 = u64::MAX;
 
 impl Version {
     /// The version `kid` of `key`. The public key inside `verifier` is the pin.
-    pub fn new(key: String, verifier: Verifier, signer: Arc<dyn SigningKey>) -> Self {
+    pub fn new(key: String, verifier: Verifier, members: Vec<Member>) -> Self {
         let kid = verifier.public().thumbprint();
-        Self { key, kid, verifier, signer, made: Instant::now(), proven: AtomicU64::new(NEVER) }
+        Self { key, kid, replicas: Replicas::new(verifier, members) }
     }
 
     /// Name of the key that this is a version of.
@@ -67,30 +59,27 @@ impl Version {
 
     /// The algorithm, fixed for the life of the version.
     pub fn algorithm(&self) -> Algorithm {
-        self.verifier.algorithm()
+        self.verifier().algorithm()
     }
 
     /// Checks signatures against the pinned public key.
     pub fn verifier(&self) -> &Verifier {
-        &self.verifier
+        self.replicas.verifier()
     }
 
-    /// The private key's handle; calling it is reserved to `issuer` and [`selftest`].
-    pub fn signer(&self) -> &dyn SigningKey {
-        &*self.signer
+    /// Signs and verifies; reserved to `issuer`.
+    pub async fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> Signing<'a> {
+        self.replicas.sign(input, ask).await
     }
 
-    /// Notes that a signature of this version has just verified.
-    pub fn prove(&self) {
-        let age = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.proven.store(age, Ordering::Relaxed);
+    /// The version in each of its backends.
+    pub fn replicas(&self) -> &Replicas {
+        &self.replicas
     }
 
-    /// Whole seconds since a signature of this version last verified; `None` before the first. By the monotonic
-    /// clock, so that a step of the wall clock cannot make an old proof look new.
+    /// Whole seconds since a signature of this version last verified; `None` before the first.
     pub fn unproven_for(&self) -> Option<u64> {
-        let proven = self.proven.load(Ordering::Relaxed);
-        (proven != NEVER).then(|| self.made.elapsed().saturating_sub(Duration::from_millis(proven)).as_secs())
+        self.replicas.unproven_for()
     }
 }
 

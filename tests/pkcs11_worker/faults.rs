@@ -1,6 +1,6 @@
 //! What a module that misbehaves costs: one request, at most one worker, never the backend.
 
-use super::fixture::{self, Token, soon, verifies, within};
+use super::fixture::{self, Sign as _, Token, soon, verifies, within};
 use jwsd::backend::{Class, KeyStore as _};
 use jwsd::jose::Algorithm;
 use std::io::{Read as _, Write as _};
@@ -15,18 +15,18 @@ async fn a_hang_is_answered_at_the_deadline_and_the_worker_replaced() {
     let token = Token::faulty("");
     let backend = token.start().await;
     let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
-    opened.signer.sign(b"before", soon()).await.unwrap();
+    opened.sign(b"before", soon()).await.unwrap();
     let pid = backend.status().await.worker_pid.unwrap();
 
     token.script("C_Sign hang");
     let asked = Instant::now();
-    let error = opened.signer.sign(b"x", within(400)).await.err().unwrap();
+    let error = opened.sign(b"x", within(400)).await.err().unwrap();
     let took = asked.elapsed();
     assert_eq!(error.class, Class::Deadline, "{error}");
     assert!((400..600).contains(&took.as_millis()), "{took:?}");
 
     token.script("");
-    let signature = opened.signer.sign(b"after", soon()).await.unwrap();
+    let signature = opened.sign(b"after", soon()).await.unwrap();
     assert!(verifies(Algorithm::ES256, &opened.public, b"after", &signature));
     assert!(!fixture::is_alive(pid), "the hung worker is gone");
     assert_eq!(backend.status().await.generation, 2);
@@ -37,9 +37,9 @@ async fn a_late_answer_of_a_slow_token_kills_nobody() {
     let token = Token::faulty("C_Sign delay 150");
     let backend = token.start().await;
     let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
-    let error = opened.signer.sign(b"x", within(50)).await.err().unwrap();
+    let error = opened.sign(b"x", within(50)).await.err().unwrap();
     assert_eq!(error.class, Class::Deadline);
-    opened.signer.sign(b"x", soon()).await.unwrap();
+    opened.sign(b"x", soon()).await.unwrap();
     assert_eq!(backend.status().await.generation, 1);
 }
 
@@ -50,13 +50,13 @@ async fn a_slow_token_with_a_queue_is_not_hung() {
     let backend = token.start().await;
     let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
     token.script("C_Sign delay 350");
-    let requests = (0..12).map(|_| opened.signer.sign(b"x", within(1000)));
+    let requests = (0..12).map(|_| opened.sign(b"x", within(1000)));
     let results = futures_util::future::join_all(requests).await;
     let late = results.iter().filter(|result| matches!(result, Err(e) if e.class == Class::Deadline)).count();
     let signed = results.iter().filter(|result| result.is_ok()).count();
     assert!(late >= 1 && signed >= 2 && late + signed == 12, "{late} late, {signed} signed");
     token.script("");
-    opened.signer.sign(b"x", soon()).await.unwrap();
+    opened.sign(b"x", soon()).await.unwrap();
     assert_eq!(backend.status().await.generation, 1);
 }
 
@@ -68,7 +68,7 @@ async fn a_fault_of_the_session_costs_one_request() {
         let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
         let mut failed = 0;
         for _ in 0..6 {
-            failed += usize::from(opened.signer.sign(b"x", soon()).await.is_err());
+            failed += usize::from(opened.sign(b"x", soon()).await.is_err());
         }
         assert_eq!((failed, backend.status().await.generation), (1, 1), "{code}");
     }
@@ -80,10 +80,10 @@ async fn a_fault_of_the_module_costs_one_request_and_one_worker() {
         let token = Token::faulty(&format!("C_Sign rv {code}"));
         let backend = token.start().await;
         let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
-        let error = opened.signer.sign(b"x", soon()).await.err().unwrap();
+        let error = opened.sign(b"x", soon()).await.err().unwrap();
         assert_eq!(error.class, Class::Down, "{error}");
         token.script("");
-        opened.signer.sign(b"x", soon()).await.unwrap();
+        opened.sign(b"x", soon()).await.unwrap();
         assert_eq!(backend.status().await.generation, 2, "{code}");
     }
 }
@@ -95,10 +95,10 @@ async fn a_crash_costs_one_request() {
         let backend = token.start().await;
         let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
         token.script(&format!("C_Sign {crash}"));
-        let error = opened.signer.sign(b"x", soon()).await.err().unwrap();
+        let error = opened.sign(b"x", soon()).await.err().unwrap();
         assert_eq!(error.class, Class::Down, "{error}");
         token.script("");
-        opened.signer.sign(b"x", soon()).await.unwrap();
+        opened.sign(b"x", soon()).await.unwrap();
     }
 }
 
@@ -107,11 +107,11 @@ async fn a_bad_signature_is_caught() {
     let token = Token::faulty("C_Sign corrupt nth 1\nC_Sign short nth 1");
     let backend = token.start().await;
     let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
-    let signature = opened.signer.sign(b"x", soon()).await.unwrap();
+    let signature = opened.sign(b"x", soon()).await.unwrap();
     assert!(!verifies(Algorithm::ES256, &opened.public, b"x", &signature));
-    let error = opened.signer.sign(b"x", soon()).await.err().unwrap();
+    let error = opened.sign(b"x", soon()).await.err().unwrap();
     assert_eq!(error.class, Class::Untrusted, "{error}");
-    let signature = opened.signer.sign(b"x", soon()).await.unwrap();
+    let signature = opened.sign(b"x", soon()).await.unwrap();
     assert!(verifies(Algorithm::ES256, &opened.public, b"x", &signature));
 }
 
@@ -126,7 +126,7 @@ async fn odd_tokens_are_lived_with() {
         let backend = token.start().await;
         let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
         for _ in 0..20 {
-            let results = tokio::join!(opened.signer.sign(b"x", soon()), opened.signer.sign(b"x", soon()));
+            let results = tokio::join!(opened.sign(b"x", soon()), opened.sign(b"x", soon()));
             assert!(results.0.is_ok() && results.1.is_ok(), "{oddity}");
         }
         assert_eq!(backend.status().await.generation, 1, "{oddity}");
@@ -142,13 +142,13 @@ async fn requests_wait_for_the_next_worker_and_no_longer() {
     fixture::kill(backend.status().await.worker_pid.unwrap());
     tokio::time::sleep(Duration::from_millis(100)).await;
     let asked = Instant::now();
-    let error = opened.signer.sign(b"x", within(300)).await.err().unwrap();
+    let error = opened.sign(b"x", within(300)).await.err().unwrap();
     assert_eq!(error.class, Class::Down, "{error}");
     assert!(asked.elapsed() < Duration::from_millis(500));
     let status = backend.status().await;
     assert!(!status.ready && status.reason.is_some(), "{status:?}");
     token.script("");
-    opened.signer.sign(b"x", soon()).await.unwrap();
+    opened.sign(b"x", soon()).await.unwrap();
 }
 
 /// A worker whose parent dies ends at once, even when the module never returns.

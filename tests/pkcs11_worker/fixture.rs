@@ -1,7 +1,7 @@
 //! A token of its own for every test, with or without the faulty module in front.
 
 use jwsd::backend::pkcs11::{Backend, PinSource, Settings, TokenSelector};
-use jwsd::backend::{Error, KeySpec, KeyStore as _, Opened};
+use jwsd::backend::{Ask, Error, KeySpec, KeyStore as _, Opened, Wanted};
 use jwsd::jose::{Algorithm, PublicKey, Signature, Verifier};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -103,24 +103,43 @@ impl Token {
     pub async fn try_start(&self, settings: Settings) -> Result<Arc<Backend>, Error> {
         let pin = self.pin.lock().unwrap().clone();
         let read = Box::new(move || Ok(SecretString::from(pin.clone())));
-        Backend::start(settings, read, None).await
+        started(Backend::start(settings, read, None).await).await
     }
 
     /// Makes a key and opens it.
     pub async fn generate(&self, backend: &Backend, id: &[u8], algorithm: Algorithm) -> Opened {
         let spec = KeySpec { algorithm, rsa_bits: 2048 };
-        let public = backend.generate(id, "test", spec).await.unwrap();
-        backend.open(id, algorithm, Some(&public)).await.unwrap()
+        let made = backend.generate(id, "test", spec).await.unwrap();
+        backend.open(Wanted::Id(id), algorithm, Some(&made.public)).await.unwrap()
     }
 }
 
 /// A deadline that no healthy signature misses.
-pub fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
+pub fn soon() -> Ask {
+    within(20_000)
 }
 
-pub fn within(millis: u64) -> Instant {
-    Instant::now() + Duration::from_millis(millis)
+pub fn within(millis: u64) -> Ask {
+    Ask { deadline: Instant::now() + Duration::from_millis(millis), flow: 1 }
+}
+
+/// A backend whose first start must have worked; one that did not is shut down.
+pub async fn started((backend, outcome): (Arc<Backend>, Result<(), Error>)) -> Result<Arc<Backend>, Error> {
+    if outcome.is_err() {
+        backend.shutdown().await;
+    }
+    outcome.map(|()| backend)
+}
+
+/// One attempt to sign.
+pub trait Sign {
+    async fn sign(&self, input: &[u8], ask: Ask) -> Result<Signature, Error>;
+}
+
+impl Sign for Opened {
+    async fn sign(&self, input: &[u8], ask: Ask) -> Result<Signature, Error> {
+        self.signer.sign(input, ask).await.map(|signed| signed.signature)
+    }
 }
 
 pub fn verifies(algorithm: Algorithm, public: &PublicKey, input: &[u8], signature: &Signature) -> bool {

@@ -1,6 +1,6 @@
 //! A wrong PIN is tried once, ever, until an operator clears it.
 
-use super::fixture::{self, PIN, Token, soon};
+use super::fixture::{self, PIN, Sign as _, Token, soon};
 use jwsd::backend::pkcs11::Backend;
 use jwsd::backend::pkcs11::pin::{self, State};
 use jwsd::backend::{BackendEvent, Class, KeyStore as _};
@@ -86,12 +86,9 @@ async fn a_pin_changed_under_way_blocks_until_it_is_cleared() {
     token.script("C_Login rv 0xa0");
     fixture::kill(backend.status().await.worker_pid.unwrap());
 
-    let error = opened.signer.sign(b"x", soon()).await.err().unwrap();
-    let error = if error.class == Class::Down {
-        opened.signer.sign(b"x", soon()).await.err().unwrap()
-    } else {
-        error
-    };
+    let error = opened.sign(b"x", soon()).await.err().unwrap();
+    let error =
+        if error.class == Class::Down { opened.sign(b"x", soon()).await.err().unwrap() } else { error };
     assert_eq!(error.class, Class::Misconfigured, "{error}");
     assert_eq!(state(&token), State::Refused);
     let generation = backend.status().await.generation;
@@ -101,7 +98,7 @@ async fn a_pin_changed_under_way_blocks_until_it_is_cleared() {
     token.script("");
     clear(&token);
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    opened.signer.sign(b"x", soon()).await.unwrap();
+    opened.sign(b"x", soon()).await.unwrap();
     assert_eq!(state(&token), State::Good);
 }
 
@@ -110,7 +107,8 @@ async fn a_marker_that_forbids_keeps_the_pin_unread() {
     let token = Token::new();
     std::fs::write(token.path("hsm.pin"), "refused").unwrap();
     let read = Box::new(|| -> Result<secrecy::SecretString, String> { panic!("the PIN must not be read") });
-    let started = jwsd::backend::pkcs11::Backend::start(token.settings(), read, None).await;
+    let started =
+        fixture::started(jwsd::backend::pkcs11::Backend::start(token.settings(), read, None).await).await;
     assert_eq!(started.err().unwrap().class, Class::Misconfigured);
 }
 
@@ -180,7 +178,8 @@ async fn a_refusal_that_cannot_be_written_is_remembered() {
         Ok(SecretString::from(pin))
     };
     let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let backend = Backend::start(token.settings(), Box::new(read), Some(events)).await.unwrap();
+    let backend =
+        fixture::started(Backend::start(token.settings(), Box::new(read), Some(events)).await).await.unwrap();
     wrong.store(true, Ordering::Relaxed);
     token.script("C_Login count-wrong 5\nC_Login delay 1000");
     fixture::kill(backend.status().await.worker_pid.unwrap());

@@ -8,7 +8,7 @@ use super::Fault;
 use super::key::Key;
 use super::pipe::{End, Pipe};
 use super::protocol::{self, Answer};
-use crate::backend::Class;
+use crate::backend::{Ask, Class, Scope};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -66,16 +66,12 @@ struct State {
 pub(super) struct Dispatcher(Mutex<State>);
 
 impl Dispatcher {
-    /// Signs `input` with `key` before `deadline`.
-    pub(super) async fn sign(
-        &self,
-        key: &Arc<Key>,
-        input: &[u8],
-        deadline: Instant,
-    ) -> Result<Vec<u8>, Fault> {
+    /// Signs `input` with `key`, before the deadline.
+    pub(super) async fn sign(&self, key: &Arc<Key>, input: &[u8], ask: Ask) -> Result<Vec<u8>, Fault> {
         if input.len() > protocol::MAX_INPUT {
             return Err(Fault::bug("the signing input is too large"));
         }
+        let deadline = ask.deadline;
         let allowance = deadline.saturating_duration_since(Instant::now());
         if allowance.is_zero() {
             return Err(late());
@@ -132,6 +128,9 @@ impl Dispatcher {
             let _ = current.ends.send(End::Hung(reason));
             // What comes now waits for the next one.
             current.accepting = false;
+            let mut hung = late();
+            hung.advice.scope = Scope::Backend;
+            return hung;
         }
         late()
     }
@@ -150,6 +149,17 @@ impl Dispatcher {
         state.current = Some(current);
         drop(state);
         work.perform();
+    }
+
+    /// Has the present generation replaced, for a reason that it does not know itself.
+    pub(super) fn replace(&self, reason: &str) {
+        if let Some(current) = &mut self.lock().current
+            && current.accepting
+        {
+            current.accepting = false;
+            // The supervisor may be about to end this generation anyway.
+            let _ = current.ends.send(End::Replace(reason.to_owned()));
+        }
     }
 
     /// Stops giving work to a generation; what comes now waits for the next one.

@@ -3,11 +3,10 @@
 
 use super::Fault;
 use super::client::Dispatcher;
-use super::protocol::Material;
-use crate::backend::{BoxFuture, Class, Error, SigningKey};
+use super::protocol::{MAX_INPUT, Material};
+use crate::backend::{Ask, BoxFuture, Class, Error, Signed, SigningKey};
 use crate::jose::{Algorithm, Curve, PublicKey, Signature, hex};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::time::Instant;
 
 /// A key that was opened, across generations of the worker.
 pub(super) struct Key {
@@ -102,15 +101,24 @@ pub(super) struct Signer {
 }
 
 impl SigningKey for Signer {
-    fn sign<'a>(&'a self, input: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Signature, Error>> {
+    fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Result<Signed, Error>> {
         Box::pin(async move {
-            let signed = self.dispatcher.sign(&self.key, input, deadline).await;
+            let signed = self.dispatcher.sign(&self.key, input, ask).await;
             signed
                 .and_then(|bytes| {
                     Signature::from_backend(bytes, &self.key.public)
+                        .map(Signed::from)
                         .map_err(|bad| Fault::new(Class::Untrusted, bad.to_string()))
                 })
                 .map_err(|fault| fault.of(&self.backend))
         })
+    }
+
+    fn max_input(&self) -> usize {
+        MAX_INPUT
+    }
+
+    fn distrust(&self) {
+        self.dispatcher.replace("it returned a bad signature");
     }
 }

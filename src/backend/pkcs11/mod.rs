@@ -20,6 +20,7 @@ pub mod worker;
 pub use init_token::{InitTokenError, init_token};
 pub use store::Backend;
 
+use super::{Advice, Class, Error, Scope};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,25 +73,39 @@ pub enum PinSource {
 /// A fault on its way through this backend; becomes a [`super::Error`] with the backend's name at the edge.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Fault {
-    class: super::Class,
+    class: Class,
     message: String,
+    code: String,
+    advice: Advice,
+    retry_after: Option<Duration>,
 }
 impl Fault {
-    fn new(class: super::Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into() }
+    /// A fault that is not in the recovery table; what may follow depends on its class alone.
+    fn new(class: Class, message: impl Into<String>) -> Self {
+        let elsewhere = |scope| Advice { retries: 1, scope, ..Advice::NEVER };
+        let advice = match class {
+            Class::Down => Advice { here: true, ..elsewhere(Scope::Backend) },
+            Class::Busy | Class::Deadline => elsewhere(Scope::Request),
+            Class::Misconfigured => elsewhere(Scope::Key),
+            Class::Untrusted => Advice { quarantine: true, ..elsewhere(Scope::Key) },
+            Class::Bug => Advice::NEVER,
+        };
+        let code = class.code().to_owned();
+        Self { class, message: message.into(), code, advice, retry_after: None }
     }
     fn down(message: impl Into<String>) -> Self {
-        Self::new(super::Class::Down, message)
+        Self::new(Class::Down, message)
     }
     fn misconfigured(message: impl Into<String>) -> Self {
-        Self::new(super::Class::Misconfigured, message)
+        Self::new(Class::Misconfigured, message)
     }
     fn bug(message: impl Into<String>) -> Self {
-        Self::new(super::Class::Bug, message)
+        Self::new(Class::Bug, message)
     }
     /// The fault as a backend's error.
-    fn of(self, backend: &str) -> super::Error {
-        super::Error { backend: backend.to_owned(), class: self.class, message: self.message }
+    fn of(self, backend: &str) -> Error {
+        let Self { class, message, code, advice, retry_after } = self;
+        Error { backend: backend.to_owned(), class, message, code, advice, retry_after }
     }
 }
 

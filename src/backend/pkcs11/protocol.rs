@@ -2,11 +2,11 @@
 //!
 //! Control socket: `u32` length, JSON; strictly one answer per request. The first two frames from the parent are
 //! [`Init`] and the bare PIN. Session sockets: `u32` length, `u32` id, `u16` key index, data; answers are `u32`
-//! length, `u32` id, one status byte, then the signature or a UTF-8 text. Integers are little endian. An index
+//! length, `u32` id, one status byte, then the signature or the fault as JSON. Integers are little endian. An index
 //! stands for one key together with one algorithm, both checked when it was opened.
 
 use super::{Fault, TokenSelector};
-use crate::backend::{Class, Listed};
+use crate::backend::Listed;
 use crate::jose::Algorithm;
 use bytes::{Buf as _, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -35,17 +35,27 @@ pub(super) struct Init {
 /// A control request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    Open { id: Vec<u8>, algorithm: Algorithm },
+    Open { key: Which, algorithm: Algorithm },
     Generate { id: Vec<u8>, label: String, algorithm: Algorithm, rsa_bits: u32 },
     List,
     Stats,
+}
+
+/// Which key is to be opened.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Which {
+    Id(Vec<u8>),
+    /// A PKCS#11 URI or a hex `CKA_ID`, as an operator writes it.
+    Name(String),
+    /// The one with this public half, a JWK.
+    Public(serde_json::Value),
 }
 
 /// A control answer. `Ready` answers [`Init`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     Ready { token: String, sessions: u16 },
-    Opened { index: u16, public: Material },
+    Opened { id: Vec<u8>, index: u16, public: Material },
     Generated { public: Material },
     Listed { keys: Vec<Listed> },
     Stats { signs: u64 },
@@ -152,13 +162,19 @@ pub(super) struct Answer {
     pub replace: bool,
 }
 
+const FAULT: u8 = 1;
 const REPLACE: u8 = 0x80;
 
 /// Appends an answer frame to `out`.
 pub(super) fn write_answer(out: &mut Vec<u8>, answer: &Answer) {
+    let fault;
     let (status, payload) = match &answer.result {
         Ok(signature) => (0, signature.as_slice()),
-        Err(fault) => (class_byte(fault.class), fault.message.as_bytes()),
+        Err(why) => {
+            // A struct of texts and numbers always serializes; the parent takes an empty text for a broken frame.
+            fault = serde_json::to_vec(why).unwrap_or_default();
+            (FAULT, fault.as_slice())
+        }
     };
     let status = status | if answer.replace { REPLACE } else { 0 };
     let start = out.len();
@@ -178,36 +194,15 @@ pub(super) fn parse_answer(frame: &[u8]) -> Result<Answer, BadFrame> {
     let (status, payload) = rest.split_first().ok_or_else(bad)?;
     let result = match status & !REPLACE {
         0 => Ok(payload.to_vec()),
-        byte => Err(Fault::new(byte_class(byte), String::from_utf8_lossy(payload))),
+        _ => Err(serde_json::from_slice(payload).map_err(|_| bad())?),
     };
     Ok(Answer { id: u32::from_le_bytes(*id), result, replace: status & REPLACE != 0 })
-}
-
-fn class_byte(class: Class) -> u8 {
-    match class {
-        Class::Busy => 1,
-        Class::Down => 2,
-        Class::Deadline => 3,
-        Class::Misconfigured => 4,
-        Class::Untrusted => 5,
-        Class::Bug => 6,
-    }
-}
-
-fn byte_class(byte: u8) -> Class {
-    match byte {
-        1 => Class::Busy,
-        2 => Class::Down,
-        3 => Class::Deadline,
-        4 => Class::Misconfigured,
-        5 => Class::Untrusted,
-        _ => Class::Bug,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Class;
     use proptest::prelude::*;
 
     #[test]

@@ -3,13 +3,13 @@
 use super::client::Dispatcher;
 use super::control::Control;
 use super::key::Key;
-use super::protocol::{Material, Reply, Request};
+use super::protocol::{Material, Reply, Request, Which};
 use super::{Fault, ReadPin, Settings};
-use crate::backend::{BackendEvent, Class};
+use crate::backend::{BackendEvent, Class, Health};
 use crate::jose::hex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Inner {
     pub(super) settings: Settings,
     pub(super) read_pin: ReadPin,
-    pub(super) events: Option<mpsc::UnboundedSender<BackendEvent>>,
+    pub(super) health: Arc<Health>,
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) keys: Mutex<Vec<Weak<Key>>>,
@@ -111,10 +111,12 @@ impl Inner {
             if faulty_only && key.index().is_ok() {
                 continue;
             }
-            let request = Request::Open { id: key.id.clone(), algorithm: key.algorithm };
-            let found = control.call(request).await.and_then(opened);
+            let request = Request::Open { key: Which::Id(key.id.clone()), algorithm: key.algorithm };
+            let found =
+                control.call(request).await.and_then(opened).map(|(_, index, public)| (index, public));
             if let Some(reason) = key.found(generation, found) {
-                self.quarantined(&key.id, &reason);
+                let id = hex(&key.id);
+                tracing::error!(backend = self.settings.name, id, reason, "Key is not the pinned one");
             }
         }
     }
@@ -125,30 +127,16 @@ impl Inner {
         keys.push(Arc::downgrade(key));
     }
 
-    /// Says that a key is not the pinned one.
-    pub(super) fn quarantined(&self, id: &[u8], reason: &str) {
-        let id = hex(id);
-        tracing::error!(backend = self.settings.name, id, reason, "Key is quarantined");
-        self.tell(BackendEvent::KeyQuarantined {
-            backend: self.settings.name.clone(),
-            id,
-            reason: reason.to_owned(),
-        });
-    }
-
     /// Hands an event on.
     pub(super) fn tell(&self, event: BackendEvent) {
-        if let Some(events) = &self.events {
-            // Nobody listens any more: the daemon is going down.
-            let _ = events.send(event);
-        }
+        self.health.tell(event);
     }
 }
 
 /// What an opening has found.
-pub(super) fn opened(reply: Reply) -> Result<(u16, Material), Fault> {
+pub(super) fn opened(reply: Reply) -> Result<(Vec<u8>, u16, Material), Fault> {
     match reply {
-        Reply::Opened { index, public } => Ok((index, public)),
+        Reply::Opened { id, index, public } => Ok((id, index, public)),
         other => Err(unexpected(&other)),
     }
 }

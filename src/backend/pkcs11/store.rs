@@ -1,10 +1,12 @@
 //! The backend as the rest of the program sees it: opening, making and listing keys, health.
 
 use super::key::{Key, Signer, public_key, same};
-use super::protocol::{Reply, Request};
+use super::protocol::{Reply, Request, Which};
 use super::shared::{Inner, Phase, opened, unexpected};
 use super::{Fault, ReadPin, Settings};
-use crate::backend::{BackendEvent, BoxFuture, Error, KeySpec, KeyStore, Listed, Opened, Status};
+use crate::backend::{
+    BackendEvent, BoxFuture, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted,
+};
 use crate::jose::{Algorithm, PublicKey};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,21 +26,20 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Starts the first worker and waits until it is ready. Must be called on a tokio runtime.
-    ///
-    /// # Errors
-    /// When the first worker cannot be started, with the reason; nothing goes on running then.
+    /// Starts the first worker and waits until it is ready, or says why it is not; then the backend goes on trying
+    /// until it is shut down or dropped. `events` hears what happens to it. Must be called on a tokio runtime.
     pub async fn start(
         settings: Settings,
         read_pin: ReadPin,
         events: Option<mpsc::UnboundedSender<BackendEvent>>,
-    ) -> Result<Arc<Self>, Error> {
+    ) -> (Arc<Self>, Result<(), Error>) {
         let name = settings.name.clone();
+        let health = Health::of_backend(&name, events);
         let starting = Phase::Starting { generation: 0, reason: "the first worker is being started".into() };
         let inner = Arc::new(Inner {
             settings,
             read_pin,
-            events,
+            health,
             dispatcher: Arc::default(),
             phase: watch::Sender::new(starting),
             keys: Mutex::default(),
@@ -51,36 +52,39 @@ impl Backend {
         let backend = Arc::new(Self { inner, task: Mutex::new(Some(task)) });
         let outcome =
             outcome.await.unwrap_or_else(|_| Err(Fault::bug("the supervisor ended before it began")));
-        outcome.map_err(|fault| fault.of(&name))?;
-        Ok(backend)
+        (backend, outcome.map_err(|fault| fault.of(&name)))
     }
 
     async fn open_key(
         &self,
-        id: &[u8],
+        wanted: Wanted<'_>,
         algorithm: Algorithm,
         pinned: Option<&PublicKey>,
     ) -> Result<Opened, Fault> {
         let inner = &self.inner;
         loop {
             let live = inner.ready().await?;
-            let id_owned = id.to_vec();
-            let request = Request::Open { id: id_owned, algorithm };
-            let (index, public) = opened(live.control.call(request).await?)?;
+            let which = match wanted {
+                Wanted::Id(id) => Which::Id(id.to_vec()),
+                Wanted::Name(name) => Which::Name(name.to_owned()),
+                Wanted::Copy { of, .. } => Which::Public(
+                    serde_json::to_value(of.to_jwk(algorithm))
+                        .map_err(|error| Fault::bug(error.to_string()))?,
+                ),
+            };
+            let request = Request::Open { key: which, algorithm };
+            let (id, index, public) = opened(live.control.call(request).await?)?;
             let public = public_key(public)?;
-            if let Some(pinned) = pinned
-                && let Err(fault) = same(id, &public, pinned)
-            {
-                inner.quarantined(id, &fault.message);
-                return Err(fault);
+            if let Some(pinned) = pinned {
+                same(&id, &public, pinned)?;
             }
-            let key = Arc::new(Key::new(id, algorithm, public.clone(), (live.generation, index)));
+            let key = Arc::new(Key::new(&id, algorithm, public.clone(), (live.generation, index)));
             inner.register(&key);
             // From here on a new generation finds it again by itself; if one began meanwhile, the index is stale.
             if inner.is_live(live.generation) {
                 let backend = inner.settings.name.clone();
                 let dispatcher = Arc::clone(&inner.dispatcher);
-                return Ok(Opened { public, signer: Arc::new(Signer { backend, key, dispatcher }) });
+                return Ok(Opened { id, public, signer: Arc::new(Signer { backend, key, dispatcher }) });
             }
         }
     }
@@ -103,12 +107,12 @@ impl Drop for Backend {
 impl KeyStore for Backend {
     fn open<'a>(
         &'a self,
-        id: &'a [u8],
+        wanted: Wanted<'a>,
         algorithm: Algorithm,
         pinned: Option<&'a PublicKey>,
     ) -> BoxFuture<'a, Result<Opened, Error>> {
         Box::pin(async move {
-            let opened = self.open_key(id, algorithm, pinned).await;
+            let opened = self.open_key(wanted, algorithm, pinned).await;
             opened.map_err(|fault| self.fault(fault))
         })
     }
@@ -118,7 +122,7 @@ impl KeyStore for Backend {
         id: &'a [u8],
         label: &'a str,
         spec: KeySpec,
-    ) -> BoxFuture<'a, Result<PublicKey, Error>> {
+    ) -> BoxFuture<'a, Result<Generated, Error>> {
         let request = Request::Generate {
             id: id.to_vec(),
             label: label.to_owned(),
@@ -127,7 +131,9 @@ impl KeyStore for Backend {
         };
         Box::pin(async move {
             let made = match self.ask(request).await {
-                Ok(Reply::Generated { public }) => public_key(public),
+                Ok(Reply::Generated { public }) => {
+                    public_key(public).map(|public| Generated { id: id.to_vec(), public })
+                }
                 Ok(other) => Err(unexpected(&other)),
                 Err(fault) => Err(fault),
             };
@@ -144,6 +150,10 @@ impl KeyStore for Backend {
             };
             listed.map_err(|fault| self.fault(fault))
         })
+    }
+
+    fn health(&self) -> &Arc<Health> {
+        &self.inner.health
     }
 
     fn status(&self) -> BoxFuture<'_, Status> {

@@ -61,10 +61,10 @@ impl Inner {
                 }
                 Err(refused) => {
                     if let Some(first) = first.take() {
-                        self.report_refusal(&refused);
                         // Nobody waits when the start was given up.
-                        let _ = first.send(Err(refused.fault));
-                        break;
+                        let _ = first.send(Err(refused.fault.clone()));
+                        // Whoever cannot do without it shuts it down now, before a second login is tried.
+                        failures = 2;
                     }
                     if refused.pin_refused {
                         self.report_refusal(&refused);

@@ -192,9 +192,10 @@ impl Worker {
         }
         let _gate = self.token.enter();
         match request {
-            Request::Open { id, algorithm } => {
+            Request::Open { key, algorithm } => {
+                let id = keys::locate(&self.anchor, key)?;
                 let (index, public) = self.keys.open(&self.token, &self.anchor, &id, algorithm)?;
-                Ok(Reply::Opened { index, public })
+                Ok(Reply::Opened { id, index, public })
             }
             Request::Generate { id, label, algorithm, rsa_bits } => {
                 let public = generate::generate(&self.token, &id, &label, algorithm, rsa_bits)?;

@@ -1,7 +1,8 @@
 //! `[backend.NAME]` and `[key.NAME]`.
 
 use super::{HOUR, Path, Resolver, SECOND};
-use crate::backend::pkcs11::{PinSource, Settings, TokenSelector};
+use crate::backend::Settings;
+use crate::backend::pkcs11::{self, PinSource, TokenSelector};
 use crate::config::file::{Backend, File, Key, Named, Pin, Pkcs11, Token};
 use crate::jose::KeyType;
 use crate::keyring;
@@ -22,24 +23,37 @@ impl Resolver<'_> {
             let Backend::Pkcs11(written) = backend;
             let settings = self.pkcs11(&path, name, written, state);
             // Two workers on one device would each try a wrong PIN once.
-            let same = |other: &&Settings| other.module == settings.module && other.token == settings.token;
-            if let Some(other) = resolved.values().find(same) {
+            let same = |other: &&pkcs11::Settings| {
+                (&other.module, &other.token, &other.env)
+                    == (&settings.module, &settings.token, &settings.env)
+            };
+            let mut others = resolved.values().filter_map(|other| match other {
+                Settings::Pkcs11(other) => Some(other),
+                Settings::AwsKms(_) => None,
+            });
+            if let Some(other) = others.find(same) {
                 let message = format!("this is the token of backend {:?}: use that one", other.name);
                 self.fault(&path.key("token"), message);
             }
-            resolved.insert(name.clone(), settings);
+            resolved.insert(name.clone(), Settings::Pkcs11(settings));
         }
         resolved
     }
 
-    fn pkcs11(&mut self, path: &Path, name: &str, written: &mut Pkcs11, state: &std::path::Path) -> Settings {
+    fn pkcs11(
+        &mut self,
+        path: &Path,
+        name: &str,
+        written: &mut Pkcs11,
+        state: &std::path::Path,
+    ) -> pkcs11::Settings {
         for (variable, value) in &written.env {
             self.variable(&path.key("env").key(variable), variable, value);
         }
         let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256));
         let sessions = *written.sessions.get_or_insert_with(|| u16::try_from(cores()).unwrap_or(1));
         let sessions = self.in_range(&path.key("sessions"), u32::from(sessions), 1..=256);
-        Settings {
+        pkcs11::Settings {
             name: name.to_owned(),
             // This very program, even after the file on disk was replaced by an upgrade.
             program: "/proc/self/exe".into(),
@@ -128,7 +142,7 @@ impl Resolver<'_> {
             None => {}
         }
         keyring::Settings {
-            backend: key.backend.clone(),
+            backends: vec![key.backend.clone()],
             algorithm: key.algorithm,
             rsa_bits: key.rsa_bits.unwrap_or(2048),
         }

@@ -73,6 +73,7 @@ fn make(
             pair(&Mechanism::EccKeyPairGen, vec![Attribute::EcParams(point::curve_oid(curve).to_vec())])
         }
         // Tokens want either the one or the other; nothing says which beforehand.
+        KeyType::MlDsa(_) => Err(Error::NotSupported),
         KeyType::Ed25519 => {
             let named = |name: &[u8]| vec![Attribute::EcParams(name.to_vec())];
             pair(&Mechanism::EccEdwardsKeyPairGen, named(point::ED25519_NAME))

@@ -1,14 +1,14 @@
 //! Finding keys and judging them: exactly one match, made never to leave the token, for signing only.
 
-use super::super::protocol::Material;
+use super::super::key::public_key;
+use super::super::protocol::{Material, Which};
 use super::Fault;
 use super::fault::{code, fault};
 use super::mechanism::Plan;
 use super::point::{describe, ec, ed25519, fits};
 use super::token::Token;
 use crate::backend::Listed;
-use crate::jose::Algorithm;
-use crate::jose::hex;
+use crate::jose::{Algorithm, PublicKey, hex};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use std::sync::{PoisonError, RwLock};
@@ -52,6 +52,57 @@ impl Keys {
     }
 }
 
+/// The `CKA_ID` of the key that is meant.
+pub(super) fn locate(session: &Session, which: Which) -> Result<Vec<u8>, Fault> {
+    match which {
+        Which::Id(id) => Ok(id),
+        Which::Name(name) => {
+            let id = unhex(&name);
+            id.ok_or_else(|| Fault::misconfigured(format!("{name:?} is no CKA_ID in hex")))
+        }
+        Which::Public(jwk) => {
+            let wanted = PublicKey::from_jwk(&jwk).map_err(|error| Fault::bug(error.to_string()))?;
+            with_public(session, &wanted)
+        }
+    }
+}
+
+/// The `CKA_ID` of the public key that is `wanted`.
+fn with_public(session: &Session, wanted: &PublicKey) -> Result<Vec<u8>, Fault> {
+    let template = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Token(true)];
+    let handles = session.find_objects(&template).map_err(|error| fault("C_FindObjects", &error))?;
+    for handle in handles {
+        let Ok(found) = session.get_attributes(handle, &[AttributeType::KeyType, AttributeType::Id]) else {
+            continue;
+        };
+        let (mut kind, mut id) = (None, Vec::new());
+        for attribute in found {
+            match attribute {
+                Attribute::KeyType(value) => kind = Some(value),
+                Attribute::Id(value) => id = value,
+                _ => {}
+            }
+        }
+        // Another key that cannot be read is no obstacle.
+        let material = public_half(session, handle, kind).ok();
+        if material.and_then(|material| public_key(material).ok()).is_some_and(|found| found == *wanted) {
+            return Ok(id);
+        }
+    }
+    Err(Fault::misconfigured(format!(
+        "the token has no key with public half {}: replicate it with the vendor's tool",
+        wanted.thumbprint()
+    )))
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.is_empty() || !text.is_ascii() {
+        return None;
+    }
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().filter(|p| p.len() == 2));
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+}
+
 /// Every check that a key must pass before it signs.
 pub(super) fn check(
     token: &Token,
@@ -92,6 +143,8 @@ fn describe_key(session: &Session, handle: ObjectHandle) -> Listed {
                 id: String::new(),
                 label: String::new(),
                 kind: "unreadable".into(),
+                attributes: Vec::new(),
+                name: String::new(),
                 problems: vec![problem],
             };
         }
@@ -107,7 +160,14 @@ fn describe_key(session: &Session, handle: ObjectHandle) -> Listed {
             "unknown".into()
         }
     };
-    Listed { id: hex(&facts.id), label: facts.label, kind, problems }
+    Listed {
+        id: hex(&facts.id),
+        label: facts.label,
+        kind,
+        attributes: Vec::new(),
+        name: String::new(),
+        problems,
+    }
 }
 
 /// The one object of `class` with `id`.
@@ -219,6 +279,11 @@ fn allowed_mechanisms(
 /// The public half, from the one public object with the same id. Private objects do not show it on every token.
 fn public(session: &Session, id: &[u8], kind: Option<KeyType>) -> Result<Material, String> {
     let handle = only(session, ObjectClass::PUBLIC_KEY, id)?;
+    public_half(session, handle, kind)
+}
+
+/// What one public object holds, if it is of the type that is due.
+fn public_half(session: &Session, handle: ObjectHandle, kind: Option<KeyType>) -> Result<Material, String> {
     let wanted = [
         AttributeType::KeyType,
         AttributeType::Modulus,

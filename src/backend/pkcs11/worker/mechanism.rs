@@ -75,9 +75,11 @@ impl Plan {
             Algorithm::ES512 if combined => Mechanism::EcdsaSha512,
             Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 => Mechanism::Ecdsa,
             // No parameters: with them, tokens disagree.
-            Algorithm::Ed25519 | Algorithm::EdDSA => {
-                Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure))
-            }
+            Algorithm::Ed25519
+            | Algorithm::EdDSA
+            | Algorithm::MlDsa44
+            | Algorithm::MlDsa65
+            | Algorithm::MlDsa87 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)),
         }
     }
 }
