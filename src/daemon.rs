@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::Admin;
 use crate::api::{Api, Endpoint, Rates, Socket};
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
 use crate::backend;
@@ -25,7 +26,7 @@ use crate::sys::{process, secure_file};
 use crate::telemetry;
 use crate::transport::{self, BindError, Counters, FactsWanted, Listener};
 
-pub use foundation::{Foundation, open_log, prepare, record_pending};
+pub use foundation::{Foundation, open_log, open_store, prepare, record_pending};
 
 /// Name of the state's secret that makes subject tags.
 const SUBJECT_KEY: &str = "subject-tag";
@@ -109,10 +110,12 @@ async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let started = clock.now();
     let log = open_log(&config)?;
+    let store = open_store(&config)?;
     let shutdown = CancellationToken::new();
     let (notify, events) = mpsc::unbounded_channel();
-    let recorder = tokio::spawn(foundation::record_events(events, log.clone(), shutdown.clone()));
-    let outcome = match Foundation::open(&config, notify).await {
+    let recording = foundation::record_events(events, log.clone(), Arc::clone(&store), shutdown.clone());
+    let recorder = tokio::spawn(recording);
+    let outcome = match Foundation::open(&config, store, notify).await {
         Ok(foundation) => {
             let served =
                 serve_from(config, &foundation, &log, Arc::clone(&clock), shutdown.clone(), ready).await;
@@ -171,6 +174,12 @@ async fn serve_from(
         in_flight: Arc::new(Semaphore::new(config.limits.in_flight)),
         callers: config.callers,
         issuer: Arc::new(issuer),
+        admin: Admin {
+            store: Arc::clone(store),
+            keyring: Arc::clone(&keyring),
+            backends: backends.clone(),
+            log: log.clone(),
+        },
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
         log: log.clone(),

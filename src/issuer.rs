@@ -1,6 +1,6 @@
 //! The request, in order: judge, assemble, record, sign, verify, release.
 //!
-//! One function that reads from top to bottom, and the only caller of `SigningKey::sign` besides the key self-test.
+//! One function that reads from top to bottom, and the only way to a key besides the key self-test.
 //! It is written in one piece on purpose: the only way to a signature is to have come through every line above it,
 //! and the only way out is a [`Recorded`] value.
 
@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::audit::{self, Actor, Entry, Event, Outcome, Recorded, Unavailable};
-use crate::backend::{self, Ask};
+use crate::backend::{self, Ask, Attempt, Signing};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::jose::{BadSignature, base64url_encode};
@@ -42,10 +42,18 @@ pub enum Refusal {
     /// No JWT could be assembled.
     #[error("the JWT could not be assembled")]
     Draft(#[from] DraftError),
-    /// The backend did not sign.
+    /// It would be longer than the key's backends sign.
+    #[error("the JWT's signing input has {bytes} bytes, and the key's backend signs at most {limit}")]
+    TooLong {
+        /// Bytes to sign.
+        bytes: usize,
+        /// What the backend takes.
+        limit: usize,
+    },
+    /// No backend gave a signature that verifies.
     #[error("the key did not sign")]
     Backend(#[from] backend::Error),
-    /// The backend returned a signature that is not its key's; it was dropped.
+    /// A signature of something else, which is a defect; it was dropped.
     #[error("the signature was dropped")]
     BadSignature(#[from] BadSignature),
 }
@@ -57,6 +65,7 @@ impl Refusal {
             Self::Denied(_) => "policy.denied",
             Self::NoKey { .. } => "key.missing",
             Self::Draft(_) => "jwt.assembly",
+            Self::TooLong { .. } => "jwt.too_long",
             Self::Backend(error) => error.class.code(),
             Self::BadSignature(_) => "signature.bad",
         }
@@ -116,16 +125,23 @@ impl Issuer {
         let jtis: Vec<Option<String>> = intents.iter().map(|intent| intent.jti.clone()).collect();
         let ticket = self.log.append(intents)?;
 
-        let issued: Vec<Issued> = join_all(drafts.into_iter().map(async |draft| {
-            let draft = draft?;
-            let version = Arc::clone(draft.version());
-            let ask = Ask { deadline, flow: caller.peer().uid() };
-            let signing = version.sign(draft.signing_input(), ask).await;
-            Ok(draft.seal(signing.result?)?)
+        // Only what verified with the pinned key comes back from there.
+        let ask = Ask { deadline, flow: caller.peer().uid() };
+        let (issued, attempts): (Vec<Issued>, Vec<_>) = join_all(drafts.into_iter().map(async |draft| {
+            let draft = match draft {
+                Ok(draft) => draft,
+                Err(refusal) => return (Err(refusal), Vec::new()),
+            };
+            let Signing { result, attempts } =
+                draft.version().replicas().sign(draft.signing_input(), ask).await;
+            let sealed = result.map_err(Refusal::from).and_then(|verified| Ok(draft.seal(verified)?));
+            (sealed, attempts)
         }))
-        .await;
+        .await
+        .into_iter()
+        .unzip();
 
-        self.record_failures(&base, &jtis, &issued).await?;
+        self.record_outcomes(&base, &jtis, &issued, &attempts).await?;
         ticket.release(issued, deadline).await
     }
 
@@ -177,7 +193,12 @@ impl Issuer {
         let key = &grant.profile().key;
         let version =
             self.keyring.active(key.as_str()).ok_or_else(|| Refusal::NoKey { key: key.to_string() })?;
-        Ok(Draft::assemble(grant, Arc::clone(version), Jti::random(), self.clock.now())?)
+        let draft = Draft::assemble(grant, Arc::clone(version), Jti::random(), self.clock.now())?;
+        let (bytes, limit) = (draft.signing_input().len(), version.replicas().max_input());
+        if bytes > limit {
+            return Err(Refusal::TooLong { bytes, limit });
+        }
+        Ok(draft)
     }
 
     /// What every record of one call has in common.
@@ -219,27 +240,37 @@ impl Issuer {
         }
     }
 
-    /// Closes the records of drafts that came to nothing.
-    async fn record_failures(
+    /// Says of drafts that came to nothing that they did, and of those that took more than one attempt, which.
+    async fn record_outcomes(
         &self,
         base: &Entry,
         jtis: &[Option<String>],
         issued: &[Issued],
+        attempts: &[Vec<Attempt>],
     ) -> Result<(), Unavailable> {
-        let failures: Vec<Entry> = jtis
-            .iter()
-            .zip(issued)
-            .filter_map(|(jti, issued)| Some((jti.as_ref()?, issued.as_ref().err()?)))
-            .map(|(jti, refusal)| {
-                tracing::error!(jti, error = %Chain(refusal), "JWT not signed");
-                Entry { jti: Some(jti.clone()), rules: vec![refusal.code()], ..base.clone() }
-            })
-            .collect();
-        if failures.is_empty() {
+        let mut entries = Vec::new();
+        for ((jti, issued), attempts) in jtis.iter().zip(issued).zip(attempts) {
+            let Some(jti) = jti else { continue };
+            let told = attempts.iter().map(|attempt| format!("{} {}", attempt.backend, attempt.outcome));
+            let entry = Entry { jti: Some(jti.clone()), attempts: told.collect(), ..base.clone() };
+            match issued {
+                Ok(_) if attempts.len() <= 1 => {}
+                Ok(signed) => {
+                    tracing::warn!(jti, attempts = ?entry.attempts, "JWT took more than one attempt");
+                    let (event, kid) = (Event::JwtRetried, Some(signed.kid().to_string()));
+                    entries.push(Entry { event, outcome: Outcome::Success, kid, ..entry });
+                }
+                Err(refusal) => {
+                    tracing::error!(jti, attempts = ?entry.attempts, error = %Chain(refusal), "JWT not signed");
+                    entries.push(Entry { rules: vec![refusal.code()], ..entry });
+                }
+            }
+        }
+        if entries.is_empty() {
             return Ok(());
         }
         // The request's own deadline may be what failed it.
-        self.log.append(failures)?.durable_by(Instant::now() + FAILURE_GRACE).await
+        self.log.append(entries)?.durable_by(Instant::now() + FAILURE_GRACE).await
     }
 
     /// Stands for a subject in records: the same person has the same tag, and the tag says nothing without the key.

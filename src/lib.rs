@@ -24,10 +24,11 @@
 //! # Floors
 //! Modules import from lower floors only, never sideways or up; `tests/architecture.rs` holds them to it.
 //! ```text
-//! 9 main   8 cli   7 daemon   6 config   5 api   4 issuer   3 jwt audit   2 policy keyring
+//! 9 main   8 cli   7 daemon   6 config   5 api   4 issuer admin   3 jwt audit   2 policy keyring
 //! 1 caller backend state   0 jose profile transport telemetry clock sys
 //! ```
 
+pub mod admin;
 pub mod api;
 pub mod audit;
 pub mod backend;

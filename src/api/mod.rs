@@ -7,6 +7,7 @@ mod exit;
 mod problem;
 mod public;
 mod rate;
+mod release;
 mod sign;
 mod status;
 
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::admin::Admin;
 use crate::audit::{self, Actor, Entry, Event, Outcome};
 use crate::caller::Callers;
 use crate::issuer::Issuer;
@@ -57,6 +59,8 @@ pub struct Api {
     pub issuer: Arc<Issuer>,
     /// Keys and their published form.
     pub keyring: Arc<Keyring>,
+    /// The operator's acts.
+    pub admin: Admin,
     /// For status.
     pub backends: Backends,
     /// Where refusals are recorded.
@@ -124,6 +128,10 @@ impl Endpoint {
 
             (Socket::Admin, "/v1/status") if read => Ok(api.status().await),
             (Socket::Admin, "/v1/status") => Err(Problem::method("GET").into()),
+            (Socket::Admin, path) if release::backend(path).is_some() => match method {
+                Method::POST => api.release(peer, id, request).await,
+                _ => Err(Problem::method("POST").into()),
+            },
 
             (Socket::Public, "/.well-known/jwks.json") if read => Ok(api.key_set(request.headers())),
             (Socket::Public, "/healthz") if read => Ok(public::health()),

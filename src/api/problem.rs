@@ -10,12 +10,14 @@ use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::admin::AdminError;
 use crate::audit::Unavailable;
 use crate::backend::Class;
 use crate::caller::Unknown;
 use crate::issuer::Refusal;
 use crate::jose::json::JsonError;
 use crate::policy::{Denial, Violation};
+use crate::telemetry::Chain;
 use crate::transport::{BodyError, Rejection};
 
 /// A refusal or failure as the caller sees it.
@@ -84,6 +86,10 @@ impl Problem {
 
     pub(super) fn batch(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "batch.malformed", detail)
+    }
+
+    pub(super) fn release(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "release.malformed", detail)
     }
 
     pub(super) fn overloaded() -> Self {
@@ -181,6 +187,11 @@ impl From<&Refusal> for Problem {
             Refusal::Denied(denial) => denial.into(),
             Refusal::NoKey { .. } => unavailable("the profile's key is not ready"),
             Refusal::Draft(_) => Self { code, ..Self::internal() },
+            Refusal::TooLong { .. } => {
+                let detail =
+                    "the JWT would be longer than the key's backend can sign; send fewer or shorter claims";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+            }
             Refusal::BadSignature(_) => {
                 unavailable("the key's backend misbehaved and its answer was dropped")
             }
@@ -199,6 +210,22 @@ impl From<&Refusal> for Problem {
                 }
                 Class::Bug => Self { code, ..Self::internal() },
             },
+        }
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Unknown { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "object.unknown", error.to_string())
+            }
+            AdminError::Unavailable(unavailable) => unavailable.into(),
+            AdminError::State(_) => {
+                tracing::error!(error = %Chain(&error), "Act not done");
+                let detail = "the state could not be changed; see the daemon's log";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "state.unavailable", detail)
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ const DEPTH: usize = 8;
 /// Values in one request's JSON.
 const NODES: usize = 512;
 /// One request; its bytes are a matter of configuration.
-const ONE: strict::Limits = strict::Limits { bytes: usize::MAX, depth: DEPTH, nodes: NODES };
+pub(super) const ONE: strict::Limits = strict::Limits { bytes: usize::MAX, depth: DEPTH, nodes: NODES };
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -132,7 +132,7 @@ impl Api {
     }
 
     /// Reads a body of strict JSON, of at most `bytes`.
-    async fn read(
+    pub(super) async fn read(
         &self,
         request: Request<Incoming>,
         bytes: usize,

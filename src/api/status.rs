@@ -9,6 +9,8 @@ use hyper::Response;
 use serde::Serialize;
 
 use super::{Api, json};
+use crate::backend::Member;
+use crate::keyring::Version;
 use crate::{audit, backend};
 
 #[derive(Serialize)]
@@ -18,9 +20,35 @@ struct Status {
     started: jiff::Timestamp,
     policy: String,
     audit: audit::Health,
-    backends: BTreeMap<String, backend::Status>,
+    backends: BTreeMap<String, Backend>,
     keys: BTreeMap<String, Key>,
     sockets: BTreeMap<&'static str, Socket>,
+}
+
+#[derive(Serialize)]
+struct Backend {
+    #[serde(flatten)]
+    status: backend::Status,
+    #[serde(flatten)]
+    health: Health,
+    /// Requests that it is answering.
+    in_flight: usize,
+}
+
+/// Why a backend, or a key in it, is not asked.
+#[derive(Serialize)]
+struct Health {
+    /// What it did; an operator must release it.
+    quarantine: Option<String>,
+    /// It failed again and again and is left alone for a moment.
+    resting: bool,
+}
+
+impl From<&backend::Health> for Health {
+    fn from(health: &backend::Health) -> Self {
+        let quarantine = health.quarantined();
+        Self { resting: quarantine.is_none() && !health.is_good(), quarantine }
+    }
 }
 
 #[derive(Serialize)]
@@ -28,6 +56,17 @@ struct Key {
     kid: String,
     algorithm: &'static str,
     /// Seconds since a signature of it last verified.
+    proven_seconds_ago: Option<u64>,
+    /// The same in each of its backends.
+    backends: BTreeMap<String, Replica>,
+}
+
+#[derive(Serialize)]
+struct Replica {
+    /// The backend has shown the key.
+    found: bool,
+    #[serde(flatten)]
+    health: Health,
     proven_seconds_ago: Option<u64>,
 }
 
@@ -42,13 +81,21 @@ impl Api {
     pub(super) async fn status(&self) -> Response<Full<Bytes>> {
         let mut backends = BTreeMap::new();
         for (name, backend) in &self.backends {
-            backends.insert(name.clone(), backend.status().await);
+            let (status, health) = (backend.status().await, backend.health());
+            let backend = Backend { status, health: Health::from(&**health), in_flight: health.in_flight() };
+            backends.insert(name.clone(), backend);
         }
         let keys = self.keyring.versions().map(|version| {
             let key = Key {
                 kid: version.kid().to_string(),
                 algorithm: version.algorithm().name(),
                 proven_seconds_ago: version.unproven_for(),
+                backends: version
+                    .replicas()
+                    .members()
+                    .iter()
+                    .map(|member| replica(version, member))
+                    .collect(),
             };
             (version.key().to_owned(), key)
         });
@@ -72,4 +119,13 @@ impl Api {
             sockets: sockets.collect(),
         })
     }
+}
+
+fn replica(version: &Version, member: &Member) -> (String, Replica) {
+    let replica = Replica {
+        found: member.is_found(),
+        health: Health::from(member.health()),
+        proven_seconds_ago: version.replicas().age(member).map(|age| age.as_secs()),
+    };
+    (member.backend().to_string(), replica)
 }

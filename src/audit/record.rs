@@ -67,6 +67,9 @@ pub enum Event {
     /// The JWT of an earlier `jwt.issued` was not made.
     #[serde(rename = "jwt.failed")]
     JwtFailed,
+    /// The JWT of an earlier `jwt.issued` took more than one request to a backend: `attempts` lists them all.
+    #[serde(rename = "jwt.retried")]
+    JwtRetried,
     /// Signed and recorded, but the caller was gone.
     #[serde(rename = "jwt.undelivered")]
     JwtUndelivered,
@@ -100,6 +103,9 @@ pub enum Event {
     /// It works again.
     #[serde(rename = "breaker.closed")]
     BreakerClosed,
+    /// An operator lifted a quarantine.
+    #[serde(rename = "quarantine.lifted")]
+    QuarantineLifted,
     /// A backend stopped working.
     #[serde(rename = "backend.down")]
     BackendDown,
@@ -170,6 +176,9 @@ pub struct Entry {
     /// HMAC tag of the subject under the state's key.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub subject: Option<String>,
+    /// Requests to backends, in order: the backend and `ok` or the vendor's word for the fault.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "texts")]
+    pub attempts: Vec<String>,
     /// Free of caller text: a backend name, a key name, a software version.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub object: Option<String>,
@@ -208,6 +217,7 @@ impl Entry {
             iat: None,
             exp: None,
             subject: None,
+            attempts: Vec::new(),
             object: None,
             segment: None,
             after: None,

@@ -66,6 +66,11 @@ impl Member {
         self.health.backend()
     }
 
+    /// Whether the backend has shown the key.
+    pub fn is_found(&self) -> bool {
+        self.signer().is_some()
+    }
+
     fn signer(&self) -> Option<Arc<dyn SigningKey>> {
         self.signer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -150,9 +155,14 @@ impl Replicas {
         &self.members
     }
 
-    /// Bytes of the longest input that every backend signs.
+    /// Bytes of the longest input that every backend signs; no limit as long as none has shown the key.
     pub fn max_input(&self) -> usize {
-        self.members.iter().filter_map(Member::signer).map(|signer| signer.max_input()).min().unwrap_or(0)
+        self.members
+            .iter()
+            .filter_map(Member::signer)
+            .map(|signer| signer.max_input())
+            .min()
+            .unwrap_or(usize::MAX)
     }
 
     /// Signs `input` with whichever backend is least busy, and with another one, or again, as far as faults and
@@ -280,7 +290,8 @@ impl Replicas {
         self.members.iter().filter_map(|member| self.age(member)).min().map(|age| age.as_secs())
     }
 
-    fn age(&self, member: &Member) -> Option<Duration> {
+    /// How long ago a signature of this member last verified; `None` before the first.
+    pub fn age(&self, member: &Member) -> Option<Duration> {
         let proven = member.proven.load(Ordering::Relaxed);
         (proven != NEVER).then(|| self.made.elapsed().saturating_sub(Duration::from_millis(proven)))
     }

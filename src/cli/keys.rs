@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::ConfigFile;
 use super::output::{CONFIG, Failure, Outcome, UNAVAILABLE, line, table};
+use super::release;
 use crate::audit::{Actor, Entry, Event, Log, OpenError, Outcome as Recorded};
 use crate::backend::pkcs11::pin;
 use crate::backend::{self, Settings};
@@ -45,6 +46,7 @@ pub(super) enum Command {
         /// Name of the backend, as in `[backend.NAME]`
         backend: String,
     },
+    Release(release::Arguments),
 }
 
 pub(super) fn run(command: &Command) -> Outcome {
@@ -54,6 +56,7 @@ pub(super) fn run(command: &Command) -> Outcome {
             line(format_args!("key {key}: active version {}", generate(&config, key)?))?;
         }
         Command::List { file, json } => list(&config::load(&file.config)?, *json)?,
+        Command::Release(arguments) => return release::run(arguments),
         Command::ClearPin { file, backend } => clear_pin(&config::load(&file.config)?, backend)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -112,7 +115,8 @@ async fn with_backends<T>(
     act: impl AsyncFnOnce(&Foundation) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let (notify, mut events) = mpsc::unbounded_channel();
-    let outcome = match Foundation::open(config, notify).await {
+    let store = daemon::open_store(config)?;
+    let outcome = match Foundation::open(config, Arc::clone(&store), notify).await {
         Ok(foundation) => {
             let outcome = act(&foundation).await;
             foundation.close().await;
@@ -121,7 +125,7 @@ async fn with_backends<T>(
         Err(error) => Err(error.into()),
     };
     if let Some(log) = log {
-        daemon::record_pending(&mut events, log);
+        daemon::record_pending(&mut events, log, &store);
     }
     outcome
 }

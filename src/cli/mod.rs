@@ -7,6 +7,7 @@ mod dev;
 mod keys;
 mod manual;
 mod output;
+mod release;
 mod serve;
 mod sign;
 mod softhsm;

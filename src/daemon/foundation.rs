@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::ServeError;
 use crate::audit::{Entry, Event, Log, Outcome};
 use crate::backend::pkcs11::{self, Backend, PinSource, pin};
-use crate::backend::{self, BackendEvent, KeyStore, Settings, aws_kms};
-use crate::clock::SystemClock;
+use crate::backend::{self, BackendEvent, Health, KeyStore, Settings, aws_kms};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::keyring::Backends;
-use crate::state::Store;
+use crate::state::{QuarantineRow, Store};
 use crate::sys::{process, secure_file};
 use crate::telemetry::Chain;
 
@@ -37,29 +37,49 @@ pub fn open_log(config: &Config) -> Result<Log, ServeError> {
     Ok(Log::open(&config.audit, Arc::new(SystemClock))?)
 }
 
+/// Opens the state of a configuration.
+///
+/// # Errors
+/// [`ServeError::File`] or [`ServeError::State`].
+pub fn open_store(config: &Config) -> Result<Arc<Store>, ServeError> {
+    secure_file::private_dir(&config.state.dir)?;
+    Ok(Arc::new(Store::open(&config.state, &config.environment)?))
+}
+
 /// State and backends of a configuration.
 pub struct Foundation {
-    /// Key versions and secrets.
-    pub store: Store,
+    /// Key versions, secrets, quarantines.
+    pub store: Arc<Store>,
     /// Every configured backend, ready.
     pub backends: Backends,
 }
 
 impl Foundation {
-    /// Opens the state and starts every backend, which tell `events` what happens to them from then on.
+    /// Starts every backend, which tell `events` what happens to them from then on. One that does not start goes on
+    /// trying, as long as every key is in another one that did.
     ///
     /// # Errors
     /// The first that is not usable; what was started before it is ended.
     pub async fn open(
         config: &Config,
+        store: Arc<Store>,
         events: mpsc::UnboundedSender<BackendEvent>,
     ) -> Result<Self, ServeError> {
-        secure_file::private_dir(&config.state.dir)?;
-        let store = Store::open(&config.state, &config.environment)?;
+        let quarantines = store.quarantines()?;
         let mut foundation = Self { store, backends: BTreeMap::new() };
         let mut faults = BTreeMap::new();
         for (name, settings) in &config.backends {
-            let (backend, started) = start(settings, events.clone()).await?;
+            let health = Health::of_backend(name, Some(events.clone()));
+            if let Some(row) = quarantines.iter().find(|row| row.backend == *name && row.kid.is_none()) {
+                health.restore(&row.reason);
+            }
+            let (backend, started) = match start(settings, health).await {
+                Ok(started) => started,
+                Err(error) => {
+                    foundation.close().await;
+                    return Err(error);
+                }
+            };
             foundation.backends.insert(name.clone(), backend);
             if let Err(fault) = started {
                 faults.insert(name, fault);
@@ -87,20 +107,14 @@ impl Foundation {
 
 type Started = (Arc<dyn KeyStore>, Result<(), backend::Error>);
 
-async fn start(
-    settings: &Settings,
-    events: mpsc::UnboundedSender<BackendEvent>,
-) -> Result<Started, ServeError> {
+async fn start(settings: &Settings, health: Arc<Health>) -> Result<Started, ServeError> {
     match settings {
-        Settings::Pkcs11(settings) => start_pkcs11(settings, events).await,
-        Settings::AwsKms(settings) => Ok(aws_kms::Backend::start(settings.clone(), Some(events)).await),
+        Settings::Pkcs11(settings) => start_pkcs11(settings, health).await,
+        Settings::AwsKms(settings) => Ok(aws_kms::Backend::start(settings.clone(), health).await),
     }
 }
 
-async fn start_pkcs11(
-    settings: &pkcs11::Settings,
-    events: mpsc::UnboundedSender<BackendEvent>,
-) -> Result<Started, ServeError> {
+async fn start_pkcs11(settings: &pkcs11::Settings, health: Arc<Health>) -> Result<Started, ServeError> {
     secure_file::private_dir(&settings.marker_dir)?;
     // The module gets the PIN, so nobody else may be able to replace it.
     secure_file::check_trusted_path(&settings.module)?;
@@ -110,7 +124,7 @@ async fn start_pkcs11(
         // The worker's start reads it again; here its faults still have their type.
         secure_file::read_secret(path)?;
     }
-    let (backend, started) = Backend::start(settings.clone(), pin_reader(settings), Some(events)).await;
+    let (backend, started) = Backend::start(settings.clone(), pin_reader(settings), health).await;
     Ok((backend, started))
 }
 
@@ -132,41 +146,55 @@ fn credential(name: &str) -> Result<PathBuf, String> {
     Ok(directory.join(name))
 }
 
-/// Turns what happens to backends into records, until `shutdown`; what has happened by then is still recorded.
+/// Turns what happens to backends into records and state, until `shutdown`, and what has happened by then.
 pub(super) async fn record_events(
     mut events: mpsc::UnboundedReceiver<BackendEvent>,
     log: Log,
+    store: Arc<Store>,
     shutdown: CancellationToken,
 ) {
     while let Some(Some(event)) = shutdown.run_until_cancelled(events.recv()).await {
-        record(&log, event);
+        let (log, store) = (log.clone(), Arc::clone(&store));
+        // The state blocks; a panic in there is logged where it happens.
+        let _ = tokio::task::spawn_blocking(move || record(&log, &store, event)).await;
     }
-    record_pending(&mut events, &log);
+    record_pending(&mut events, &log, &store);
 }
 
-/// Records what has happened to backends so far.
-pub fn record_pending(events: &mut mpsc::UnboundedReceiver<BackendEvent>, log: &Log) {
+/// Records what has happened to backends so far. Blocks on the state.
+pub fn record_pending(events: &mut mpsc::UnboundedReceiver<BackendEvent>, log: &Log, store: &Store) {
     while let Ok(event) = events.try_recv() {
-        record(log, event);
+        record(log, store, event);
     }
 }
 
-fn record(log: &Log, event: BackendEvent) {
+fn record(log: &Log, store: &Store, event: BackendEvent) {
+    let mut kid = None;
+    if let BackendEvent::KeyQuarantined { backend, reason, .. }
+    | BackendEvent::BackendQuarantined { backend, reason } = &event
+    {
+        if let BackendEvent::KeyQuarantined { kid: of, .. } = &event {
+            kid = Some(of.clone());
+        }
+        let since = SystemClock.now().as_second();
+        let (backend, reason) = (backend.clone(), reason.clone());
+        if let Err(error) = store.quarantine(&QuarantineRow { backend, kid: kid.clone(), reason, since }) {
+            tracing::error!(error = %Chain(&error), "Quarantine will not outlast a restart");
+        }
+    }
     let (kind, outcome, object) = match event {
         BackendEvent::WorkerUp { backend, .. } => (Event::BackendUp, Outcome::Success, backend),
         BackendEvent::WorkerDown { backend, .. } => (Event::BackendDown, Outcome::Failed, backend),
         BackendEvent::PinRefused { backend, .. } => (Event::PinRefused, Outcome::Denied, backend),
         BackendEvent::PinCleared { backend } => (Event::PinCleared, Outcome::Success, backend),
-        BackendEvent::KeyQuarantined { backend, kid, .. } => {
-            (Event::KeyQuarantined, Outcome::Failed, format!("{backend} {kid}"))
-        }
+        BackendEvent::KeyQuarantined { backend, .. } => (Event::KeyQuarantined, Outcome::Failed, backend),
         BackendEvent::BackendQuarantined { backend, .. } => {
             (Event::BackendQuarantined, Outcome::Failed, backend)
         }
         BackendEvent::BreakerOpened { backend, .. } => (Event::BreakerOpened, Outcome::Failed, backend),
         BackendEvent::BreakerClosed { backend } => (Event::BreakerClosed, Outcome::Success, backend),
     };
-    let entry = Entry { object: Some(object), ..Entry::new(kind, outcome) };
+    let entry = Entry { object: Some(object), kid, ..Entry::new(kind, outcome) };
     if let Err(error) = log.append(vec![entry]).map(drop) {
         tracing::error!(%error, "Backend event not recorded");
     }

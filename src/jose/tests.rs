@@ -260,7 +260,94 @@ fn signers() -> Vec<(Algorithm, PublicKey, Sign)> {
             Box::new(move |text| lc::Ed25519KeyPair::sign(&pair, text).as_ref().to_vec()),
         ));
     }
+    for (algorithm, signing) in [
+        (Algorithm::MlDsa44, &lc::ML_DSA_44_SIGNING),
+        (Algorithm::MlDsa65, &lc::ML_DSA_65_SIGNING),
+        (Algorithm::MlDsa87, &lc::ML_DSA_87_SIGNING),
+    ] {
+        let pair = lc::PqdsaKeyPair::generate(signing).unwrap();
+        let KeyType::MlDsa(set) = algorithm.key_type() else { panic!("{algorithm:?} is ML-DSA") };
+        let public = PublicKey::ml_dsa(set, pair.public_key().as_ref()).unwrap();
+        all.push((
+            algorithm,
+            public,
+            Box::new(move |text| {
+                let mut signature = vec![0; set.signature_len()];
+                lc::PqdsaKeyPair::sign(&pair, text, &mut signature).unwrap();
+                signature
+            }),
+        ));
+    }
     all
+}
+
+/// What KMS answers: keys as SubjectPublicKeyInfo, ECDSA signatures in DER.
+#[test]
+fn keys_and_signatures_of_x509_are_read_strictly() {
+    use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+    let rsa = lc::RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let ed = lc::Ed25519KeyPair::generate().unwrap();
+    let pq = lc::PqdsaKeyPair::generate(&lc::ML_DSA_65_SIGNING).unwrap();
+    let der = |key: &PublicKeyX509Der<'_>| key.as_ref().to_vec();
+    let modulus = rsa.public_key().modulus().big_endian_without_leading_zero().to_vec();
+    let mut cases = vec![
+        (der(&rsa.public_key().as_der().unwrap()), PublicKey::rsa(&modulus, &[1, 0, 1]).unwrap()),
+        (der(&ed.public_key().as_der().unwrap()), PublicKey::ed25519(ed.public_key().as_ref()).unwrap()),
+        (
+            der(&pq.public_key().as_der().unwrap()),
+            PublicKey::ml_dsa(MlDsa::MlDsa65, pq.public_key().as_ref()).unwrap(),
+        ),
+    ];
+    for (algorithm, curve, signing) in [
+        (Algorithm::ES256, Curve::P256, &lc::ECDSA_P256_SHA256_ASN1_SIGNING),
+        (Algorithm::ES384, Curve::P384, &lc::ECDSA_P384_SHA384_ASN1_SIGNING),
+        (Algorithm::ES512, Curve::P521, &lc::ECDSA_P521_SHA512_ASN1_SIGNING),
+    ] {
+        let pair = lc::EcdsaKeyPair::generate(signing).unwrap();
+        let public = PublicKey::ec(curve, pair.public_key().as_ref()).unwrap();
+        cases.push((der(&pair.public_key().as_der().unwrap()), public.clone()));
+        let verifier = Verifier::new(algorithm, public.clone()).unwrap();
+        // Often enough that short numbers occur.
+        for _ in 0..300 {
+            let signature = lc::EcdsaKeyPair::sign(&pair, &SystemRandom::new(), b"x").unwrap();
+            let joined = Signature::from_x509(signature.as_ref().to_vec(), &public).unwrap();
+            assert_eq!(verifier.verify(b"x", &joined), Ok(()));
+        }
+        let good = lc::EcdsaKeyPair::sign(&pair, &SystemRandom::new(), b"x").unwrap().as_ref().to_vec();
+        let longer = [&good[..], &[0]].concat();
+        for bad in [&good[1..], &good[..good.len() - 1], &longer, &[], &[0x30, 0]] {
+            assert!(Signature::from_x509(bad.to_vec(), &public) == Err(BadSignature::Der));
+        }
+        let wide = [&[0x30, 0x81, 0x8a][..], &[2, 67], &[1; 67], &[2, 67], &[1; 67]].concat();
+        assert!(Signature::from_x509(wide, &public) == Err(BadSignature::Der), "longer than the field");
+    }
+    for (der, public) in cases {
+        assert_eq!(PublicKey::from_spki(&der), Ok(public));
+        let longer = [&der[..], &[0]].concat();
+        for bad in [&der[1..], &der[..der.len() - 1], &longer, &[]] {
+            assert!(matches!(PublicKey::from_spki(bad), Err(PublicKeyError::Spki(_))));
+        }
+    }
+}
+
+#[test]
+fn ml_dsa_keys_are_published_as_rfc_9964_says() {
+    for set in MlDsa::ALL {
+        let key = PublicKey::ml_dsa(set, &vec![7; set.public_len()]).unwrap();
+        let algorithm = Algorithm::from_name(set.name()).unwrap();
+        let jwk = serde_json::to_value(key.to_jwk(algorithm)).unwrap();
+        assert_eq!((jwk["kty"].as_str(), jwk["alg"].as_str()), (Some("AKP"), Some(set.name())));
+        assert_eq!(PublicKey::from_jwk(&jwk), Ok(key.clone()));
+        // RFC 9964 section 6: "alg", "kty" and "pub" are hashed, in this order.
+        let canonical = format!(r#"{{"alg":"{}","kty":"AKP","pub":{}}}"#, set.name(), jwk["pub"]);
+        let hash = base64url_encode(&Digest::Sha256.hash(canonical.as_bytes()));
+        assert_eq!(key.thumbprint().as_str(), hash);
+        for (member, wrong) in [("alg", json!("ML-DSA-1")), ("pub", json!("AAAA")), ("priv", json!("AAAA"))] {
+            let mut bent = jwk.clone();
+            bent[member] = wrong;
+            assert!(PublicKey::from_jwk(&bent).is_err(), "{member}");
+        }
+    }
 }
 
 #[test]
@@ -288,7 +375,8 @@ fn every_algorithm_takes_its_own_signatures_and_no_others() {
         }
         // Any other algorithm over the same key refuses the key or the signature (RFC 8725 section 3.1).
         for other in Algorithm::ALL {
-            let same = other == *algorithm || (other.digest().is_none() && algorithm.digest().is_none());
+            let same =
+                other == *algorithm || (other.digest().is_none() && other.key_type() == algorithm.key_type());
             match Verifier::new(other, public.clone()) {
                 Ok(verifier) if !same => assert!(
                     verifier.verify(b"text", &raw(bytes.clone(), public).unwrap()).is_err(),

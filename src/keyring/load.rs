@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Backends, Keyring, Settings, Version};
 use crate::backend::{self, Member, Wanted};
 use crate::jose::{PublicKey, PublicKeyError, Verifier};
-use crate::state::{self, KeyVersionRow};
+use crate::state::{self, KeyVersionRow, QuarantineRow};
 
 /// Why the keyring cannot be built. Each names the key and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +66,14 @@ pub async fn load(
     backends: &Backends,
 ) -> Result<Keyring, LoadError> {
     let rows = store.key_versions()?;
+    let quarantines = store.quarantines()?;
     let mut versions = Vec::with_capacity(keys.len());
     for (name, settings) in keys {
         let row = rows
             .iter()
             .find(|row| row.key == *name && row.state == "active")
             .ok_or_else(|| LoadError::Missing { key: name.clone() })?;
-        versions.push(open(name, settings, row, backends).await?);
+        versions.push(open(name, settings, row, backends, &quarantines).await?);
     }
     Ok(Keyring::new(versions))
 }
@@ -82,6 +83,7 @@ async fn open(
     settings: &Settings,
     row: &KeyVersionRow,
     backends: &Backends,
+    quarantines: &[QuarantineRow],
 ) -> Result<Version, LoadError> {
     let key = || name.to_owned();
     let unchanged = |what, configured: &str, journaled: &str| {
@@ -125,7 +127,13 @@ async fn open(
             }
         };
         found |= signer.is_some();
-        members.push(Member::new(Arc::clone(backend), &kid, row.backend_id.clone(), signer));
+        let member = Member::new(Arc::clone(backend), &kid, row.backend_id.clone(), signer);
+        let quarantine =
+            quarantines.iter().find(|q| q.backend == *name && q.kid.as_deref() == Some(&row.kid));
+        if let Some(quarantine) = quarantine {
+            member.health().restore(&quarantine.reason);
+        }
+        members.push(member);
     }
     if let Some(source) = fault.filter(|_| !found) {
         return Err(LoadError::Backend { key: key(), source });

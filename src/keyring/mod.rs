@@ -12,7 +12,7 @@ pub mod selftest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::backend::{Ask, KeyStore, Member, Replicas, Signing};
+use crate::backend::{KeyStore, Member, Replicas};
 use crate::jose::{Algorithm, Kid, Verifier};
 
 pub use generate::{GenerateError, adopt, generate};
@@ -67,12 +67,7 @@ impl Version {
         self.replicas.verifier()
     }
 
-    /// Signs and verifies; reserved to `issuer`.
-    pub async fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> Signing<'a> {
-        self.replicas.sign(input, ask).await
-    }
-
-    /// The version in each of its backends.
+    /// The version in each of its backends; signing with it is reserved to `issuer`.
     pub fn replicas(&self) -> &Replicas {
         &self.replicas
     }

@@ -5,11 +5,13 @@
 
 mod error;
 mod files;
+mod quarantine;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
+pub use quarantine::QuarantineRow;
 
 use files::{prepare_dir, prepare_file};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};

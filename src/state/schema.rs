@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// Step `n` leads from schema `n` to `n + 1`; `PRAGMA user_version` says how many are done.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (
         name  TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -26,7 +27,17 @@ const MIGRATIONS: &[&str] = &["
         name  TEXT PRIMARY KEY,
         value BLOB NOT NULL CHECK (length(value) = 32)
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE quarantines (
+        backend TEXT NOT NULL,
+        kid     TEXT NOT NULL, -- empty: the backend as a whole
+        reason  TEXT NOT NULL,
+        since   INTEGER NOT NULL,
+        PRIMARY KEY (backend, kid)
+    ) STRICT;
+",
+];
 
 /// The schema that all steps lead to.
 const KNOWN: u32 = MIGRATIONS.len() as u32;

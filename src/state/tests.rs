@@ -42,6 +42,29 @@ fn makes_private_files_and_survives_reopening() {
 }
 
 #[test]
+fn a_quarantine_stays_until_it_is_lifted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&settings(&dir), "test").unwrap();
+    let row = |kid: Option<&str>, reason: &str| QuarantineRow {
+        backend: "hsm".to_owned(),
+        kid: kid.map(str::to_owned),
+        reason: reason.to_owned(),
+        since: 7,
+    };
+    store.quarantine(&row(None, "first")).unwrap();
+    store.quarantine(&row(None, "second")).unwrap();
+    store.quarantine(&row(Some("k1"), "bad")).unwrap();
+    drop(store);
+    let store = Store::open(&settings(&dir), "test").unwrap();
+    assert_eq!(store.quarantines().unwrap(), [row(None, "first"), row(Some("k1"), "bad")]);
+    store.lift_quarantine("hsm", None).unwrap();
+    store.lift_quarantine("other", Some("k1")).unwrap();
+    assert_eq!(store.quarantines().unwrap(), [row(Some("k1"), "bad")]);
+    store.lift_quarantine("hsm", Some("k1")).unwrap();
+    assert_eq!(store.quarantines().unwrap(), []);
+}
+
+#[test]
 fn is_durable_by_settings() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&settings(&dir), "test").unwrap();
@@ -56,7 +79,7 @@ fn is_durable_by_settings() {
     assert_eq!(pragma("synchronous"), "Integer(2)");
     assert_eq!(pragma("foreign_keys"), "Integer(1)");
     assert_eq!(pragma("busy_timeout"), "Integer(5000)");
-    assert_eq!(pragma("user_version"), "Integer(1)");
+    assert_eq!(pragma("user_version"), "Integer(2)");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A token of its own for every test, with or without the faulty module in front.
 
 use jwsd::backend::pkcs11::{Backend, PinSource, Settings, TokenSelector};
-use jwsd::backend::{Ask, Error, KeySpec, KeyStore as _, Opened, Wanted};
+use jwsd::backend::{Ask, Error, Health, KeySpec, KeyStore as _, Opened, Wanted};
 use jwsd::jose::{Algorithm, PublicKey, Signature, Verifier};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -103,7 +103,7 @@ impl Token {
     pub async fn try_start(&self, settings: Settings) -> Result<Arc<Backend>, Error> {
         let pin = self.pin.lock().unwrap().clone();
         let read = Box::new(move || Ok(SecretString::from(pin.clone())));
-        started(Backend::start(settings, read, None).await).await
+        started(Backend::start(settings, read, Health::of_backend("hsm", None)).await).await
     }
 
     /// Makes a key and opens it.

@@ -127,7 +127,8 @@ async fn a_replaced_key_is_quarantined() {
     let token = Token::new();
     let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let read = Box::new(|| Ok(SecretString::from(PIN)));
-    let started = Backend::start(token.settings(), read, Some(events)).await;
+    let started =
+        Backend::start(token.settings(), read, jwsd::backend::Health::of_backend("hsm", Some(events))).await;
     let backend = fixture::started(started).await.unwrap();
     let ours = token.generate(&backend, b"k", Algorithm::ES256).await;
     let other = token.generate(&backend, b"other", Algorithm::ES384).await;

@@ -3,7 +3,7 @@
 use super::fixture::{self, PIN, Sign as _, Token, soon};
 use jwsd::backend::pkcs11::Backend;
 use jwsd::backend::pkcs11::pin::{self, State};
-use jwsd::backend::{BackendEvent, Class, KeyStore as _};
+use jwsd::backend::{BackendEvent, Class, Health, KeyStore as _};
 use jwsd::jose::Algorithm;
 use secrecy::SecretString;
 use std::fs;
@@ -107,8 +107,10 @@ async fn a_marker_that_forbids_keeps_the_pin_unread() {
     let token = Token::new();
     std::fs::write(token.path("hsm.pin"), "refused").unwrap();
     let read = Box::new(|| -> Result<secrecy::SecretString, String> { panic!("the PIN must not be read") });
-    let started =
-        fixture::started(jwsd::backend::pkcs11::Backend::start(token.settings(), read, None).await).await;
+    let started = fixture::started(
+        jwsd::backend::pkcs11::Backend::start(token.settings(), read, Health::of_backend("hsm", None)).await,
+    )
+    .await;
     assert_eq!(started.err().unwrap().class, Class::Misconfigured);
 }
 
@@ -178,8 +180,11 @@ async fn a_refusal_that_cannot_be_written_is_remembered() {
         Ok(SecretString::from(pin))
     };
     let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let backend =
-        fixture::started(Backend::start(token.settings(), Box::new(read), Some(events)).await).await.unwrap();
+    let backend = fixture::started(
+        Backend::start(token.settings(), Box::new(read), Health::of_backend("hsm", Some(events))).await,
+    )
+    .await
+    .unwrap();
     wrong.store(true, Ordering::Relaxed);
     token.script("C_Login count-wrong 5\nC_Login delay 1000");
     fixture::kill(backend.status().await.worker_pid.unwrap());

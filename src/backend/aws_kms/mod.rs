@@ -1,9 +1,8 @@
 //! AWS KMS, in this process: the SDK is Rust, asynchronous and has deadlines.
 
-use super::{BackendEvent, Error, KeyStore};
+use super::{Error, Health, KeyStore};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// What `[backend.NAME]` with `kind = "aws-kms"` says, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +34,7 @@ pub struct Backend;
 
 impl Backend {
     /// Finds credentials and asks the service once.
-    pub async fn start(
-        _settings: Settings,
-        _events: Option<mpsc::UnboundedSender<BackendEvent>>,
-    ) -> (Arc<dyn KeyStore>, Result<(), Error>) {
+    pub async fn start(_settings: Settings, _health: Arc<Health>) -> (Arc<dyn KeyStore>, Result<(), Error>) {
         todo!()
     }
 }

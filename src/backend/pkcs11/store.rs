@@ -5,13 +5,13 @@ use super::protocol::{Reply, Request, Which};
 use super::shared::{Inner, Phase, opened, unexpected};
 use super::{Fault, ReadPin, Settings};
 use crate::backend::{
-    BackendEvent, BoxFuture, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted,
+    BoxFuture, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted,
 };
 use crate::jose::{Algorithm, PublicKey};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -27,14 +27,13 @@ pub struct Backend {
 
 impl Backend {
     /// Starts the first worker and waits until it is ready, or says why it is not; then the backend goes on trying
-    /// until it is shut down or dropped. `events` hears what happens to it. Must be called on a tokio runtime.
+    /// until it is shut down or dropped. Must be called on a tokio runtime.
     pub async fn start(
         settings: Settings,
         read_pin: ReadPin,
-        events: Option<mpsc::UnboundedSender<BackendEvent>>,
+        health: Arc<Health>,
     ) -> (Arc<Self>, Result<(), Error>) {
         let name = settings.name.clone();
-        let health = Health::of_backend(&name, events);
         let starting = Phase::Starting { generation: 0, reason: "the first worker is being started".into() };
         let inner = Arc::new(Inner {
             settings,

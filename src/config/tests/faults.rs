@@ -100,7 +100,7 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "SOFTHSM2_CONF =" => "LD_AUDIT =": "backend.hsm.env.LD_AUDIT", 27, "load other code";
         "SOFTHSM2_CONF =" => "HSM_PIN =": "backend.hsm.env.HSM_PIN", 27, "no place for secrets";
         "SOFTHSM2_CONF =" => "\"a b\" =": "backend.hsm.env.\"a b\"", 27, "variable name";
-        "[audit]" => "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib//softhsm/libsofthsm2.so\"\ntoken = { label = \"jwsd\" }\npin = { credential = \"x\" }\n[audit]": "backend.two.token", 16, "the token of backend \"hsm\"";
+        "[audit]" => "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib//softhsm/libsofthsm2.so\"\ntoken = { label = \"jwsd\" }\npin = { credential = \"x\" }\nenv = { SOFTHSM2_CONF = \"/etc/softhsm2.conf\" }\n[audit]": "backend.two.token", 16, "the token of backend \"hsm\"";
         "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nsessions = 0": "backend.hsm.sessions", 24, "write 1 to 256";
         "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nstart_timeout = \"1h\"": "backend.hsm.start_timeout", 24, "write 1s to 5m";
         "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackend = \"hms\"": "key.access.backend", 30, "no backend \"hms\": did you mean \"hsm\"?";

@@ -1,0 +1,52 @@
+//! `jwsd keys release`: lift a quarantine in a running daemon.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::client;
+use super::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
+
+/// Use a backend or key again that the running daemon has put in quarantine
+///
+/// A key is put in quarantine when it returned a bad signature or showed another public half than the pinned one, a
+/// backend when it may hold foreign keys or failed its self-test. Find out why first: `jwsd keys list` and
+/// GET /v1/status on the admin socket say what is wrong.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The daemon's admin socket
+    #[arg(long, value_name = "PATH", default_value = "/run/jwsd/admin.sock")]
+    socket: PathBuf,
+    /// Name of the backend, as in `[backend.NAME]`
+    backend: String,
+    /// Only this key in it, as in `[key.NAME]`
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let Arguments { socket, backend, key } = arguments;
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if backend.is_empty() || !backend.bytes().all(name) {
+        return Err(Failure::new(super::output::USAGE, format_args!("{backend:?} is no name of a backend")));
+    }
+    let body = key.as_ref().map_or_else(|| json!({}), |key| json!({ "key": key }));
+    let (status, answer) = client::call(socket, &format!("/v1/backends/{backend}/release"), Some(&body))?;
+    let answer: Value = serde_json::from_slice(&answer)
+        .map_err(|error| Failure::new(BUG, format_args!("the daemon's answer is not JSON: {error}")))?;
+    if status != StatusCode::OK {
+        let code = if status == StatusCode::NOT_FOUND { NO } else { UNAVAILABLE };
+        let detail = answer["detail"].as_str().unwrap_or("no detail");
+        return Err(Failure::new(code, format_args!("{status}: {detail}")));
+    }
+    let released: Vec<&str> =
+        answer["released"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if released.is_empty() {
+        line(format_args!("backend {backend}: nothing was in quarantine"))?;
+    } else {
+        line(format_args!("backend {backend}: released {}", released.join(", ")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
