@@ -329,3 +329,6 @@ impl Replicas {
         self.ask(at, &*signer, input, ask, &mut Vec::new()).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;
