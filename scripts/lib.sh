@@ -100,6 +100,47 @@ ensure_cargo_tool() {
         || fail "cargo install $1 failed: check that the crates registry can be reached"
 }
 
+# build_kryoptic DIR: Kryoptic's module in DIR. libcrypto comes first, from the sources that openssl-src packs: they lack
+# what the flags of Kryoptic's own build ask for. Only the library is built, none of OpenSSL's programs.
+build_kryoptic() {
+    local manifest=$ROOT/tests/kryoptic/Cargo.toml sources
+    ensure_command cc gcc libc6-dev
+    ensure_command make make
+    # Debian's smallest perl lacks the modules that OpenSSL's Configure wants; any libclang will do for bindgen.
+    perl -MFindBin -MFile::Compare -MIPC::Cmd -e 1 2>/dev/null || ensure_apt perl
+    compgen -G '/usr/lib/llvm-*/lib/libclang.so' >/dev/null || ensure_apt libclang-dev
+    cargo fetch --locked --quiet --manifest-path "$manifest"
+    sources=$(cargo metadata --locked --offline --format-version 1 --manifest-path "$manifest" \
+        | grep -o '"manifest_path":"[^"]*/openssl-src-[^"]*/Cargo.toml"' | cut -d '"' -f 4)
+    rm -rf "$1/openssl"
+    cp -r "$(dirname "$sources")/openssl" "$1/openssl"
+    (
+        cd "$1/openssl" \
+            && ./Configure no-shared no-module no-tests no-docs no-legacy no-apps no-comp no-zlib no-engine no-ssl3 no-dtls \
+                no-quic no-deprecated no-atexit \
+            && make -j 2 build_generated \
+            && make -j 2 libcrypto.a
+    ) >"$1/openssl.log" 2>&1 || fail "OpenSSL for Kryoptic did not build: see $1/openssl.log"
+    KRYOPTIC_OPENSSL_SOURCES=$1/openssl CARGO_TARGET_DIR=$1/build \
+        cargo build --release --locked --quiet --jobs 2 --manifest-path "$manifest"
+    mv "$1/build/release/libkryoptic_pkcs11.so" "$1/"
+    rm -rf "$1/build" "$1/openssl"
+}
+
+# ensure_kryoptic: a second real token for tests, with ML-DSA, built once under target/ from the crates registry;
+# JWSD_TEST_KRYOPTIC names its module.
+ensure_kryoptic() {
+    local dir=$TARGET/kryoptic stamp
+    export JWSD_TEST_KRYOPTIC=$dir/libkryoptic_pkcs11.so
+    stamp=$(declare -f build_kryoptic; cat tests/kryoptic/{Cargo.toml,Cargo.lock,lib.rs})
+    [ -e "$JWSD_TEST_KRYOPTIC" ] && [ "$stamp" = "$(cat "$dir/stamp" 2>/dev/null)" ] && return
+    say 'Building Kryoptic, a PKCS#11 token for tests (once; takes some minutes)'
+    mkdir -p "$dir"
+    rm -f "$dir/stamp"
+    build_kryoptic "$dir"
+    printf '%s\n' "$stamp" >"$dir/stamp"
+}
+
 STEP='' STEP_HELP='' STEP_STARTED=0
 
 # step TITLE HELP: begins a step; if something in it fails, HELP is the sentence that says what to do.

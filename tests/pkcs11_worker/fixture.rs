@@ -1,12 +1,14 @@
 //! A token of its own for every test, with or without the faulty module in front.
+#![allow(dead_code, reason = "every test program uses another part")]
 
 use jwsd::backend::pkcs11::{Backend, PinSource, Settings, TokenSelector};
 use jwsd::backend::{Ask, Error, Health, KeySpec, KeyStore as _, Opened, Wanted};
 use jwsd::jose::{Algorithm, PublicKey, Signature, Verifier};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -40,6 +42,25 @@ impl Token {
             "--pin",
             PIN,
         ]);
+        token
+    }
+
+    /// A token of Kryoptic, whose module must be there.
+    pub fn kryoptic() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("token.sql");
+        let conf = format!("[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = {store:?}\n");
+        std::fs::write(dir.path().join("kryoptic.conf"), conf).unwrap();
+        let token = Self { dir, module: kryoptic_module(), pin: Mutex::new(PIN.into()) };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_jwsd"))
+            .args(["pkcs11-init-token", "jwsd"])
+            .arg(&token.module)
+            .env("KRYOPTIC_CONF", token.path("kryoptic.conf"))
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(format!("so-pin-0\n{PIN}\n").as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
         token
     }
 
@@ -78,6 +99,7 @@ impl Token {
     pub fn settings(&self) -> Settings {
         let variables = [
             ("SOFTHSM2_CONF", "softhsm2.conf"),
+            ("KRYOPTIC_CONF", "kryoptic.conf"),
             ("FAULTY_PKCS11_SCRIPT", "script"),
             ("FAULTY_PKCS11_STATE", "logins"),
         ];
@@ -158,11 +180,22 @@ pub fn is_alive(pid: u32) -> bool {
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").starts_with(" Z"))
 }
 
+/// Kryoptic's module, where `ensure_kryoptic` of scripts/lib.sh leaves it.
+pub fn kryoptic_module() -> PathBuf {
+    std::env::var_os("JWSD_TEST_KRYOPTIC")
+        .map_or_else(|| profile_dir().parent().unwrap().join("kryoptic/libkryoptic_pkcs11.so"), PathBuf::from)
+}
+
+/// `target/debug` or its like.
+fn profile_dir() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_jwsd")).parent().unwrap()
+}
+
 /// The test-only module, built first if this test target was built alone.
 fn faulty_module() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let profile_dir = Path::new(env!("CARGO_BIN_EXE_jwsd")).parent().unwrap();
+        let profile_dir = profile_dir();
         let profile = match profile_dir.file_name().unwrap().to_str().unwrap() {
             "debug" => "dev",
             other => other,

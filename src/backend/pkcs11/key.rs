@@ -89,6 +89,7 @@ pub(super) fn public_key(material: Material) -> Result<PublicKey, Fault> {
         Material::P384 { point } => PublicKey::ec(Curve::P384, &point),
         Material::P521 { point } => PublicKey::ec(Curve::P521, &point),
         Material::Ed25519 { x } => PublicKey::ed25519(&x),
+        Material::MlDsa { set, key } => PublicKey::ml_dsa(set, &key),
     };
     key.map_err(|error| Fault::misconfigured(format!("the token's public key: {error}")))
 }

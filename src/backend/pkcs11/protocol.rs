@@ -7,7 +7,7 @@
 
 use super::{Fault, TokenSelector};
 use crate::backend::Listed;
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, MlDsa};
 use bytes::{Buf as _, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -70,6 +70,7 @@ pub(super) enum Material {
     P384 { point: Vec<u8> },
     P521 { point: Vec<u8> },
     Ed25519 { x: Vec<u8> },
+    MlDsa { set: MlDsa, key: Vec<u8> },
 }
 
 /// A length that no honest peer sends.

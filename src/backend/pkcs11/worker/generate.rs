@@ -5,6 +5,7 @@ use super::super::protocol::Material;
 use super::Fault;
 use super::fault::fault;
 use super::keys;
+use super::mechanism::Plan;
 use super::point;
 use super::token::Token;
 use crate::jose::hex;
@@ -24,6 +25,12 @@ pub(super) fn generate(
 ) -> Result<Material, Fault> {
     if id.is_empty() {
         return Err(Fault::bug("a key needs an id"));
+    }
+    if Plan::choose(algorithm, |mechanism| token.offers(mechanism)).is_none() {
+        return Err(Fault::misconfigured(format!(
+            "the token does not know {}: choose another algorithm or token",
+            algorithm.name()
+        )));
     }
     let session = token.open_rw_session()?;
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
@@ -73,11 +80,13 @@ fn make(
             pair(&Mechanism::EccKeyPairGen, vec![Attribute::EcParams(point::curve_oid(curve).to_vec())])
         }
         // Tokens want either the one or the other; nothing says which beforehand.
-        KeyType::MlDsa(_) => Err(Error::NotSupported),
         KeyType::Ed25519 => {
             let named = |name: &[u8]| vec![Attribute::EcParams(name.to_vec())];
             pair(&Mechanism::EccEdwardsKeyPairGen, named(point::ED25519_NAME))
                 .or_else(|_| pair(&Mechanism::EccEdwardsKeyPairGen, named(point::ED25519_OID)))
+        }
+        KeyType::MlDsa(set) => {
+            pair(&Mechanism::MlDsaKeyPairGen, vec![Attribute::ParameterSet(point::parameter_set(set))])
         }
     }
 }

@@ -5,7 +5,7 @@ use super::super::protocol::{Material, Which};
 use super::Fault;
 use super::fault::{code, fault};
 use super::mechanism::Plan;
-use super::point::{describe, ec, ed25519, fits};
+use super::point::{describe, ec, ed25519, fits, ml_dsa};
 use super::token::Token;
 use crate::backend::Listed;
 use crate::jose::{Algorithm, PublicKey, hex};
@@ -284,24 +284,26 @@ fn public(session: &Session, id: &[u8], kind: Option<KeyType>) -> Result<Materia
 
 /// What one public object holds, if it is of the type that is due.
 fn public_half(session: &Session, handle: ObjectHandle, kind: Option<KeyType>) -> Result<Material, String> {
-    let wanted = [
-        AttributeType::KeyType,
-        AttributeType::Modulus,
-        AttributeType::PublicExponent,
-        AttributeType::EcParams,
-        AttributeType::EcPoint,
-    ];
+    // Only what its type has: a token may stumble over attributes that are newer than itself.
+    let own: &[AttributeType] = match kind {
+        Some(KeyType::RSA) => &[AttributeType::Modulus, AttributeType::PublicExponent],
+        Some(KeyType::EC | KeyType::EC_EDWARDS) => &[AttributeType::EcParams, AttributeType::EcPoint],
+        Some(KeyType::ML_DSA) => &[AttributeType::ParameterSet, AttributeType::Value],
+        _ => &[],
+    };
     let found = session
-        .get_attributes(handle, &wanted)
+        .get_attributes(handle, &[&[AttributeType::KeyType], own].concat())
         .map_err(|error| format!("C_GetAttributeValue: {}", code(&error)))?;
-    let (mut public_kind, mut n, mut e, mut params, mut point) = Default::default();
+    let (mut public_kind, mut n, mut e, mut params, mut point, mut set, mut value) = Default::default();
     for attribute in found {
         match attribute {
-            Attribute::KeyType(value) => public_kind = Some(value),
-            Attribute::Modulus(value) => n = value,
-            Attribute::PublicExponent(value) => e = value,
-            Attribute::EcParams(value) => params = value,
-            Attribute::EcPoint(value) => point = value,
+            Attribute::KeyType(known) => public_kind = Some(known),
+            Attribute::Modulus(bytes) => n = bytes,
+            Attribute::PublicExponent(bytes) => e = bytes,
+            Attribute::EcParams(bytes) => params = bytes,
+            Attribute::EcPoint(bytes) => point = bytes,
+            Attribute::ParameterSet(known) => set = Some(known),
+            Attribute::Value(bytes) => value = bytes,
             _ => {}
         }
     }
@@ -312,6 +314,7 @@ fn public_half(session: &Session, handle: ObjectHandle, kind: Option<KeyType>) -
         Some(KeyType::RSA) => Ok(Material::Rsa { n, e }),
         Some(KeyType::EC) => ec(&params, &point),
         Some(KeyType::EC_EDWARDS) => ed25519(&params, &point),
-        _ => Err("its type is none of RSA, EC and Ed25519".into()),
+        Some(KeyType::ML_DSA) => ml_dsa(set, value),
+        _ => Err("its type is none of RSA, EC, Ed25519 and ML-DSA".into()),
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::jose::{Algorithm, Digest};
 use cryptoki::error::Error;
+use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -20,7 +21,7 @@ pub(super) struct Plan {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// The token hashes (or there is no hash of its own, as with Ed25519).
+    /// The token hashes (or there is no hash of its own, as with Ed25519 and ML-DSA).
     Whole,
     /// We hash; the token signs the digest.
     Digest(Digest),
@@ -75,11 +76,13 @@ impl Plan {
             Algorithm::ES512 if combined => Mechanism::EcdsaSha512,
             Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 => Mechanism::Ecdsa,
             // No parameters: with them, tokens disagree.
-            Algorithm::Ed25519
-            | Algorithm::EdDSA
-            | Algorithm::MlDsa44
-            | Algorithm::MlDsa65
-            | Algorithm::MlDsa87 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)),
+            Algorithm::Ed25519 | Algorithm::EdDSA => {
+                Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure))
+            }
+            // The empty context of RFC 9964, and hedged if the token can: the defaults, so no parameters either.
+            Algorithm::MlDsa44 | Algorithm::MlDsa65 | Algorithm::MlDsa87 => {
+                Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None))
+            }
         }
     }
 }
@@ -111,8 +114,14 @@ mod tests {
     fn combined_first_then_our_own_hash_then_nothing() {
         let all = |_| true;
         let bare = |m| {
-            [MechanismType::RSA_PKCS, MechanismType::RSA_PKCS_PSS, MechanismType::ECDSA, MechanismType::EDDSA]
-                .contains(&m)
+            [
+                MechanismType::RSA_PKCS,
+                MechanismType::RSA_PKCS_PSS,
+                MechanismType::ECDSA,
+                MechanismType::EDDSA,
+                MechanismType::ML_DSA,
+            ]
+            .contains(&m)
         };
         for algorithm in Algorithm::ALL {
             assert_eq!(Plan::choose(algorithm, all).unwrap().form, Form::Whole);

@@ -1,7 +1,9 @@
-//! Public keys in PKCS#11's encodings, which differ between tokens: curve names, points, sizes. Pure.
+//! Public keys in PKCS#11's encodings, which differ between tokens: curve names, points,
+//! parameter sets, sizes. Pure.
 
 use super::super::protocol::Material;
-use crate::jose::{Algorithm, Curve, KeyType};
+use crate::jose::{Algorithm, Curve, KeyType, MlDsa};
+use cryptoki::object::{MlDsaParameterSetType, ParameterSetType};
 
 /// DER of the named curves (RFC 5480 section 2.1.1.1).
 pub(super) fn curve_oid(curve: Curve) -> &'static [u8] {
@@ -15,6 +17,16 @@ pub(super) fn curve_oid(curve: Curve) -> &'static [u8] {
 pub(super) const ED25519_OID: &[u8] = b"\x06\x03\x2b\x65\x70";
 /// Ed25519 as a PrintableString (PKCS#11 3.0, section 2.3.5).
 pub(super) const ED25519_NAME: &[u8] = b"\x13\x0cedwards25519";
+
+/// `CKA_PARAMETER_SET` of an ML-DSA key (PKCS#11 3.2).
+pub(super) fn parameter_set(set: MlDsa) -> ParameterSetType {
+    match set {
+        MlDsa::MlDsa44 => MlDsaParameterSetType::ML_DSA_44,
+        MlDsa::MlDsa65 => MlDsaParameterSetType::ML_DSA_65,
+        MlDsa::MlDsa87 => MlDsaParameterSetType::ML_DSA_87,
+    }
+    .into()
+}
 
 /// An EC key from `CKA_EC_PARAMS` and `CKA_EC_POINT`.
 pub(super) fn ec(params: &[u8], point: &[u8]) -> Result<Material, String> {
@@ -39,6 +51,16 @@ pub(super) fn ed25519(params: &[u8], point: &[u8]) -> Result<Material, String> {
     Ok(Material::Ed25519 { x })
 }
 
+/// An ML-DSA key from `CKA_PARAMETER_SET` and `CKA_VALUE`.
+pub(super) fn ml_dsa(found: Option<ParameterSetType>, key: Vec<u8>) -> Result<Material, String> {
+    let set = MlDsa::ALL.into_iter().find(|set| Some(parameter_set(*set)) == found);
+    let set = set.ok_or("its CKA_PARAMETER_SET is none of ML-DSA-44, 65 and 87")?;
+    if key.len() != set.public_len() {
+        return Err(format!("its CKA_VALUE is no public key of {}", set.name()));
+    }
+    Ok(Material::MlDsa { set, key })
+}
+
 /// The point itself: tokens give it bare or as a DER OCTET STRING. The lengths never coincide.
 fn unwrap_point(point: &[u8], length: usize) -> Result<&[u8], String> {
     let inner = match point {
@@ -54,14 +76,15 @@ fn unwrap_point(point: &[u8], length: usize) -> Result<&[u8], String> {
 
 /// Whether the algorithm can use the key.
 pub(super) fn fits(public: &Material, algorithm: Algorithm) -> bool {
-    matches!(
-        (public, algorithm.key_type()),
+    match (public, algorithm.key_type()) {
+        (Material::MlDsa { set, .. }, KeyType::MlDsa(wanted)) => *set == wanted,
         (Material::Rsa { .. }, KeyType::Rsa)
-            | (Material::P256 { .. }, KeyType::Ec(Curve::P256))
-            | (Material::P384 { .. }, KeyType::Ec(Curve::P384))
-            | (Material::P521 { .. }, KeyType::Ec(Curve::P521))
-            | (Material::Ed25519 { .. }, KeyType::Ed25519)
-    )
+        | (Material::P256 { .. }, KeyType::Ec(Curve::P256))
+        | (Material::P384 { .. }, KeyType::Ec(Curve::P384))
+        | (Material::P521 { .. }, KeyType::Ec(Curve::P521))
+        | (Material::Ed25519 { .. }, KeyType::Ed25519) => true,
+        _ => false,
+    }
 }
 
 /// `RSA-2048`, `P-256`, `Ed25519`: for people.
@@ -77,6 +100,7 @@ pub(super) fn describe(public: &Material) -> String {
         Material::P384 { .. } => "P-384".into(),
         Material::P521 { .. } => "P-521".into(),
         Material::Ed25519 { .. } => "Ed25519".into(),
+        Material::MlDsa { set, .. } => set.name().into(),
     }
 }
 
@@ -110,6 +134,18 @@ mod tests {
         assert!(ed25519(curve_oid(Curve::P256), &[7; 32]).is_err());
         assert!(ec(ED25519_OID, &[4; 65]).is_err());
         assert!(ec(curve_oid(Curve::P256), &[4; 97]).is_err());
+    }
+
+    #[test]
+    fn an_ml_dsa_key_is_of_the_set_and_the_length_that_it_says() {
+        for set in MlDsa::ALL {
+            let read = |length| ml_dsa(Some(parameter_set(set)), vec![7; length]);
+            assert_eq!(describe(&read(set.public_len()).unwrap()), set.name());
+            for other in MlDsa::ALL.into_iter().filter(|other| *other != set) {
+                assert!(read(other.public_len()).is_err());
+            }
+            assert!(ml_dsa(None, vec![7; set.public_len()]).is_err());
+        }
     }
 
     #[test]

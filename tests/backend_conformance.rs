@@ -1,0 +1,45 @@
+//! One suite for every backend: what [`jwsd::backend::KeyStore`] promises, asked of real tokens and services.
+//!
+//! A backend joins with one [`subjects::Subject`] and one line below. Where it may differ from the others is a field
+//! there; the checks know no backend by name.
+#![allow(unreachable_pub, reason = "modules of one test program")]
+
+#[path = "backend_conformance/checks.rs"]
+mod checks;
+#[path = "pkcs11_worker/fixture.rs"]
+mod fixture;
+#[path = "backend_conformance/subjects.rs"]
+mod subjects;
+
+/// Every check as a test of its own, for one backend.
+macro_rules! conforms {
+    ($name:ident, $subject:expr) => {
+        conforms! { $name, $subject;
+            every_algorithm_signs_what_verifies
+            what_it_lacks_it_refuses
+            a_key_opens_only_as_what_it_is
+            a_key_opens_by_name_and_as_a_copy
+            an_id_is_used_once
+            every_key_is_listed
+            only_signatures_count
+            many_at_once_all_get_their_own
+            too_late_and_too_long_never_reach_the_key
+            after_the_end_nothing_signs
+        }
+    };
+    ($name:ident, $subject:expr; $($check:ident)+) => {
+        mod $name {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $check() {
+                    if let Some(running) = $subject.start().await {
+                        crate::checks::$check(&$subject, &running).await;
+                    }
+                }
+            )+
+        }
+    };
+}
+
+conforms! { softhsm, crate::subjects::SOFTHSM }
+conforms! { kryoptic, crate::subjects::KRYOPTIC }
