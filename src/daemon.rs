@@ -62,7 +62,7 @@ pub enum ServeError {
     Audit(#[from] Unavailable),
     /// A backend did not start.
     #[error("a backend is unavailable")]
-    Backend(#[from] backend::Error),
+    Backend(#[from] Box<backend::Error>),
     /// A key cannot be used.
     #[error("the keyring could not be built")]
     Keyring(#[from] LoadError),
@@ -73,7 +73,7 @@ pub enum ServeError {
         key: String,
         /// The first fault.
         #[source]
-        source: backend::Error,
+        source: Box<backend::Error>,
     },
     /// A socket could not be had.
     #[error("a socket could not be opened")]
@@ -152,7 +152,7 @@ async fn serve_from(
         if version.unproven_for().is_none() && !faults.is_empty() {
             return Err(ServeError::SelfTest {
                 key: version.key().to_owned(),
-                source: faults.swap_remove(0),
+                source: Box::new(faults.swap_remove(0)),
             });
         }
     }

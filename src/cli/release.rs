@@ -38,11 +38,16 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         .map_err(|error| Failure::new(BUG, format_args!("the daemon's answer is not JSON: {error}")))?;
     if status != StatusCode::OK {
         let code = if status == StatusCode::NOT_FOUND { NO } else { UNAVAILABLE };
-        let detail = answer["detail"].as_str().unwrap_or("no detail");
+        let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no detail");
         return Err(Failure::new(code, format_args!("{status}: {detail}")));
     }
-    let released: Vec<&str> =
-        answer["released"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let released: Vec<&str> = answer
+        .get("released")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if released.is_empty() {
         line(format_args!("backend {backend}: nothing was in quarantine"))?;
     } else {

@@ -91,7 +91,7 @@ impl Foundation {
                 && let Some(fault) = settings.backends.iter().find_map(|name| faults.remove(name))
             {
                 foundation.close().await;
-                return Err(fault.into());
+                return Err(Box::new(fault).into());
             }
         }
         Ok(foundation)

@@ -31,7 +31,7 @@ pub enum GenerateError {
         key: String,
         /// The backend's fault.
         #[source]
-        source: backend::Error,
+        source: Box<backend::Error>,
     },
     /// The key does not sign correctly.
     #[error("the key does not work and was not taken into use; it stays in the backend as id {id}")]
@@ -40,7 +40,7 @@ pub enum GenerateError {
         id: String,
         /// What went wrong.
         #[source]
-        source: backend::Error,
+        source: Box<backend::Error>,
     },
     /// The backend shows a key that is not what was asked for.
     #[error("the backend shows an unusable key, id {id}")]
@@ -75,7 +75,7 @@ pub async fn generate(
     refuse_second(key, store)?;
     let mut id = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut id).map_err(|_| GenerateError::Random)?;
-    let failed = |source| GenerateError::Backend { key: key.to_owned(), source };
+    let failed = |source| GenerateError::Backend { key: key.to_owned(), source: Box::new(source) };
     let spec = KeySpec { algorithm: settings.algorithm, rsa_bits: settings.rsa_bits };
     let made = backend.generate(&id, key, spec).await.map_err(failed)?;
     let wanted = Wanted::Id(&made.id);
@@ -100,7 +100,7 @@ pub async fn adopt(
     let opened = backend
         .open(Wanted::Name(name), settings.algorithm, None)
         .await
-        .map_err(|source| GenerateError::Backend { key: key.to_owned(), source })?;
+        .map_err(|source| GenerateError::Backend { key: key.to_owned(), source: Box::new(source) })?;
     take_into_use(key, settings, store, backend, opened, now, limit).await
 }
 
@@ -131,7 +131,7 @@ async fn take_into_use(
     let member = Member::new(backend, &kid, id.clone(), Some(signer));
     let version = Version::new(key.to_owned(), verifier, vec![member]);
     if let Some(source) = selftest::run(&version, Duration::ZERO, limit).await.pop() {
-        return Err(GenerateError::SelfTest { id: name(), source });
+        return Err(GenerateError::SelfTest { id: name(), source: Box::new(source) });
     }
     store.insert_key_version(&KeyVersionRow {
         key: key.to_owned(),

@@ -48,7 +48,7 @@ pub enum LoadError {
         key: String,
         /// The backend's fault.
         #[source]
-        source: backend::Error,
+        source: Box<backend::Error>,
     },
     /// The state could not be read.
     #[error("the state's key versions could not be read")]
@@ -136,7 +136,7 @@ async fn open(
         members.push(member);
     }
     if let Some(source) = fault.filter(|_| !found) {
-        return Err(LoadError::Backend { key: key(), source });
+        return Err(LoadError::Backend { key: key(), source: Box::new(source) });
     }
     let verifier = Verifier::new(settings.algorithm, pinned).map_err(|source| damaged(Some(source)))?;
     Ok(Version::new(key(), verifier, members))
