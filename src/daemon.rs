@@ -149,7 +149,9 @@ async fn serve_from(
     let keyring = Arc::new(keyring::load(&config.keys, store, backends).await?);
     for version in keyring.versions() {
         let mut faults = selftest::run(version, Duration::ZERO, config.limits.deadline).await;
-        if version.unproven_for().is_none() && !faults.is_empty() {
+        if version.replicas().is_quarantined() {
+            tracing::error!(key = version.key(), kid = %version.kid(), "Key is in quarantine and does not sign");
+        } else if version.unproven_for().is_none() && !faults.is_empty() {
             return Err(ServeError::SelfTest {
                 key: version.key().to_owned(),
                 source: Box::new(faults.swap_remove(0)),

@@ -71,24 +71,92 @@ fn hang() {
     assert!(records.iter().any(|record| record["event"] == "jwt.issued" && record["jti"] == failed["jti"]));
 }
 
-/// A crash, an error code and a wrong signature each fail one request.
+/// A crash and an error code on every call fail requests; as soon as they stop, so do the failures.
 #[test]
-fn misbehaviour_fails_one_request() {
+fn misbehaviour_fails_requests_and_no_more() {
     let site = faulty_site();
     site.write_config();
     let daemon = site.start();
-    for (fault, codes) in [
-        ("C_Sign abort\n", &["backend.down"][..]),
-        ("C_Sign rv 0x30\n", &["backend.down"]),
-        ("C_Sign corrupt\n", &["signature.bad"]),
-        ("C_Sign short\n", &["backend.untrusted", "signature.bad"]),
-    ] {
+    let pid = daemon.status()["pid"].clone();
+    for fault in ["C_Sign abort\n", "C_Sign rv 0x30\n", "C_Sign exit\n"] {
         script(&site, fault);
         let answer = daemon.sign("access");
-        assert!(answer.status >= 500 && codes.contains(&answer.code().as_str()), "{fault}{answer:?}");
+        assert_eq!((answer.status, answer.code().as_str()), (503, "backend.down"), "{fault}{answer:?}");
         script(&site, "");
         eventually("signing goes on", || daemon.sign("access").status == 200);
     }
+    assert_eq!(daemon.status()["pid"], pid);
+}
+
+/// One fault costs the caller nothing: the request is repeated, and the record says so.
+#[test]
+fn one_fault_is_repeated_and_recorded() {
+    let site = faulty_site();
+    site.write_config();
+    let daemon = site.start();
+    for (fault, word) in [
+        ("C_Sign rv 0x30 nth 1\n", "hsm CKR_DEVICE_ERROR"),
+        ("C_Sign rv 0x101 nth 1\n", "hsm CKR_USER_NOT_LOGGED_IN"),
+    ] {
+        script(&site, fault);
+        let answer = daemon.sign("access");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let jti = answer.json()["jti"].clone();
+        let records = daemon.records();
+        let retried = records.iter().find(|record| record["event"] == "jwt.retried" && record["jti"] == jti);
+        assert_eq!(retried.unwrap()["attempts"], serde_json::json!([word, "hsm ok"]), "{fault}");
+        script(&site, "");
+    }
+}
+
+/// A key that signed wrongly is not used again, restarts included, until an operator releases it.
+#[test]
+fn a_bad_signature_is_dropped_and_its_key_quarantined() {
+    let site = faulty_site();
+    site.write_config();
+    let daemon = site.start();
+    script(&site, "C_Sign corrupt\n");
+    let bad = daemon.sign("access");
+    assert_eq!((bad.status, bad.code().as_str()), (503, "backend.untrusted"), "{bad:?}");
+    script(&site, "");
+    let refused = |daemon: &Daemon| {
+        for _ in 0..5 {
+            let answer = daemon.sign("access");
+            assert_eq!((answer.status, answer.code().as_str()), (503, "backend.untrusted"), "{answer:?}");
+        }
+        let status = daemon.status();
+        let reason = status["keys"]["access"]["backends"]["hsm"]["quarantine"].as_str().unwrap().to_owned();
+        assert!(reason.contains("bad signature"), "{reason}");
+    };
+    refused(&daemon);
+    let count = |daemon: &Daemon, event: &str| {
+        let records = daemon.records();
+        records.iter().filter(|record| record["event"] == event).count()
+    };
+    eventually("it is recorded", || count(&daemon, "key.quarantined") == 1);
+    assert!(daemon.log().contains("jwsd keys release"), "the way back is shown:\n{}", daemon.log());
+    daemon.stop();
+
+    let daemon = site.start();
+    refused(&daemon);
+    assert_eq!(daemon.get("public.sock", "/readyz").unwrap().status, 503);
+    let socket = daemon.socket("admin.sock").display().to_string();
+    let release = |rest: &[&str]| {
+        let output = site.jwsd(&[&["keys", "release", "--socket", &socket], rest].concat());
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    for (rest, word) in [(&["nope"][..], "no backend"), (&["hsm", "--key", "nope"], "no key")] {
+        let (code, said) = release(rest);
+        assert!(code == Some(1) && said.contains(word), "{code:?} {said}");
+    }
+    assert_eq!(release(&["hsm"]), (Some(0), "backend hsm: released access\n".to_owned()));
+    assert_eq!(release(&["hsm"]), (Some(0), "backend hsm: nothing was in quarantine\n".to_owned()));
+    assert_eq!(daemon.sign("access").status, 200);
+    let records = daemon.records();
+    let lifted = records.iter().find(|record| record["event"] == "quarantine.lifted").unwrap();
+    assert_eq!(lifted["actor"]["uid"], nix::unistd::geteuid().as_raw());
+    daemon.stop();
+    assert_eq!(site.start().sign("access").status, 200, "it stays lifted");
 }
 
 /// A wrong PIN, a token that locks after three: one wrong `C_Login` in all, whatever the number of starts.

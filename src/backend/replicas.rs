@@ -66,6 +66,11 @@ impl Member {
         self.health.backend()
     }
 
+    /// Whether an operator must release it, or the whole backend, before it is used.
+    pub fn is_quarantined(&self) -> bool {
+        self.health.quarantined().is_some() || self.store.health().quarantined().is_some()
+    }
+
     /// Whether the backend has shown the key.
     pub fn is_found(&self) -> bool {
         self.signer().is_some()
@@ -163,6 +168,11 @@ impl Replicas {
             .map(|signer| signer.max_input())
             .min()
             .unwrap_or(usize::MAX)
+    }
+
+    /// Whether any backend is left that is not in quarantine.
+    pub fn is_quarantined(&self) -> bool {
+        self.members.iter().all(Member::is_quarantined)
     }
 
     /// Signs `input` with whichever backend is least busy, and with another one, or again, as far as faults and

@@ -80,10 +80,12 @@ impl Foundation {
                     return Err(error);
                 }
             };
-            foundation.backends.insert(name.clone(), backend);
-            if let Err(fault) = started {
+            if let Err(fault) = started
+                && backend.health().quarantined().is_none()
+            {
                 faults.insert(name, fault);
             }
+            foundation.backends.insert(name.clone(), backend);
         }
         // A key that another backend holds too is served from there meanwhile.
         for settings in config.keys.values() {

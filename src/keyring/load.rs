@@ -56,7 +56,7 @@ pub enum LoadError {
 }
 
 /// Builds the keyring of all configured keys. A backend that does not show a key yet is asked again by the self-test, as
-/// long as another one does.
+/// long as another one does or the key is in quarantine.
 ///
 /// # Errors
 /// The first key that has no version, differs from the state, or cannot be opened in its backend.
@@ -135,9 +135,13 @@ async fn open(
         }
         members.push(member);
     }
-    if let Some(source) = fault.filter(|_| !found) {
-        return Err(LoadError::Backend { key: key(), source: Box::new(source) });
-    }
     let verifier = Verifier::new(settings.algorithm, pinned).map_err(|source| damaged(Some(source)))?;
-    Ok(Version::new(key(), verifier, members))
+    let version = Version::new(key(), verifier, members);
+    match fault {
+        // One in quarantine is there for an operator to release.
+        Some(source) if !found && !version.replicas().is_quarantined() => {
+            Err(LoadError::Backend { key: key(), source: Box::new(source) })
+        }
+        _ => Ok(version),
+    }
 }
