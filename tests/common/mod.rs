@@ -5,7 +5,7 @@ pub mod http;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,6 +33,10 @@ pub struct Site {
     pub audit: PathBuf,
     pub segment: String,
     pub sessions: u16,
+    /// TOML of all `[backend.NAME]`; the one token in `hsm` when empty.
+    pub backends: String,
+    /// Names of the backends that hold each key.
+    pub holders: Vec<String>,
     /// TOML lines for `[limits]`.
     pub limits: String,
     /// More TOML, appended.
@@ -45,7 +49,90 @@ impl Site {
         Self::with_keys(&[("access", "ES256")])
     }
 
+    /// A SoftHSM token in backend `hsm`, with these keys.
     pub fn with_keys(keys: &[(&str, &str)]) -> Self {
+        let site = Self::bare(keys);
+        let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", site.path("tokens").display());
+        fs::write(site.path("softhsm2.conf"), text).unwrap();
+        let made = Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", "test", "--so-pin", "so-pin-0", "--pin", PIN])
+            .env("SOFTHSM2_CONF", site.path("softhsm2.conf"))
+            .output()
+            .expect("softhsm2-util is missing; scripts/test installs it (apt-get install softhsm2)");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        site.generate_all();
+        site
+    }
+
+    /// The same keys in two tokens, `hsm-a` and `hsm-b`, each behind a module that does as its file `script-a` or
+    /// `script-b` says. The second is a copy of the first, as an HSM's own cloning makes it.
+    pub fn with_two_tokens(keys: &[(&str, &str)], module: &Path) -> Self {
+        let mut site = Self::with_keys(keys);
+        let copied = Command::new("cp").arg("-a").args([site.path("tokens"), site.path("tokens-b")]).status();
+        assert!(copied.unwrap().success());
+        fs::rename(site.path("softhsm2.conf"), site.path("softhsm2-a.conf")).unwrap();
+        fs::rename(site.path("state"), site.path("state-before")).unwrap();
+        fs::create_dir(site.path("state")).unwrap();
+        fs::set_permissions(site.path("state"), fs::Permissions::from_mode(0o700)).unwrap();
+        let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", site.path("tokens-b").display());
+        fs::write(site.path("softhsm2-b.conf"), text).unwrap();
+        site.module = site.path("module.so");
+        fs::copy(module, &site.module).unwrap();
+        for half in ["a", "b"] {
+            fs::write(site.path(&format!("script-{half}")), "").unwrap();
+            let mut env = BTreeMap::new();
+            env.insert("FAULTY_PKCS11_MODULE", SOFTHSM.to_owned());
+            for (name, file) in [("SOFTHSM2_CONF", "softhsm2-"), ("FAULTY_PKCS11_SCRIPT", "script-")] {
+                let end = if name == "SOFTHSM2_CONF" { ".conf" } else { "" };
+                env.insert(name, site.path(&format!("{file}{half}{end}")).display().to_string());
+            }
+            site.backends += &site.backend(&format!("hsm-{half}"), &env);
+        }
+        site.holders = vec!["hsm-a".to_owned(), "hsm-b".to_owned()];
+        site.write_config();
+        // The state knew the key in `hsm`; under its new name it is adopted.
+        let names: Vec<String> = site.keys.keys().cloned().collect();
+        for key in names {
+            let uri = format!("pkcs11:object={key};type=private");
+            let config = site.config_path();
+            let adopted = site.jwsd(&["keys", "adopt", "--config", config.to_str().unwrap(), &key, &uri]);
+            assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
+        }
+        site
+    }
+
+    /// A Kryoptic token in backend `hsm`, with these keys.
+    pub fn with_kryoptic(keys: &[(&str, &str)], module: &Path) -> Self {
+        let mut site = Self::bare(keys);
+        let text =
+            format!("[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = {:?}\n", site.path("token.sql"));
+        fs::write(site.path("kryoptic.conf"), text).unwrap();
+        site.module = module.to_owned();
+        let conf = site.path("kryoptic.conf").display().to_string();
+        let mut child = Command::new(JWSD)
+            .args(["pkcs11-init-token", "test"])
+            .arg(module)
+            .env("KRYOPTIC_CONF", &conf)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(format!("so-pin-0\n{PIN}\n").as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+        site.env.insert("KRYOPTIC_CONF".to_owned(), conf);
+        site.generate_all();
+        site
+    }
+
+    /// Makes every key that the configuration names.
+    pub fn generate_all(&self) {
+        self.write_config();
+        for key in self.keys.keys() {
+            self.generate(key);
+        }
+    }
+
+    /// A directory and keys to be, in no backend yet.
+    pub fn bare(keys: &[(&str, &str)]) -> Self {
         let directory = tempfile::Builder::new().prefix("jwsd-").tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let site = Self {
@@ -58,6 +145,8 @@ impl Site {
             audit: directory.path().join("audit"),
             segment: "1MiB".to_owned(),
             sessions: 2,
+            backends: String::new(),
+            holders: vec!["hsm".to_owned()],
             limits: String::new(),
             extra: String::new(),
             directory,
@@ -66,20 +155,7 @@ impl Site {
             fs::create_dir(site.path(name)).unwrap();
             fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o700)).unwrap();
         }
-        let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", site.path("tokens").display());
-        fs::write(site.path("softhsm2.conf"), text).unwrap();
         site.write_pin(PIN);
-        let made = Command::new("softhsm2-util")
-            .args(["--init-token", "--free", "--label", "test", "--so-pin", "so-pin-0", "--pin", PIN])
-            .env("SOFTHSM2_CONF", site.path("softhsm2.conf"))
-            .output()
-            .expect("softhsm2-util is missing; scripts/test installs it (apt-get install softhsm2)");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        site.write_config();
-        let names: Vec<String> = site.keys.keys().cloned().collect();
-        for key in names {
-            site.generate(&key);
-        }
         site
     }
 
@@ -108,10 +184,14 @@ impl Site {
 
     fn config_text(&self) -> String {
         let path = |name: &str| self.path(name).display().to_string();
-        let mut env = format!("SOFTHSM2_CONF = {:?}", path("softhsm2.conf"));
-        for (name, value) in &self.env {
-            env.push_str(&format!(", {name} = {value:?}"));
-        }
+        let backends = if self.backends.is_empty() {
+            let mut env: BTreeMap<&str, String> =
+                self.env.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            env.insert("SOFTHSM2_CONF", path("softhsm2.conf"));
+            self.backend("hsm", &env)
+        } else {
+            self.backends.clone()
+        };
         let mut text = format!(
             r#"
 environment = "test"
@@ -127,13 +207,7 @@ dir = {audit:?}
 segment = "{segment}"
 [state]
 dir = "{state}"
-[backend.hsm]
-kind = "pkcs11"
-module = {module:?}
-token = {{ label = "test" }}
-pin = {{ file = "{pin}" }}
-sessions = {sessions}
-env = {{ {env} }}
+{backends}
 [caller.tester]
 user = {uid}
 profiles = [{profiles}]
@@ -143,9 +217,6 @@ profiles = [{profiles}]
             audit = self.audit.display().to_string(),
             segment = self.segment,
             state = path("state"),
-            module = self.module.display().to_string(),
-            pin = path("pin"),
-            sessions = self.sessions,
             uid = nix::unistd::geteuid(),
             profiles = self.keys.keys().map(|key| format!("{key:?}")).collect::<Vec<_>>().join(", "),
         );
@@ -153,7 +224,7 @@ profiles = [{profiles}]
             text.push_str(&format!(
                 r#"
 [key.{key}]
-backend = "hsm"
+backends = {:?}
 algorithm = "{algorithm}"
 [profile.{key}]
 key = "{key}"
@@ -171,10 +242,31 @@ region = {{ const = "eu" }}
 auth_time = {{ type = "date" }}
 groups = {{ type = "array", max_length = 4 }}
 address = {{ schema = {{ type = "object", properties = {{ city = {{ type = "string" }} }}, required = ["city"], additionalProperties = false }} }}
-"#
+"#,
+                self.holders
             ));
         }
         text + &self.extra
+    }
+
+    /// A `[backend.NAME]` of this site's module and PIN.
+    fn backend(&self, name: &str, env: &BTreeMap<&str, String>) -> String {
+        let env: Vec<String> = env.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
+        format!(
+            r#"
+[backend.{name}]
+kind = "pkcs11"
+module = {module:?}
+token = {{ label = "test" }}
+pin = {{ file = {pin:?} }}
+sessions = {sessions}
+env = {{ {env} }}
+"#,
+            module = self.module.display().to_string(),
+            pin = self.path("pin"),
+            sessions = self.sessions,
+            env = env.join(", "),
+        )
     }
 
     fn generate(&self, key: &str) {

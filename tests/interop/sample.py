@@ -4,11 +4,13 @@ A verifier that accepts everything proves nothing, so each is first run on `samp
 `sample.py --faulty N` for every N below `sample.py --count` (must fail).
 """
 
+import base64
 import json
 import sys
 import time
 
 import joserfc.jwt
+from cryptography.hazmat.primitives.asymmetric import mldsa
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
@@ -20,9 +22,30 @@ KEYS = {
     "Ed25519": (OKPKey, "Ed25519"),
     "EdDSA": (OKPKey, "Ed25519"),
 }
+ML_DSA = {
+    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+}
 WANTED = {"issuer": "https://localhost/sample", "audience": "https://api.example.com", "typ": "at+jwt"}
 HEADER_FAULTS = [{"typ": "JWT"}, {"jku": "https://example.com"}, {"kid": "unknown"}]
 CLAIM_FAULTS = [{"iss": "https://example.com"}, {"aud": "x"}, {"exp": int(time.time()) - 600}, {"jti": None}]
+
+
+def base64url(raw):
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def issue_ml_dsa(alg):
+    """By hand: no library for Python knows RFC 9964 yet."""
+    key = ML_DSA[alg].generate()
+    kid, now = f"kid-{alg}", int(time.time())
+    claims = {"iss": WANTED["issuer"], "aud": WANTED["audience"], "sub": "a", "iat": now, "exp": now + 300, "jti": "1"}
+    header = {"alg": alg, "kid": kid, "typ": WANTED["typ"]}
+    text = ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
+    token = f"{text}.{base64url(key.sign(text.encode()))}"
+    public = base64url(key.public_key().public_bytes_raw())
+    return {"kty": "AKP", "alg": alg, "use": "sig", "kid": kid, "pub": public}, {"alg": alg, "token": token, **WANTED}
 
 
 def issue(alg, header_fault=None, claim_fault=None):
@@ -45,7 +68,7 @@ def main(arguments):
         faults = [(h, None) for h in HEADER_FAULTS] + [(None, c) for c in CLAIM_FAULTS]
         issued = [issue("ES256", *faults[int(arguments[1])])]
     else:
-        issued = [issue(alg) for alg in KEYS]
+        issued = [issue(alg) for alg in KEYS] + [issue_ml_dsa(alg) for alg in ML_DSA]
     keys, jwts = zip(*issued)
     json.dump({"jwks": {"keys": keys}, "jwts": jwts}, sys.stdout)
 

@@ -42,14 +42,20 @@ async function fault(wanted, keys) {
   return "a flipped bit in the signature was not noticed";
 }
 
+// WebCrypto has ML-DSA from Node.js 24 on; before that the library cannot.
+const mlDsa = globalThis.SubtleCrypto?.supports?.("verify", "ML-DSA-44") ?? false;
 const { jwks, jwts } = JSON.parse(await text(process.stdin));
 const keys = createLocalJWKSet(jwks);
 let passed = 0;
 let failed = 0;
 for (const wanted of jwts) {
+  if (wanted.alg.startsWith("ML-DSA") && !mlDsa) {
+    console.log(`${wanted.alg.padEnd(9)} jose     left out: this Node.js has no ML-DSA`);
+    continue;
+  }
   const problem = await fault(wanted, keys);
   problem === undefined ? passed++ : failed++;
-  console.log(`${wanted.alg.padEnd(8)} jose     ${problem ?? "verified, flipped bit refused"}`);
+  console.log(`${wanted.alg.padEnd(9)} jose     ${problem ?? "verified, flipped bit refused"}`);
 }
 console.log(`node: ${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
