@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,8 +31,10 @@ pub use foundation::{Foundation, open_log, open_store, prepare, record_pending};
 
 /// Name of the state's secret that makes subject tags.
 const SUBJECT_KEY: &str = "subject-tag";
-/// How often a key that has not signed proves that it can.
+/// A key that has not signed for so long in one of its backends proves that it can.
 const SELF_TEST_EVERY: Duration = Duration::from_secs(10);
+/// How often those that failed lately are tried again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the daemon did not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -245,14 +248,20 @@ async fn record_start(log: &Log, policy: &crate::policy::Policy) -> Result<(), U
     log.append(vec![started])?.durable().await
 }
 
-/// Keeps readiness true: a key that no caller has used lately signs a self-test.
+/// Keeps readiness true and brings back what failed: a key that no caller has used lately, or that failed, signs a
+/// self-test in each of its backends.
 async fn prove_keys(keyring: Arc<Keyring>, deadline: Duration, shutdown: CancellationToken) {
-    let mut ticks = interval(SELF_TEST_EVERY);
+    let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = None;
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        for version in keyring.versions() {
-            for error in selftest::run(version, SELF_TEST_EVERY, deadline).await {
-                tracing::error!(kid = %version.kid(), %error, "Key self-test failed");
+        let tests = keyring.versions().map(|version| selftest::run(version, SELF_TEST_EVERY, deadline));
+        let faults = join_all(tests).await.into_iter().flatten();
+        // A long outage is not told every second.
+        if told.is_none_or(|told: Instant| told.elapsed() >= SELF_TEST_EVERY) {
+            for error in faults {
+                told = Some(Instant::now());
+                tracing::error!(%error, "Key self-test failed");
             }
         }
     }

@@ -7,6 +7,7 @@
 use super::health::Refused;
 use super::{Advice, Ask, Class, Error, Health, KeyStore, Scope, SigningKey, Wanted};
 use crate::jose::{Kid, Verified, Verifier};
+use futures_util::future::join_all;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -306,19 +307,15 @@ impl Replicas {
         (proven != NEVER).then(|| self.made.elapsed().saturating_sub(Duration::from_millis(proven)))
     }
 
-    /// Lets every member that has not signed for `idle` prove with a real signature over `input` that it can, each
-    /// within `limit`, and looks for the key where it was not found yet. Returns the faults.
+    /// Lets every member that has not signed for `idle`, or failed lately, prove with a real signature over `input`
+    /// that it can, all at once and each within `limit`, and looks for the key where it was not found yet. Leaves
+    /// alone what is in quarantine or was tried a moment ago. Returns the faults.
     pub async fn probe(&self, input: &[u8], idle: Duration, limit: Duration) -> Vec<Error> {
-        let mut faults = Vec::new();
-        for (at, member) in self.members.iter().enumerate() {
-            if self.age(member).is_some_and(|age| age < idle) && member.is_good() {
-                continue;
-            }
-            if let Err(error) = self.probe_one(at, member, input, limit).await {
-                faults.push(error);
-            }
-        }
-        faults
+        let due = self.members.iter().enumerate().filter(|(_, member)| {
+            !member.is_quarantined() && !(member.is_good() && self.age(member).is_some_and(|age| age < idle))
+        });
+        let probes = due.map(|(at, member)| self.probe_one(at, member, input, limit));
+        join_all(probes).await.into_iter().filter_map(Result::err).collect()
     }
 
     async fn probe_one(
@@ -328,13 +325,15 @@ impl Replicas {
         input: &[u8],
         limit: Duration,
     ) -> Result<(), Error> {
-        if member.signer().is_none() {
+        if !member.is_found() {
             let public = self.verifier.public();
             let wanted = Wanted::Copy { of: public, id: &member.origin };
             let opened = member.store.open(wanted, self.verifier.algorithm(), Some(public)).await?;
             *member.signer.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.signer);
         }
-        let signer = member.admit()?;
+        let Ok(signer) = member.admit() else {
+            return Ok(());
+        };
         let ask = Ask::own(Instant::now() + limit);
         self.ask(at, &*signer, input, ask, &mut Vec::new()).await.map(drop)
     }

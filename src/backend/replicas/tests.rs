@@ -254,7 +254,7 @@ async fn a_bad_signature_is_never_released_and_its_key_never_asked_again() {
     let asked = fakes[0].asked() + fakes[1].asked();
     for _ in 0..10 {
         assert_eq!(sign(&replicas, soon()).await, (Err(Class::Untrusted), vec![]));
-        assert_eq!(replicas.probe(b"test", Duration::ZERO, Duration::from_secs(1)).await.len(), 2);
+        assert!(replicas.probe(b"test", Duration::ZERO, Duration::from_secs(1)).await.is_empty());
     }
     assert_eq!(fakes[0].asked() + fakes[1].asked(), asked, "nobody was asked");
     // The operator's way back.
