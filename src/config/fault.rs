@@ -95,13 +95,14 @@ fn mask(text: &str) -> String {
     static SECRETS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let name = r#"(?:pin|pwd|pass\w*|secret\w*|value)["']?"#;
         let value = r#"(?:"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|[^\s{"'#][^\n]*)"#;
-        Regex::new(&format!(r"(?i)({name}\s*=\s*)({value})")).ok()
+        // In a URI nothing is quoted, so all that follows on the line goes.
+        Regex::new(&format!(r"(?i)(pin-value\s*=)([^\n]*)|({name}\s*=\s*)({value})")).ok()
     });
     let Some(secrets) = SECRETS.as_ref() else {
         return "*".repeat(text.len());
     };
     let masked = secrets.replace_all(text, |found: &regex::Captures<'_>| {
-        let (name, value) = (found.get(1), found.get(2));
+        let (name, value) = (found.get(1).or(found.get(3)), found.get(2).or(found.get(4)));
         let stars = "*".repeat(value.map_or(0, |value| value.len()));
         format!("{}{stars}", name.map_or("", |name| name.as_str()))
     });
@@ -120,6 +121,7 @@ mod tests {
             ("pin = 1234", "pin = ****"),
             ("\"PIN\" = \"a\\\"b\" }", "\"PIN\" = ****** }"),
             ("pin = { value = \"1234\" }", "pin = { value = ****** }"),
+            ("uri = \"a?pin-value='1#2\" # z", "uri = \"a?pin-value=*********"),
             ("password = \"open", "password = *****"),
             ("pin = { credential = \"hsm-pin\" }", "pin = { credential = \"hsm-pin\" }"),
             ("pin = { file = \"/etc/jwsd/pin\" }", "pin = { file = \"/etc/jwsd/pin\" }"),

@@ -188,16 +188,24 @@ pub(super) enum Format {
 pub(super) enum Backend {
     /// A PKCS#11 token, through a worker process.
     Pkcs11(Pkcs11),
+    /// AWS KMS, one region of it.
+    AwsKms(AwsKms),
 }
 table! {
     /// A PKCS#11 token, through a worker process.
     Pkcs11 {
-        /// The vendor's PKCS#11 library, absolute path.
-        module: String,
-        /// Which token, by label, serial number or both.
-        token: Token,
-        /// Where the PIN is read from; never the PIN itself.
-        pin: Pin,
+        /// Module, token and place of the PIN as a PKCS#11 URI (RFC 7512), or some of the three. Never the PIN itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uri: Option<String>,
+        /// The vendor's PKCS#11 library, absolute path; module-path in `uri`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        module: Option<String>,
+        /// Which token, by label, serial number or both; token, serial, manufacturer and model in `uri`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<Token>,
+        /// Where the PIN is read from, never the PIN itself; pin-source in `uri`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pin: Option<Pin>,
         /// Sessions, which is also signing threads, 1 to 256. As many as there are cores when left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sessions: Option<u16>,
@@ -235,10 +243,61 @@ optional_table! {
     }
 }
 table! {
+    /// AWS KMS, one region of it. Credentials come from where the AWS SDK looks for them, never from this file.
+    AwsKms {
+        /// The region, such as "eu-central-1".
+        region: String,
+        /// Another address of the service than the region's own, such as that of a VPC endpoint: https, or http on this host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+        /// Profile of the shared AWS configuration files.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<String>,
+        /// ARN of an IAM role to assume.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+        /// Most signatures asked for per second: less than the account's quota, which all its users share.
+        #[serde(default = "rate")]
+        rate: RateText,
+        /// Most requests at once, 1 to 1024.
+        #[serde(default = "concurrency")]
+        concurrency: u32,
+        /// Connecting, TLS included, must end within this.
+        #[serde(default = "connect_timeout")]
+        connect_timeout: DurationText,
+        /// One request must end within this.
+        #[serde(default = "attempt_timeout")]
+        attempt_timeout: DurationText,
+        /// Ask a second time when an answer is slow in coming.
+        #[serde(default = "hedge")]
+        hedge: bool,
+    }
+}
+/// 80 % of 300 a second, the least that AWS grants for a kind of key.
+fn rate() -> RateText {
+    "240/s".into()
+}
+fn concurrency() -> u32 {
+    64
+}
+fn connect_timeout() -> DurationText {
+    "300ms".into()
+}
+fn attempt_timeout() -> DurationText {
+    "1s".into()
+}
+fn hedge() -> bool {
+    true
+}
+table! {
     /// A signing key; its versions each have their own `kid`.
     Key {
         /// Name of the backend that holds it.
-        backend: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backend: Option<String>,
+        /// Names of several backends that hold it, in place of `backend`. New versions are made in the first; the others have copies.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backends: Option<Vec<String>>,
         /// The one algorithm of all its versions.
         algorithm: Algorithm,
         /// Modulus of new versions, RSA only: 2048 (the default), 3072 or 4096.

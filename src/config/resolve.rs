@@ -3,18 +3,21 @@
 //! Never stops at a fault: each function reports and goes on with a harmless value, which nobody sees, because one
 //! fault is enough for the whole file to be refused.
 
+mod aws_kms;
 mod backend;
 mod caller;
 mod daemon;
+mod pkcs11;
 mod profile;
 
 use super::document::{Document, Path};
 use super::fault::Fault;
 use super::file::{self, File, NameOrNumber};
 use super::structure::{self, Shape, nearest};
-use super::units::{Quantity, Readable};
+use super::units::{Quantity, RateText, Readable};
 use super::{Config, Loader, LogSettings};
 use crate::{audit, profile as model, state};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -109,6 +112,16 @@ impl Resolver<'_> {
                 *range.start()
             }
         }
+    }
+    /// At least one a second; one after a fault.
+    fn rate(&mut self, path: &Path, text: &RateText) -> NonZeroU32 {
+        text.value().map_or_else(
+            |message| {
+                self.fault(path, message);
+                NonZeroU32::MIN
+            },
+            |rate| rate.0,
+        )
     }
     fn count(&mut self, path: &Path, value: u32, range: RangeInclusive<u32>) -> usize {
         usize::try_from(self.in_range(path, value, range)).unwrap_or(usize::MAX)

@@ -107,9 +107,16 @@ impl Repair<'_, '_> {
             Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
                 // The choice that fits best: whose `kind` is right, else the first.
                 let kind = format!("{pointer}/kind");
-                let fits = |errors: &&Vec<ValidationError<'_>>| {
-                    !errors.iter().any(|error| error.instance_path().as_str() == kind)
-                };
+                let of_kind = |error: &&ValidationError<'_>| error.instance_path().as_str() == kind;
+                let fits = |errors: &&Vec<ValidationError<'_>>| !errors.iter().any(|error| of_kind(&error));
+                let choices: Vec<String> =
+                    context.iter().flatten().filter(of_kind).filter_map(constant).collect();
+                if context.len() > 1 && choices.len() == context.len() {
+                    self.fault(
+                        path.key("kind"),
+                        format!("not one of the choices: write {}", choices.join(", ")),
+                    );
+                }
                 for error in context.iter().find(fits).or(context.first()).into_iter().flatten() {
                     self.apply(error, tree);
                 }
@@ -130,6 +137,13 @@ impl Repair<'_, '_> {
     }
 }
 
+/// The one value that is possible there.
+fn constant(error: &ValidationError<'_>) -> Option<String> {
+    match error.kind() {
+        Kind::Constant { expected_value } => Some(expected_value.to_string()),
+        _ => None,
+    }
+}
 /// The keys that the table may have in which `error` was found, with their descriptions.
 fn properties(error: &ValidationError<'_>) -> Option<&'static Map<String, Value>> {
     let (table, _) = error.schema_path().as_str().rsplit_once('/')?;

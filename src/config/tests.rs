@@ -3,7 +3,8 @@
 mod faults;
 
 use super::*;
-use crate::backend::Settings;
+use crate::backend::pkcs11::{PinSource, TokenSelector};
+use crate::backend::{Settings, aws_kms};
 use crate::jose::Algorithm;
 use crate::sys::users::Users;
 use proptest::prelude::*;
@@ -246,5 +247,74 @@ proptest! {
             prop_assert!(changed, "{}", faults);
             prop_assert!(faults.faults.iter().any(|fault| fault.line == line + 1), "{}", faults);
         }
+    }
+}
+
+#[test]
+fn a_uri_says_what_three_keys_say() {
+    let keys = "module = \"/usr/lib/softhsm/libsofthsm2.so\"\ntoken = { label = \"jwsd\" }\npin = { credential = \"hsm-pin\" }";
+    let with = |text: &str| {
+        assert!(GOOD.contains(keys));
+        let config = LOADER.parse(&GOOD.replace(keys, text), "x").unwrap_or_else(|faults| panic!("{faults}"));
+        let Settings::Pkcs11(backend) = &config.backends["hsm"] else { panic!("it is a PKCS#11 backend") };
+        backend.clone()
+    };
+    let all = with(
+        "uri = \"pkcs11:token=jw%73d;serial=12;manufacturer=Snake%20Oil;model=m?module-path=/lib/p.so&pin-source=file:/etc/pin\"",
+    );
+    assert_eq!(all.module, Path::new("/lib/p.so"));
+    assert_eq!(all.pin, PinSource::File("/etc/pin".into()));
+    let text = |text: &str| Some(text.to_owned());
+    let token = TokenSelector {
+        label: text("jwsd"),
+        serial: text("12"),
+        manufacturer: text("Snake Oil"),
+        model: text("m"),
+    };
+    assert_eq!(all.token, token);
+    let some = with("uri = \"pkcs11:serial=12\"\nmodule = \"/lib/p.so\"\npin = { credential = \"p\" }");
+    assert_eq!(some.pin, PinSource::Credential("p".into()));
+    assert_eq!((some.token.label, some.token.serial), (None, text("12")));
+    for source in ["file:///etc/pin", "/etc/pin"] {
+        let uri = format!("uri = \"pkcs11:token=a?module-path=/lib/p.so&pin-source={source}\"");
+        assert_eq!(with(&uri).pin, PinSource::File("/etc/pin".into()), "{source}");
+    }
+}
+
+#[test]
+fn a_key_has_one_backend_or_several() {
+    let cloud = "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"us-gov-west-1\"\n[audit]";
+    let text = GOOD
+        .replace("[audit]", cloud)
+        .replace("[key.access]\nbackend = \"hsm\"", "[key.access]\nbackends = [\"hsm\", \"cloud\"]");
+    let config = LOADER.parse(&text, "x").unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(config.keys["access"].backends, ["hsm", "cloud"]);
+    assert_eq!(config.keys["rsa"].backends, ["hsm"]);
+    let Settings::AwsKms(kms) = &config.backends["cloud"] else { panic!("it is a KMS backend") };
+    let millis = Duration::from_millis;
+    let expected = aws_kms::Settings {
+        name: "cloud".to_owned(),
+        region: "us-gov-west-1".to_owned(),
+        endpoint: None,
+        profile: None,
+        role: None,
+        rate: 240,
+        concurrency: 64,
+        connect_timeout: millis(300),
+        attempt_timeout: millis(1000),
+        hedge: true,
+    };
+    assert_eq!(*kms, expected);
+    for endpoint in [
+        "https://vpce-1.kms.eu-central-1.vpce.amazonaws.com",
+        "http://127.0.0.1:4566",
+        "http://[::1]:1",
+        "http://localhost:80/",
+    ] {
+        let line = format!(
+            "region = \"eu-central-1\"\nendpoint = {endpoint:?}\nrole = \"arn:aws-cn:iam::111122223333:role/a/jwsd\""
+        );
+        let text = text.replace("region = \"us-gov-west-1\"", &line);
+        LOADER.parse(&text, "x").unwrap_or_else(|faults| panic!("{faults}"));
     }
 }

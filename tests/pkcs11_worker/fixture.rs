@@ -109,7 +109,7 @@ impl Token {
             name: "hsm".into(),
             program: env!("CARGO_BIN_EXE_jwsd").into(),
             module: self.module.clone(),
-            token: TokenSelector { label: Some("jwsd".into()), serial: None },
+            token: TokenSelector { label: Some("jwsd".into()), ..TokenSelector::default() },
             pin: PinSource::File("unused".into()),
             sessions: 2,
             env,

@@ -15,6 +15,7 @@ mod protocol;
 mod shared;
 mod store;
 mod supervisor;
+pub mod uri;
 pub mod worker;
 
 pub use init_token::{InitTokenError, init_token};
@@ -52,13 +53,17 @@ pub struct Settings {
     pub marker_dir: PathBuf,
 }
 
-/// Which token: by label, serial, or both. Never by slot number, which modules renumber.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// Which token: all that is given must match. Never by slot number, which modules renumber.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TokenSelector {
     /// `CK_TOKEN_INFO.label` without its padding.
     pub label: Option<String>,
     /// `CK_TOKEN_INFO.serialNumber` without its padding.
     pub serial: Option<String>,
+    /// `CK_TOKEN_INFO.manufacturerID` without its padding.
+    pub manufacturer: Option<String>,
+    /// `CK_TOKEN_INFO.model` without its padding.
+    pub model: Option<String>,
 }
 
 /// Where the PIN is read from, each time a worker starts. Never a value.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
-/// Largest control frame, bytes.
-pub(super) const MAX_CONTROL: usize = 1 << 20;
+/// Largest control frame, bytes: room for a list of thousands of keys.
+pub(super) const MAX_CONTROL: usize = 8 << 20;
 /// Largest signing input, bytes. Far above any JWT.
 pub(super) const MAX_INPUT: usize = 1 << 20;
 /// Bytes of a request frame before its data, length included.

@@ -8,6 +8,7 @@ mod fault;
 mod generate;
 mod keys;
 mod mechanism;
+mod names;
 mod point;
 mod session;
 mod token;
@@ -193,7 +194,7 @@ impl Worker {
         let _gate = self.token.enter();
         match request {
             Request::Open { key, algorithm } => {
-                let id = keys::locate(&self.anchor, key)?;
+                let id = keys::locate(&self.token, &self.anchor, key)?;
                 let (index, public) = self.keys.open(&self.token, &self.anchor, &id, algorithm)?;
                 Ok(Reply::Opened { id, index, public })
             }
@@ -201,7 +202,7 @@ impl Worker {
                 let public = generate::generate(&self.token, &id, &label, algorithm, rsa_bits)?;
                 Ok(Reply::Generated { public })
             }
-            Request::List => Ok(Reply::Listed { keys: keys::list(&self.anchor)? }),
+            Request::List => Ok(Reply::Listed { keys: keys::list(&self.token, &self.anchor)? }),
             Request::Stats => Err(Fault::bug("answered above")),
         }
     }

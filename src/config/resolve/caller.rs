@@ -3,7 +3,6 @@
 use super::{Path, Resolver};
 use crate::caller::Rule;
 use crate::config::file::{self, File};
-use crate::config::units::Quantity;
 use std::collections::BTreeSet;
 
 impl Resolver<'_> {
@@ -45,10 +44,6 @@ impl Resolver<'_> {
                 self.fault(&path, format!("{profile:?} stands here twice: remove one"));
             }
         }
-        let rate = caller.rate.as_ref().map(Quantity::value);
-        if let Some(Err(message)) = &rate {
-            self.fault(&path.key("rate"), message);
-        }
         if let Some(unit) = &caller.unit {
             self.unit(&path.key("unit"), unit);
         }
@@ -59,7 +54,7 @@ impl Resolver<'_> {
             exe: caller.exe.as_ref().map(|exe| self.absolute(&path.key("exe"), exe)),
             unit: caller.unit.clone(),
             profiles,
-            rate: rate.and_then(Result::ok).map(|rate| rate.0),
+            rate: caller.rate.as_ref().map(|rate| self.rate(&path.key("rate"), rate)),
         }
     }
     /// The names that systemd gives to what holds processes (systemd.unit(5)).

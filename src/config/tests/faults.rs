@@ -46,9 +46,9 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "headers = 32" => "headers = 99999999999999999999": "limits.headers", 11, "64 bits";
         "body = \"16KiB\"" => "body = 16384": "limits.body", 10, "text in quotes is needed";
         "level = \"info\"" => "level = \"verbose\"": "log.level", 20, "\"error\", \"warn\", \"info\"";
-        "kind = \"pkcs11\"" => "kind = \"vault\"": "backend.hsm.kind", 23, "write \"pkcs11\"";
+        "kind = \"pkcs11\"" => "kind = \"vault\"": "backend.hsm.kind", 23, "write \"pkcs11\", \"aws-kms\"";
         "kind = \"pkcs11\"" => "": "backend.hsm.kind", 22, "missing";
-        "module = \"/usr/lib/softhsm/libsofthsm2.so\"" => "": "backend.hsm.module", 22, "missing: The vendor's PKCS#11 library";
+        "module = \"/usr/lib/softhsm/libsofthsm2.so\"" => "": "backend.hsm.module", 22, "missing: write it, or module-path in `uri`";
         "pin = { credential = \"hsm-pin\" }" => "pin = \"1234\"": "backend.hsm.pin", 26, "a table is needed";
         "algorithm = \"ES256\"" => "algorithm = \"HS256\"": "key.access.algorithm", 31, "\"RS256\", \"RS384\"";
         "algorithm = \"ES256\"" => "algorithm = \"none\"": "key.access.algorithm", 31, "not one of the choices";
@@ -101,6 +101,62 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "SOFTHSM2_CONF =" => "HSM_PIN =": "backend.hsm.env.HSM_PIN", 27, "no place for secrets";
         "SOFTHSM2_CONF =" => "\"a b\" =": "backend.hsm.env.\"a b\"", 27, "variable name";
         "[audit]" => "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib//softhsm/libsofthsm2.so\"\ntoken = { label = \"jwsd\" }\npin = { credential = \"x\" }\nenv = { SOFTHSM2_CONF = \"/etc/softhsm2.conf\" }\n[audit]": "backend.two.token", 16, "the token of backend \"hsm\"";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:token=jwsd\"": "backend.hsm.token", 26, "`uri` says it too (token or serial): write it once";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:?module-path=/m.so\"": "backend.hsm.module", 25, "`uri` says it too (module-path)";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:?pin-source=file:/p\"": "backend.hsm.pin", 27, "`uri` says it too (pin-source)";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:token=a b\"": "backend.hsm.uri", 24, "as %XX";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:tokem=a\"": "backend.hsm.uri", 24, "unknown attribute";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:slot-id=0\"": "backend.hsm.uri", 24, "modules renumber slots";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:slot-description=a\"": "backend.hsm.uri", 24, "remove slot-description";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:object=a\"": "backend.hsm.uri", 24, "about a key";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:?module-name=a\"": "backend.hsm.uri", 24, "write module-path";
+        "token = { label = \"jwsd\" }" => "uri = \"pkcs11:model=a\"": "backend.hsm.uri", 25, "say which token: write token, serial or both";
+        "token = { label = \"jwsd\" }" => "uri = \"pkcs11:serial=12345678901234567\"": "backend.hsm.uri", 25, "1 to 16 bytes for serial";
+        "token = { label = \"jwsd\" }" => "uri = \"pkcs11:\"": "backend.hsm.token", 22, "missing: write it, or token or serial in `uri`";
+        "pin = { credential = \"hsm-pin\" }" => "uri = \"pkcs11:?pin-source=%7C/bin/pin\"": "backend.hsm.uri", 26, "nothing is run for it";
+        "pin = { credential = \"hsm-pin\" }" => "uri = \"pkcs11:?pin-source=file:pin\"": "backend.hsm.uri", 26, "pin-source=file:/PATH";
+        "pin = { credential = \"hsm-pin\" }" => "uri = \"pkcs11:?pin-source=file:/a/../pin\"": "backend.hsm.uri", 26, "`..`";
+        "pin = { credential = \"hsm-pin\" }" => "": "backend.hsm.pin", 22, "missing: write it, or pin-source in `uri`";
+        "module = \"/usr/lib/softhsm/libsofthsm2.so\"" => "uri = \"pkcs11:?module-path=m.so\"": "backend.hsm.uri", 24, "absolute path";
+        "[audit]" => "[backend.two]\nkind = \"pkcs11\"\nuri = \"pkcs11:token=jwsd?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/pin\"\nenv = { SOFTHSM2_CONF = \"/etc/softhsm2.conf\" }\n[audit]": "backend.two.uri", 15, "the token of backend \"hsm\"";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\n[audit]": "backend.cloud.region", 13, "missing: The region";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"\"\n\n[audit]": "backend.cloud.region", 15, "write a region";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"Frankfurt\"\n\n[audit]": "backend.cloud.region", 15, "write a region";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central\"\n\n[audit]": "backend.cloud.region", 15, "write a region";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu--1\"\n\n[audit]": "backend.cloud.region", 15, "write a region";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1a\"\n\n[audit]": "backend.cloud.region", 15, "write a region";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-CENTRAL-1\"\n\n[audit]": "backend.cloud.region", 15, "write a region";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"http://kms.example\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"ftp://kms.example\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"https://me@kms.example\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"https://kms.example/path\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"https://kms.example?a\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"kms.example\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"https://\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"https://kms.example#a\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"http://localhost.example\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = \"http://10.0.0.1:80\"\n[audit]": "backend.cloud.endpoint", 16, "write";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nrole = \"jwsd\"\n[audit]": "backend.cloud.role", 16, "ARN of an IAM role";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nrole = \"arn:aws:iam::1111:role/jwsd\"\n[audit]": "backend.cloud.role", 16, "ARN of an IAM role";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nrole = \"arn:aws:iam::111122223333:user/jwsd\"\n[audit]": "backend.cloud.role", 16, "ARN of an IAM role";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nrole = \"arn:aws:kms::111122223333:role/jwsd\"\n[audit]": "backend.cloud.role", 16, "ARN of an IAM role";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nrole = \"arn:aws:iam::111122223333:role/\"\n[audit]": "backend.cloud.role", 16, "ARN of an IAM role";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nrole = \"arn:gcp:iam::111122223333:role/jwsd\"\n[audit]": "backend.cloud.role", 16, "ARN of an IAM role";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nprofile = \"\"\n[audit]": "backend.cloud.profile", 16, "name of a profile";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nrate = \"0/s\"\n[audit]": "backend.cloud.rate", 16, "not a rate";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nrate = \"240\"\n[audit]": "backend.cloud.rate", 16, "not a rate";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nconcurrency = 0\n[audit]": "backend.cloud.concurrency", 16, "write 1 to 1024";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nconnect_timeout = \"1ms\"\n[audit]": "backend.cloud.connect_timeout", 16, "out of range";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nattempt_timeout = \"1h\"\n[audit]": "backend.cloud.attempt_timeout", 16, "out of range";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nconnect_timeout = \"2s\"\n[audit]": "backend.cloud.connect_timeout", 16, "longer than `attempt_timeout`";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nmodule = \"/m.so\"\n[audit]": "backend.cloud.module", 16, "unknown key";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nhedge = \"yes\"\n[audit]": "backend.cloud.hedge", 16, "true or false";
+        "[key.access]\nbackend = \"hsm\"" => "[key.access]": "key.access.backend", 29, "name the backend that holds it";
+        "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackend = \"hsm\"\nbackends = [\"hsm\"]": "key.access.backends", 31, "write either `backend` or `backends`";
+        "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackends = []": "key.access.backends", 30, "write the names";
+        "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackends = [\"hsm\", \"hsm\"]": "key.access.backends[1]", 30, "stands here twice";
+        "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackends = [\"hsm\", \"hms\"]": "key.access.backends[1]", 30, "did you mean";
+        "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackends = \"hsm\"": "key.access.backends", 30, "a list";
         "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nsessions = 0": "backend.hsm.sessions", 24, "write 1 to 256";
         "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nstart_timeout = \"1h\"": "backend.hsm.start_timeout", 24, "write 1s to 5m";
         "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackend = \"hms\"": "key.access.backend", 30, "no backend \"hms\": did you mean \"hsm\"?";
@@ -234,6 +290,11 @@ fn a_pin_in_the_file_is_told_but_not_shown() {
         "pin = { value = \"271828\" }",
         "pin = \"271828",
         "pin = [\"271828\"]",
+        "uri = \"pkcs11:?pin-value=271828\"",
+        "uri = \"pkcs11:?pin-value=%32271828&pin-source=file:/p\"",
+        "uri = \"pkcs11:pin-value=#271828\"",
+        "uri = \"pkcs11:?pin-value='271828;pin=\"",
+        "uri = \"pkcs11:?pin-value= 271828",
     ] {
         let text = GOOD.replace("pin = { credential = \"hsm-pin\" }", pin);
         let shown = LOADER.parse(&text, "x.toml").unwrap_err().to_string();

@@ -5,6 +5,7 @@ use super::super::protocol::{Material, Which};
 use super::Fault;
 use super::fault::{code, fault};
 use super::mechanism::Plan;
+use super::names;
 use super::point::{describe, ec, ed25519, fits, ml_dsa};
 use super::token::Token;
 use crate::backend::Listed;
@@ -53,13 +54,10 @@ impl Keys {
 }
 
 /// The `CKA_ID` of the key that is meant.
-pub(super) fn locate(session: &Session, which: Which) -> Result<Vec<u8>, Fault> {
+pub(super) fn locate(token: &Token, session: &Session, which: Which) -> Result<Vec<u8>, Fault> {
     match which {
         Which::Id(id) => Ok(id),
-        Which::Name(name) => {
-            let id = unhex(&name);
-            id.ok_or_else(|| Fault::misconfigured(format!("{name:?} is no CKA_ID in hex")))
-        }
+        Which::Name(name) => names::locate(token, session, &name),
         Which::Public(jwk) => {
             let wanted = PublicKey::from_jwk(&jwk).map_err(|error| Fault::bug(error.to_string()))?;
             with_public(session, &wanted)
@@ -95,14 +93,6 @@ fn with_public(session: &Session, wanted: &PublicKey) -> Result<Vec<u8>, Fault> 
     )))
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.is_empty() || !text.is_ascii() {
-        return None;
-    }
-    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().filter(|p| p.len() == 2));
-    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
-}
-
 /// Every check that a key must pass before it signs.
 pub(super) fn check(
     token: &Token,
@@ -129,13 +119,14 @@ pub(super) fn check(
 }
 
 /// All private keys of the token, with what is wrong with each.
-pub(super) fn list(session: &Session) -> Result<Vec<Listed>, Fault> {
+pub(super) fn list(token: &Token, session: &Session) -> Result<Vec<Listed>, Fault> {
     let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Token(true)];
     let handles = session.find_objects(&template).map_err(|error| fault("C_FindObjects", &error))?;
-    Ok(handles.into_iter().map(|handle| describe_key(session, handle)).collect())
+    Ok(handles.into_iter().map(|handle| describe_key(token, session, handle)).collect())
 }
 
-fn describe_key(session: &Session, handle: ObjectHandle) -> Listed {
+fn describe_key(token: &Token, session: &Session, handle: ObjectHandle) -> Listed {
+    let mut attributes = vec![format!("token {}", token.name), format!("slot {}", token.slot_id())];
     let facts = match Facts::read(session, handle) {
         Ok(facts) => facts,
         Err(problem) => {
@@ -143,12 +134,17 @@ fn describe_key(session: &Session, handle: ObjectHandle) -> Listed {
                 id: String::new(),
                 label: String::new(),
                 kind: "unreadable".into(),
-                attributes: Vec::new(),
+                attributes,
                 name: String::new(),
                 problems: vec![problem],
             };
         }
     };
+    attributes.extend(facts.set.iter().map(|name| (*name).to_owned()));
+    if let Some(allowed) = allowed_mechanisms(session, handle) {
+        let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        attributes.push(format!("CKA_ALLOWED_MECHANISMS {}", allowed.join(" ")));
+    }
     let mut problems = facts.problems;
     if let Err(problem) = only(session, ObjectClass::PRIVATE_KEY, &facts.id) {
         problems.push(problem);
@@ -160,14 +156,8 @@ fn describe_key(session: &Session, handle: ObjectHandle) -> Listed {
             "unknown".into()
         }
     };
-    Listed {
-        id: hex(&facts.id),
-        label: facts.label,
-        kind,
-        attributes: Vec::new(),
-        name: String::new(),
-        problems,
-    }
+    let name = names::uri(token, &facts.id, &facts.label).to_string();
+    Listed { id: hex(&facts.id), label: facts.label, kind, attributes, name, problems }
 }
 
 /// The one object of `class` with `id`.
@@ -191,6 +181,8 @@ struct Facts {
     id: Vec<u8>,
     label: String,
     kind: Option<KeyType>,
+    /// The attributes that are true.
+    set: Vec<&'static str>,
     problems: Vec<String>,
 }
 
@@ -212,16 +204,20 @@ impl Facts {
             (AttributeType::Derive, "CKA_DERIVE"),
             (AttributeType::AlwaysAuthenticate, "CKA_ALWAYS_AUTHENTICATE"),
         ];
+        // Keys that a vendor's tool copied to a second token were not made there.
+        const MAY: [(AttributeType, &str); 1] = [(AttributeType::Local, "CKA_LOCAL")];
         let wanted: Vec<AttributeType> = MUST
             .iter()
             .chain(&MUST_NOT)
+            .chain(&MAY)
             .map(|(kind, _)| *kind)
             .chain([AttributeType::KeyType, AttributeType::Id, AttributeType::Label])
             .collect();
         let found = session
             .get_attributes(handle, &wanted)
             .map_err(|error| format!("C_GetAttributeValue: {}", code(&error)))?;
-        let mut facts = Self { id: Vec::new(), label: String::new(), kind: None, problems: Vec::new() };
+        let mut facts =
+            Self { id: Vec::new(), label: String::new(), kind: None, set: Vec::new(), problems: Vec::new() };
         let mut flags = Vec::new();
         for attribute in found {
             match attribute {
@@ -233,6 +229,9 @@ impl Facts {
                 other => flags.push(other),
             }
         }
+        let all = MUST.iter().chain(&MUST_NOT).chain(&MAY);
+        facts.set =
+            all.filter(|(kind, _)| flag(&flags, *kind) == Some(true)).map(|(_, name)| *name).collect();
         for (kind, name) in MUST {
             if flag(&flags, kind) != Some(true) {
                 facts.problems.push(format!("{name} is not true"));
@@ -259,6 +258,7 @@ fn flag(flags: &[Attribute], kind: AttributeType) -> Option<bool> {
         | Attribute::Unwrap(on)
         | Attribute::Decrypt(on)
         | Attribute::Derive(on)
+        | Attribute::Local(on)
         | Attribute::AlwaysAuthenticate(on) => Some(*on),
         _ => None,
     })

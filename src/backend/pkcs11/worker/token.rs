@@ -1,6 +1,7 @@
 //! The module and the one token in it: load, find, log in, open sessions.
 
 use super::super::TokenSelector;
+use super::super::uri::{Attribute, Uri};
 use super::Fault;
 use super::fault::{code, fault};
 use crate::backend::Class;
@@ -19,6 +20,8 @@ pub(super) struct Token {
     slot: Slot,
     /// `LABEL (serial SERIAL)`.
     pub(super) name: String,
+    /// What names it among all tokens.
+    pub(super) uri: Uri,
     mechanisms: Vec<MechanismType>,
     /// Held around every call when the module cannot lock for itself.
     gate: Option<Mutex<()>>,
@@ -37,6 +40,7 @@ impl Token {
         check_pin_flags(&info)?;
         Ok(Self {
             name: format!("{} (serial {})", info.label().trim_end(), info.serial_number().trim_end()),
+            uri: uri(&info),
             module,
             slot,
             mechanisms,
@@ -47,6 +51,11 @@ impl Token {
     /// Waits for the module to be free when it cannot serve two threads.
     pub(super) fn enter(&self) -> Option<MutexGuard<'_, ()>> {
         self.gate.as_ref().map(|gate| gate.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Its slot now; another one after the next start, for many modules.
+    pub(super) fn slot_id(&self) -> u64 {
+        self.slot.id()
     }
 
     /// Whether the token lists the mechanism.
@@ -100,11 +109,12 @@ fn select(module: &Pkcs11, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), 
             Err(error) => seen.push(format!("unreadable: {}", code(&error))),
         }
     }
-    let name = format!(
-        "label {:?}, serial {:?}",
-        wanted.label.as_deref().unwrap_or("any"),
-        wanted.serial.as_deref().unwrap_or("any")
-    );
+    let any = |wanted: &Option<String>| format!("{:?}", wanted.as_deref().unwrap_or("any"));
+    let mut name = format!("label {}, serial {}", any(&wanted.label), any(&wanted.serial));
+    if wanted.manufacturer.is_some() || wanted.model.is_some() {
+        let (manufacturer, model) = (any(&wanted.manufacturer), any(&wanted.model));
+        name = format!("{name}, manufacturer {manufacturer}, model {model}");
+    }
     match found.len() {
         // Down and not misconfigured: a token that is unplugged or rebooting looks the same.
         0 => Err(Fault::down(format!(
@@ -123,6 +133,21 @@ fn is_wanted(info: &TokenInfo, wanted: &TokenSelector) -> bool {
     info.token_initialized()
         && matches(&wanted.label, info.label())
         && matches(&wanted.serial, info.serial_number())
+        && matches(&wanted.manufacturer, info.manufacturer_id())
+        && matches(&wanted.model, info.model())
+}
+
+fn uri(info: &TokenInfo) -> Uri {
+    let texts = [
+        (Attribute::Token, info.label()),
+        (Attribute::Manufacturer, info.manufacturer_id()),
+        (Attribute::Serial, info.serial_number()),
+        (Attribute::Model, info.model()),
+    ];
+    texts.into_iter().map(|(attribute, text)| (attribute, text.trim_end())).fold(
+        Uri::default(),
+        |uri, (attribute, text)| if text.is_empty() { uri } else { uri.with(attribute, text) },
+    )
 }
 
 /// Refuses a login that could lock the PIN or cannot succeed.
