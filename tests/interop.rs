@@ -1,4 +1,4 @@
-//! Every algorithm that SoftHSM offers, verified by libraries that are not ours: PyJWT and joserfc, and jose of npm.
+//! Every algorithm of every backend, verified by libraries that are not ours: PyJWT and joserfc, and jose of npm.
 
 mod common;
 
@@ -12,15 +12,20 @@ use serde_json::json;
 const ALGORITHMS: [&str; 11] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"];
 
+const ML_DSA: [&str; 3] = ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"];
+
 /// `target/`, where `scripts/test` puts what it installs.
 fn target() -> PathBuf {
     Path::new(JWSD).ancestors().nth(2).unwrap().to_owned()
 }
 
-#[test]
-fn every_algorithm_is_verified_by_independent_libraries() {
-    let keys: Vec<(String, &str)> = ALGORITHMS.iter().map(|name| (name.to_lowercase(), *name)).collect();
-    let site = Site::with_keys(&keys.iter().map(|(key, name)| (key.as_str(), *name)).collect::<Vec<_>>());
+/// Keys of these algorithms, named after them.
+fn keys<'a>(algorithms: &[&'a str]) -> Vec<(String, &'a str)> {
+    algorithms.iter().map(|name| (name.to_lowercase(), *name)).collect()
+}
+
+/// Signs with every key of the site's daemon and lets everybody verify: `jwsd verify`, Python, Node.js.
+fn verified_by_all(site: &Site, keys: &[(String, &str)]) {
     let daemon = site.start();
     let jwts: Vec<_> = keys
         .iter()
@@ -73,4 +78,26 @@ fn every_algorithm_is_verified_by_independent_libraries() {
         println!("{text}");
         assert!(output.status.success(), "{text}");
     }
+}
+
+#[test]
+fn every_algorithm_of_softhsm() {
+    let keys = keys(&ALGORITHMS);
+    let site = Site::with_keys(&keys.iter().map(|(key, name)| (key.as_str(), *name)).collect::<Vec<_>>());
+    verified_by_all(&site, &keys);
+}
+
+/// A second token, of another make, with ML-DSA.
+#[test]
+fn every_algorithm_of_kryoptic() {
+    let module = std::env::var_os("JWSD_TEST_KRYOPTIC")
+        .map_or_else(|| target().join("kryoptic/libkryoptic_pkcs11.so"), PathBuf::from);
+    if !module.exists() {
+        assert!(std::env::var_os("CI").is_none(), "CI must have {}", module.display());
+        println!("SKIPPED: {} is missing: run scripts/test, which builds it", module.display());
+        return;
+    }
+    let keys = keys(&[&ALGORITHMS[..], &ML_DSA].concat());
+    let names: Vec<_> = keys.iter().map(|(key, name)| (key.as_str(), *name)).collect();
+    verified_by_all(&Site::with_kryoptic(&names, &module), &keys);
 }
