@@ -186,9 +186,133 @@ fn keys_are_listed_and_not_made_twice() {
     assert_eq!(listed[0]["problems"], serde_json::json!([]));
     let table = text(&run(&["keys", "list", "--config", path]).stdout);
     assert!(table.starts_with("KEY") && table.contains("ES256"), "{table}");
+    assert!(table.contains("    token test (serial ") && table.contains("CKA_NEVER_EXTRACTABLE"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
+    let shown = text(&run(&["keys", "show", "--config", path, "access"]).stdout);
+    let kid = listed[0]["kid"].as_str().unwrap();
+    for word in [kid, "name        pkcs11:token=test;", "CKA_SENSITIVE", "problems    none"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    assert_eq!(run(&["keys", "show", "--config", path, "other"]).status.code(), Some(78));
 
     let daemon = site.start();
     let running = run(&["keys", "generate", "--config", path, "access"]);
     assert!(text(&running.stderr).contains("the daemon is running"), "{}", text(&running.stderr));
     drop(daemon);
+}
+
+/// Keys that are in the backend already: by name, once, recorded.
+#[test]
+fn a_key_is_adopted() {
+    let mut site = Site::new();
+    site.keys.insert("second".to_owned(), "ES256".to_owned());
+    site.write_config();
+    let path = site.config_path();
+    let path = path.to_str().unwrap();
+    let adopt = |key: &str, name: &str| run(&["keys", "adopt", "--config", path, key, name]);
+
+    // A second key for the taking: the state forgets where it came from.
+    assert!(run(&["keys", "generate", "--config", path, "second"]).status.success());
+    let rows = |path: &str| -> Vec<serde_json::Value> {
+        serde_json::from_slice(&run(&["keys", "list", "--json", "--config", path]).stdout).unwrap()
+    };
+    let second = rows(path).into_iter().find(|row| row["key"] == "second").unwrap();
+    let state = site.path("state").join("state.db");
+    let database = rusqlite::Connection::open(&state).unwrap();
+    assert_eq!(database.execute("DELETE FROM key_versions WHERE key = 'second'", []).unwrap(), 1);
+    drop(database);
+    let foreign = rows(path).into_iter().find(|row| row["state"] == "foreign").unwrap();
+    assert_eq!(foreign["id"], second["id"]);
+
+    for (key, name, code, word) in [
+        ("other", "00", 78, "has no [key.other]"),
+        ("second", "00", 69, "no private key has this name"),
+        ("second", "pkcs11:object=access", 69, "is version"),
+        ("access", "pkcs11:object=second", 69, "already has the active version"),
+    ] {
+        let output = adopt(key, name);
+        assert_eq!(output.status.code(), Some(code), "{name}");
+        assert!(text(&output.stderr).contains(word), "{name}: {}", text(&output.stderr));
+    }
+    let adopted = adopt("second", foreign["name"].as_str().unwrap());
+    assert!(adopted.status.success(), "{}", text(&adopted.stderr));
+    assert!(text(&adopted.stdout).contains(second["kid"].as_str().unwrap()));
+    assert!(rows(path).iter().all(|row| row["problems"] == serde_json::json!([])), "{:?}", rows(path));
+    let daemon = site.start();
+    assert_eq!(daemon.sign("second").status, 200);
+    let running = adopt("second", "00");
+    assert!(text(&running.stderr).contains("the daemon is running"), "{}", text(&running.stderr));
+    drop(daemon);
+
+    let log = run(&["audit", "tail", site.audit.to_str().unwrap(), "-n", "100"]);
+    let outcomes: Vec<(String, String)> = text(&log.stdout)
+        .lines()
+        .filter(|line| line.contains("key.adopted"))
+        .map(|line| (line.to_owned(), second["kid"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(outcomes.len(), 4, "{}", text(&log.stdout));
+    assert!(outcomes[3].0.contains(&outcomes[3].1) && !outcomes[3].0.contains("failed"), "{outcomes:?}");
+    assert!(outcomes[..3].iter().all(|(line, _)| line.contains("failed")), "{outcomes:?}");
+}
+
+/// One key in two tokens, the second a copy of the first.
+#[test]
+fn each_copy_of_a_key_is_listed() {
+    let site = Site::new();
+    let copy =
+        Command::new("cp").arg("-a").arg(site.path("tokens")).arg(site.path("copies")).status().unwrap();
+    assert!(copy.success());
+    let conf = site.path("copies.conf");
+    fs::write(
+        &conf,
+        format!("directories.tokendir = {}\nlog.level = ERROR\n", site.path("copies").display()),
+    )
+    .unwrap();
+    let written = fs::read_to_string(site.config_path()).unwrap();
+    let second = format!(
+        "[backend.two]\nkind = \"pkcs11\"\nuri = \"pkcs11:token=test?module-path={}&pin-source=file:{}\"\nenv = {{ SOFTHSM2_CONF = {conf:?} }}\n",
+        site.module.display(),
+        site.path("pin").display(),
+    );
+    let both = format!("{}\n{second}", written.replace("backend = \"hsm\"", "backends = [\"hsm\", \"two\"]"));
+    fs::write(site.config_path(), &both).unwrap();
+    let path = site.config_path();
+    let path = path.to_str().unwrap();
+    let rows = || -> Vec<serde_json::Value> {
+        let output = run(&["keys", "list", "--json", "--config", path]);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
+    };
+    let [first, copy] = &rows()[..] else { panic!("{:?}", rows()) };
+    assert_eq!((&first["backend"], &copy["backend"]), (&"hsm".into(), &"two".into()));
+    assert_eq!(
+        (&first["kid"], &first["id"], &first["problems"]),
+        (&copy["kid"], &copy["id"], &copy["problems"])
+    );
+    assert_eq!(first["problems"], serde_json::json!([]));
+    let daemon = site.start();
+    assert_eq!(daemon.sign("access").status, 200);
+    drop(daemon);
+
+    // The copy is gone, then the token.
+    let destroyed = Command::new("find")
+        .arg(site.path("copies"))
+        .args(["-name", "*.object", "!", "-name", "token.object", "-delete"])
+        .status()
+        .unwrap();
+    assert!(destroyed.success());
+    let rows_now = rows();
+    assert_eq!(rows_now.len(), 2, "{rows_now:?}");
+    assert_eq!(rows_now[0]["problems"], serde_json::json!([]));
+    let problem = rows_now[1]["problems"][0].as_str().unwrap();
+    assert!(problem.starts_with("missing in two: "), "{problem}");
+    let table = text(&run(&["keys", "list", "--config", path]).stdout);
+    assert!(table.contains("    ! missing in two: "), "{table}");
+
+    fs::write(site.config_path(), both.replace("token=test?", "token=gone?")).unwrap();
+    let slow = fs::read_to_string(site.config_path())
+        .unwrap()
+        .replace("[backend.two]", "[backend.two]\nstart_timeout = \"1s\"");
+    fs::write(site.config_path(), slow).unwrap();
+    let problem = rows()[1]["problems"][0].as_str().unwrap().to_owned();
+    assert!(problem.contains("cannot be asked"), "{problem}");
 }

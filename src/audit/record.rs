@@ -85,6 +85,9 @@ pub enum Event {
     /// A key version was made.
     #[serde(rename = "key.generated")]
     KeyGenerated,
+    /// A key that was in a backend already was taken into use.
+    #[serde(rename = "key.adopted")]
+    KeyAdopted,
     /// A token refused our PIN, now or earlier, and no login is tried.
     #[serde(rename = "pin.refused")]
     PinRefused,

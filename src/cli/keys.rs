@@ -1,23 +1,26 @@
-//! `jwsd keys`: make and list keys, and allow a login again after a wrong PIN.
+//! `jwsd keys`: make, adopt and list keys, and allow a login again after a wrong PIN.
+
+mod list;
+mod release;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::ConfigFile;
-use super::output::{CONFIG, Failure, Outcome, UNAVAILABLE, line, table};
-use super::release;
+use super::output::{CONFIG, Failure, Outcome, UNAVAILABLE, line};
+
 use crate::audit::{Actor, Entry, Event, Log, OpenError, Outcome as Recorded};
 use crate::backend::pkcs11::pin;
-use crate::backend::{self, Settings};
+use crate::backend::{KeyStore, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::daemon::{self, Foundation, ServeError};
-use crate::keyring;
-use crate::state;
+use crate::jose::Kid;
+use crate::keyring::{self, GenerateError};
+use crate::state::Store;
 
 /// An RSA-4096 key takes a slow HSM this long.
 const GENERATE_WITHIN: Duration = Duration::from_secs(120);
@@ -31,10 +34,29 @@ pub(super) enum Command {
         /// Name of the key, as in `[key.NAME]`
         key: String,
     },
+    /// Take a key into use that is inside its backend already; the daemon must be stopped
+    Adopt {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Name of the key, as in `[key.NAME]`
+        key: String,
+        /// The key there: a PKCS#11 URI such as 'pkcs11:object=LABEL', a CKA_ID in hex, or a KMS key ARN, id or alias
+        name: String,
+    },
     /// List configured keys and what the backends hold
     List {
         #[command(flatten)]
         file: ConfigFile,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all there is to know of a key, in each of its backends
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Name of the key, or label or id of one that is only in a backend
+        key: String,
         /// For programs
         #[arg(long)]
         json: bool,
@@ -55,8 +77,13 @@ pub(super) fn run(command: &Command) -> Outcome {
             let config = config::load(&file.config)?;
             line(format_args!("key {key}: active version {}", generate(&config, key)?))?;
         }
-        Command::List { file, json } => list(&config::load(&file.config)?, *json)?,
         Command::Release(arguments) => return release::run(arguments),
+        Command::Adopt { file, key, name } => {
+            let config = config::load(&file.config)?;
+            line(format_args!("key {key}: active version {}", adopt(&config, key, name)?))?;
+        }
+        Command::List { file, json } => list::list(&config::load(&file.config)?, *json)?,
+        Command::Show { file, key, json } => list::show(&config::load(&file.config)?, key, *json)?,
         Command::ClearPin { file, backend } => clear_pin(&config::load(&file.config)?, backend)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -64,6 +91,26 @@ pub(super) fn run(command: &Command) -> Outcome {
 
 /// Makes the first version of `key` and records it. Gives its `kid`.
 pub(super) fn generate(config: &Config, key: &str) -> Result<String, Failure> {
+    first_version(config, key, Event::KeyGenerated, async |settings, store, backend| {
+        let now = SystemClock.now();
+        keyring::generate(key, settings, store, backend, now, GENERATE_WITHIN).await
+    })
+}
+
+/// Takes what `name` names in the backend as the first version of `key`, and records it. Gives its `kid`.
+fn adopt(config: &Config, key: &str, name: &str) -> Result<String, Failure> {
+    first_version(config, key, Event::KeyAdopted, async |settings, store, backend| {
+        let now = SystemClock.now();
+        keyring::adopt(key, name, settings, store, backend, now, GENERATE_WITHIN).await
+    })
+}
+
+fn first_version(
+    config: &Config,
+    key: &str,
+    event: Event,
+    take: impl AsyncFnOnce(&keyring::Settings, &Store, Arc<dyn KeyStore>) -> Result<Kid, GenerateError>,
+) -> Result<String, Failure> {
     let settings = config.keys.get(key).ok_or_else(|| {
         let known: Vec<&str> = config.keys.keys().map(String::as_str).collect();
         Failure::new(
@@ -73,28 +120,26 @@ pub(super) fn generate(config: &Config, key: &str) -> Result<String, Failure> {
     })?;
     daemon::prepare(config)?;
     daemon::runtime()?.block_on(async {
-        let running = "the daemon is running; stop it, generate the key, start it again";
+        let running = "the daemon is running; stop it, run this again, start it again";
         let log = log_if_free(config)?.ok_or_else(|| Failure::new(UNAVAILABLE, running))?;
-        let made = with_backends(config, Some(&log), async |foundation| {
+        let taken = with_backends(config, Some(&log), async |foundation| {
             let first = settings.backends.first().and_then(|name| foundation.backends.get(name));
             let backend = first.ok_or_else(|| Failure::new(CONFIG, "the key has no backend"))?;
-            let (store, now) = (&foundation.store, SystemClock.now());
-            keyring::generate(key, settings, store, Arc::clone(backend), now, GENERATE_WITHIN)
-                .await
-                .map_err(|error| Failure::because(UNAVAILABLE, &error))
+            let taken = take(settings, &foundation.store, Arc::clone(backend)).await;
+            taken.map_err(|error| Failure::because(UNAVAILABLE, &error))
         })
         .await;
-        let outcome = if made.is_ok() { Recorded::Success } else { Recorded::Failed };
+        let outcome = if taken.is_ok() { Recorded::Success } else { Recorded::Failed };
         let entry = Entry {
             actor: Some(Actor::ourselves()),
             object: Some(key.to_owned()),
-            kid: made.as_ref().ok().map(ToString::to_string),
+            kid: taken.as_ref().ok().map(ToString::to_string),
             alg: Some(settings.algorithm.name()),
-            ..Entry::new(Event::KeyGenerated, outcome)
+            ..Entry::new(event, outcome)
         };
         let recorded = record(&log, entry).await;
         log.close().await;
-        let kid = made?;
+        let kid = taken?;
         recorded.map(|()| kid.to_string())
     })
 }
@@ -128,93 +173,6 @@ async fn with_backends<T>(
         daemon::record_pending(&mut events, log, &store);
     }
     outcome
-}
-
-#[derive(Serialize)]
-struct Row {
-    key: String,
-    state: String,
-    kid: String,
-    algorithm: String,
-    backend: String,
-    id: String,
-    problems: Vec<String>,
-}
-
-fn list(config: &Config, json: bool) -> Result<(), Failure> {
-    daemon::prepare(config)?;
-    let rows = daemon::runtime()?.block_on(async {
-        let log = log_if_free(config)?;
-        let rows =
-            with_backends(config, log.as_ref(), async |foundation| rows(config, foundation).await).await;
-        if let Some(log) = log {
-            log.close().await;
-        }
-        rows
-    })?;
-    if json {
-        let text =
-            serde_json::to_string_pretty(&rows).map_err(|error| Failure::new(super::output::BUG, error))?;
-        return line(text);
-    }
-    let cells = |row: &Row| {
-        let Row { key, state, kid, algorithm, backend, id, problems } = row;
-        let problems = if problems.is_empty() { "none".to_owned() } else { problems.join("; ") };
-        [key, state, kid, algorithm, backend, id].into_iter().cloned().chain([problems]).collect()
-    };
-    let header = ["KEY", "STATE", "KID", "ALGORITHM", "BACKEND", "ID", "PROBLEMS"];
-    table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
-}
-
-async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Failure> {
-    let versions = foundation.store.key_versions().map_err(|error| Failure::because(UNAVAILABLE, &error))?;
-    let mut held = Vec::new();
-    for (name, backend) in &foundation.backends {
-        let listed = backend.list().await.map_err(|error| Failure::because(UNAVAILABLE, &error))?;
-        held.extend(listed.into_iter().map(|key| (name.clone(), key)));
-    }
-
-    let mut rows: Vec<Row> = Vec::new();
-    for version in versions {
-        let id = backend::show_id(&version.backend_id);
-        let mut problems = Vec::new();
-        match held.iter().position(|(backend, key)| *backend == version.backend && key.id == id) {
-            Some(place) => problems.append(&mut held.swap_remove(place).1.problems),
-            None => problems.push("not in the backend".to_owned()),
-        }
-        if !config.keys.contains_key(&version.key) {
-            problems.push("not in the configuration".to_owned());
-        }
-        let state::KeyVersionRow { key, state, kid, algorithm, backend, .. } = version;
-        rows.push(Row { key, state, kid, algorithm, backend, id, problems });
-    }
-    let missing: Vec<_> =
-        config.keys.iter().filter(|(key, _)| rows.iter().all(|row| row.key != **key)).collect();
-    for (key, settings) in missing {
-        rows.push(Row {
-            problems: vec![format!("no version yet; run `jwsd keys generate --config FILE {key}`")],
-            state: "missing".to_owned(),
-            algorithm: settings.algorithm.name().to_owned(),
-            backend: settings.backends.join(", "),
-            kid: String::new(),
-            id: String::new(),
-            key: key.clone(),
-        });
-    }
-    for (backend, mut found) in held {
-        found.problems.insert(0, "not ours: unknown to the state".to_owned());
-        let (key, state) = (format!("({})", found.label), "foreign".to_owned());
-        rows.push(Row {
-            key,
-            state,
-            kid: String::new(),
-            algorithm: found.kind,
-            backend,
-            id: found.id,
-            problems: found.problems,
-        });
-    }
-    Ok(rows)
 }
 
 fn clear_pin(config: &Config, backend: &str) -> Result<(), Failure> {

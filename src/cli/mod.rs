@@ -7,7 +7,6 @@ mod dev;
 mod keys;
 mod manual;
 mod output;
-mod release;
 mod serve;
 mod sign;
 mod softhsm;

@@ -73,17 +73,33 @@ pub(super) fn line(text: impl Display) -> Result<(), Failure> {
     Ok(writeln!(io::stdout().lock(), "{text}")?)
 }
 
-/// Prints columns, each as wide as its widest cell.
-pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+/// Lines of columns, each as wide as its widest cell: the header, then one line per row.
+pub(super) fn columns(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let header: Vec<String> = header.iter().map(|title| (*title).to_owned()).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain(header.get(column).map(|title| title.len())).max().unwrap_or(0)
+        let cells = all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0)
     };
-    let render = |cells: Vec<&str>| {
-        let padded =
-            cells.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let render = |cells: &Vec<String>| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    line(render(header.to_vec()))?;
-    rows.iter().try_for_each(|row| line(render(row.iter().map(String::as_str).collect())))
+    all.into_iter().map(render).collect()
+}
+
+/// Words in lines of at most `width` characters, longer words on lines of their own.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }

@@ -21,6 +21,14 @@ pub enum GenerateError {
         /// Its version.
         kid: String,
     },
+    /// The key is a version of another one: no two keys share one (RFC 8725 section 3.1).
+    #[error("this is version {kid} of key {other:?} already; make or name another one")]
+    Taken {
+        /// Name of the other key.
+        other: String,
+        /// The version.
+        kid: String,
+    },
     /// No randomness for the key's id.
     #[error("the system's random generator failed")]
     Random,
@@ -125,6 +133,9 @@ async fn take_into_use(
     let name = || backend::show_id(&id);
     let public_jwk = serde_json::to_string(&public.to_jwk(settings.algorithm)).map_err(GenerateError::Jwk)?;
     let kid = public.thumbprint();
+    if let Some(row) = store.key_versions()?.into_iter().find(|row| row.kid == kid.as_str()) {
+        return Err(GenerateError::Taken { other: row.key, kid: row.kid });
+    }
     let verifier = Verifier::new(settings.algorithm, public)
         .map_err(|source| GenerateError::Unusable { id: name(), source })?;
     let backend_name = backend.health().backend().to_string();

@@ -73,6 +73,13 @@ fn helper_change_the_token() {
             make(&session, b"twin", &[]);
             make(&session, b"twin", &[]);
         }
+        "namesakes" => {
+            for (id, label) in
+                [(&b"\x01\xff"[..], "first"), (b"\x02", "same"), (b"\x03", "same"), (b"", "bare")]
+            {
+                make(&session, id, &[Attribute::Label(label.into())]);
+            }
+        }
         "replace" => {
             for object in session.find_objects(&[Attribute::Id(b"k".to_vec())]).unwrap() {
                 session.destroy_object(object).unwrap();
@@ -166,4 +173,94 @@ async fn a_replaced_key_is_quarantined() {
         });
     }
     assert_eq!(kinds, ["up 1", "down 1", "up 2", "down 2"], "who uses the key says that it is quarantined");
+}
+
+#[tokio::test]
+async fn a_name_fits_one_key_or_tells_what_there_is() {
+    let token = Token::new();
+    change(&token, "namesakes");
+    let backend = token.start().await;
+    let open = async |name: &str| {
+        let opened = backend.open(jwsd::backend::Wanted::Name(name), Algorithm::ES256, None).await;
+        opened.map(|opened| opened.id)
+    };
+    let found: [(&str, &[u8]); 6] = [
+        ("01ff", b"\x01\xff"),
+        ("01FF", b"\x01\xff"),
+        ("pkcs11:object=first", b"\x01\xff"),
+        ("pkcs11:id=%01%ff;type=private", b"\x01\xff"),
+        ("pkcs11:token=jwsd;manufacturer=SoftHSM%20project;model=SoftHSM%20v2;object=same;id=%03", b"\x03"),
+        ("pkcs11:object=same;id=%02", b"\x02"),
+    ];
+    for (name, id) in found {
+        assert_eq!(open(name).await.unwrap_or_else(|error| panic!("{name}: {error}")), id, "{name}");
+    }
+    // What is listed is also a name.
+    for key in backend.list().await.unwrap() {
+        match (key.label.as_str(), open(&key.name).await) {
+            ("bare", opened) => assert!(opened.unwrap_err().message.contains("no CKA_ID")),
+            (_, opened) => assert_eq!(jwsd::backend::show_id(&opened.unwrap()), key.id),
+        }
+    }
+    for (name, words) in [
+        ("pkcs11:object=same", &["fits several", "\"same\" (id 02)", "\"same\" (id 03)"][..]),
+        ("pkcs11:object=other", &["no private key has this name", "\"first\" (id 01ff)", "\"bare\" (id )"]),
+        ("05", &["no private key has this name", "(id 01ff)"]),
+        ("pkcs11:object=first;id=%02", &["no private key has this name"]),
+        ("first", &["write a PKCS#11 URI"]),
+        ("pkcs11:token=jwsd", &["say which key"]),
+        ("pkcs11:token=other;object=first", &["of another token: token is \"jwsd\" here"]),
+        ("pkcs11:serial=1;object=first", &["of another token: serial is"]),
+        ("pkcs11:object=first;type=public", &["type=private"]),
+        ("pkcs11:object=first?module-path=/lib/p.so", &["leave module-path out"]),
+        ("pkcs11:object=first;slot-id=0", &["modules renumber slots"]),
+        ("pkcs11:object=first?pin-value=canary-31", &["a PIN does not belong"]),
+        ("alias/first:x", &["begins with"]),
+    ] {
+        let error = open(name).await.unwrap_err();
+        assert_eq!(error.class, Class::Misconfigured, "{name}: {error}");
+        assert!(words.iter().all(|word| error.message.contains(word)), "{name}: {error}");
+        assert!(!error.message.contains("canary-31"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_listed_with_all_that_is_known_of_it() {
+    let token = Token::new();
+    let backend = token.start().await;
+    token.generate(&backend, b"k\x00", Algorithm::ES384).await;
+    let [key] = &backend.list().await.unwrap()[..] else { panic!("there is one key") };
+    assert_eq!((key.id.as_str(), key.kind.as_str(), &key.problems[..]), ("6b00", "P-384", &[][..]));
+    for attribute in
+        ["CKA_SENSITIVE", "CKA_ALWAYS_SENSITIVE", "CKA_NEVER_EXTRACTABLE", "CKA_SIGN", "CKA_LOCAL"]
+    {
+        assert!(key.attributes.iter().any(|known| known == attribute), "{:?}", key.attributes);
+    }
+    assert!(key.attributes.iter().all(|known| known != "CKA_EXTRACTABLE"), "{:?}", key.attributes);
+    assert!(key.attributes[0].starts_with("token jwsd (serial "), "{:?}", key.attributes);
+    assert!(key.attributes[1].starts_with("slot "), "{:?}", key.attributes);
+    assert!(
+        key.name.starts_with("pkcs11:token=jwsd;") && key.name.ends_with(";type=private;id=%6B%00"),
+        "{}",
+        key.name
+    );
+}
+
+#[tokio::test]
+async fn a_token_is_known_by_manufacturer_and_model_too() {
+    let token = Token::new();
+    let settings = |manufacturer: &str, model: &str| {
+        let mut settings = token.settings();
+        settings.token.manufacturer = Some(manufacturer.into());
+        settings.token.model = Some(model.into());
+        settings
+    };
+    token.try_start(settings("SoftHSM project", "SoftHSM v2")).await.unwrap().shutdown().await;
+    for (manufacturer, model) in [("Snake Oil", "SoftHSM v2"), ("SoftHSM project", "v3")] {
+        let error = token.try_start(settings(manufacturer, model)).await.err().unwrap();
+        assert!(
+            error.message.contains(&format!("manufacturer {manufacturer:?}, model {model:?}")),
+            "{error}"
+        );
+    }
 }

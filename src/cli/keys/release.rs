@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::client;
-use super::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
+use crate::cli::client;
+use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, USAGE, line};
 
 /// Use a backend or key again that the running daemon has put in quarantine
 ///
@@ -15,7 +15,7 @@ use super::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
 /// backend when it may hold foreign keys or failed its self-test. Find out why first: `jwsd keys list` and
 /// GET /v1/status on the admin socket say what is wrong.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// The daemon's admin socket
     #[arg(long, value_name = "PATH", default_value = "/run/jwsd/admin.sock")]
     socket: PathBuf,
@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let Arguments { socket, backend, key } = arguments;
     let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if backend.is_empty() || !backend.bytes().all(name) {
-        return Err(Failure::new(super::output::USAGE, format_args!("{backend:?} is no name of a backend")));
+        return Err(Failure::new(USAGE, format_args!("{backend:?} is no name of a backend")));
     }
     let body = key.as_ref().map_or_else(|| json!({}), |key| json!({ "key": key }));
     let (status, answer) = client::call(socket, &format!("/v1/backends/{backend}/release"), Some(&body))?;
