@@ -63,7 +63,8 @@ fn used(daemon: &Daemon, requests: usize) -> HashSet<&'static str> {
 
 #[test]
 fn both_tokens_are_used_and_one_key_is_published() {
-    let daemon = site().start();
+    let site = site();
+    let daemon = site.start();
     assert_eq!(used(&daemon, 20), HashSet::from(["a", "b"]));
     assert_eq!(daemon.key_set()["keys"].as_array().unwrap().len(), 1);
     assert!(daemon.records().iter().all(|record| record["event"] != "jwt.retried"));
