@@ -29,7 +29,52 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
+    /// One SoftHSM token.
     pub(crate) fn make(parent: &Path, module: &Path, algorithms: &[raw::Algorithm]) -> Result<Self, Fault> {
+        let bed = Self::bare(parent, algorithms)?;
+        bed.make_token()?;
+        let env = [("SOFTHSM2_CONF", bed.path("softhsm2.conf"))];
+        bed.configure(&bed.backend("hsm", module, &env), &["hsm"])?;
+        Ok(bed)
+    }
+
+    /// One SoftHSM token, its keys, and a copy of it all as a second token; both are reached through `module`, which
+    /// does as the files `script-a` and `script-b` say.
+    pub(crate) fn twins(
+        parent: &Path,
+        module: &Path,
+        jwsd: &Path,
+        algorithms: &[raw::Algorithm],
+    ) -> Result<Self, Fault> {
+        let bed = Self::bare(parent, algorithms)?;
+        bed.make_token()?;
+        let half = |name: &str, conf: &str| {
+            let env = [
+                ("SOFTHSM2_CONF", bed.path(conf)),
+                ("FAULTY_PKCS11_SCRIPT", bed.path(&format!("script-{name}"))),
+            ];
+            bed.backend(&format!("hsm-{name}"), module, &env)
+        };
+        for name in ["a", "b"] {
+            bed.script(name, "")?;
+        }
+        let first = half("a", "softhsm2.conf");
+        bed.configure(&first, &["hsm-a"])?;
+        bed.generate(jwsd)?;
+        run(Command::new("cp").arg("-a").args([bed.path("tokens"), bed.path("tokens-b")]))?;
+        let copy = format!("directories.tokendir = {}\nlog.level = ERROR\n", bed.path("tokens-b").display());
+        write_private(&bed.path("softhsm2-b.conf"), &copy)?;
+        bed.configure(&(first + &half("b", "softhsm2-b.conf")), &["hsm-a", "hsm-b"])?;
+        Ok(bed)
+    }
+
+    /// Replaces the script of one of [`Self::twins`], in one step.
+    pub(crate) fn script(&self, name: &str, text: &str) -> Result<(), Fault> {
+        fs::write(self.path("script.new"), text)?;
+        Ok(fs::rename(self.path("script.new"), self.path(&format!("script-{name}")))?)
+    }
+
+    fn bare(parent: &Path, algorithms: &[raw::Algorithm]) -> Result<Self, Fault> {
         let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(fs::canonicalize(parent)?)?;
         if statfs(dir.path())?.filesystem_type() == TMPFS_MAGIC {
             return Err(
@@ -41,31 +86,39 @@ impl Bed {
             fs::DirBuilder::new().mode(0o700).create(path(name))?;
         }
         write_private(&path("pin"), PIN)?;
-        let softhsm = format!("directories.tokendir = {}\nlog.level = ERROR\n", path("tokens").display());
-        write_private(&path("softhsm2.conf"), &softhsm)?;
-        let bed = Self {
+        Ok(Self {
             audit: path("audit"),
             signing: path("run/sign.sock"),
             public: path("run/public.sock"),
             algorithms: algorithms.to_vec(),
             dir,
-        };
-        write_private(&bed.path("jwsd.toml"), &bed.configuration(module))?;
-        run(Command::new("softhsm2-util")
-            .args(["--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", "bench-so-pin"])
-            .env("SOFTHSM2_CONF", bed.path("softhsm2.conf")))?;
-        Ok(bed)
+        })
     }
 
-    /// Makes the keys and starts the daemon; returns when it is ready to sign.
-    pub(crate) fn start(&self, jwsd: &Path) -> Result<Daemon, Fault> {
-        let config = self.path("jwsd.toml");
+    fn make_token(&self) -> Result<(), Fault> {
+        let softhsm =
+            format!("directories.tokendir = {}\nlog.level = ERROR\n", self.path("tokens").display());
+        write_private(&self.path("softhsm2.conf"), &softhsm)?;
+        run(Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", "bench-so-pin"])
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf")))?;
+        Ok(())
+    }
+
+    /// Makes every key.
+    pub(crate) fn generate(&self, jwsd: &Path) -> Result<(), Fault> {
         for algorithm in &self.algorithms {
             run(Command::new(jwsd)
                 .args(["keys", "generate", "--config"])
-                .arg(&config)
+                .arg(self.path("jwsd.toml"))
                 .arg(algorithm.name()))?;
         }
+        Ok(())
+    }
+
+    /// Starts the daemon; returns when it is ready to sign.
+    pub(crate) fn start(&self, jwsd: &Path) -> Result<Daemon, Fault> {
+        let config = self.path("jwsd.toml");
         let listed = run(Command::new(jwsd).args(["keys", "list", "--json", "--config"]).arg(&config))?;
         let ids = serde_json::from_str::<Vec<Listed>>(&listed)?
             .into_iter()
@@ -159,7 +212,23 @@ impl Bed {
         Ok(answer)
     }
 
-    fn configuration(&self, module: &Path) -> String {
+    fn backend(&self, name: &str, module: &Path, env: &[(&str, PathBuf)]) -> String {
+        let env: Vec<String> = env.iter().map(|(name, path)| format!("{name} = {path:?}")).collect();
+        format!(
+            r#"[backend.{name}]
+kind = "pkcs11"
+module = {module:?}
+token = {{ label = "{LABEL}" }}
+pin = {{ file = {pin:?} }}
+env = {{ {env} }}
+"#,
+            pin = self.path("pin"),
+            env = env.join(", "),
+        )
+    }
+
+    /// Writes the configuration: these backends, and every key in those of `holders`.
+    fn configure(&self, backends: &str, holders: &[&str]) -> Result<(), Fault> {
         let dir = self.dir.path().display();
         let names: Vec<String> = self.algorithms.iter().map(|a| format!("{:?}", a.name())).collect();
         let mut text = format!(
@@ -177,18 +246,14 @@ dir = "{dir}/state"
 level = "warn"
 [limits]
 requests_per_connection = 100_000_000
-[backend.hsm]
-kind = "pkcs11"
-module = "{module}"
-token = {{ label = "{LABEL}" }}
-pin = {{ file = "{dir}/pin" }}
-env = {{ SOFTHSM2_CONF = "{dir}/softhsm2.conf" }}
+connections = 1000
+connections_per_uid = 1000
+{backends}
 [caller.bench]
 user = {uid}
 profiles = [{profiles}]
 "#,
             root = getuid().is_root(),
-            module = module.display(),
             uid = getuid(),
             profiles = names.join(", "),
         );
@@ -196,7 +261,7 @@ profiles = [{profiles}]
             let name = algorithm.name();
             text += &format!(
                 r#"[key.{name}]
-backend = "hsm"
+backends = {holders:?}
 algorithm = "{algorithm:?}"
 [profile.{name}]
 key = "{name}"
@@ -212,7 +277,11 @@ note = {{ type = "string", max_length = 300 }}
 "#
             );
         }
-        text
+        let path = self.path("jwsd.toml");
+        if path.exists() {
+            fs::remove_file(&path)?;
+        }
+        write_private(&path, &text)
     }
 }
 
@@ -240,6 +309,13 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// The processes of its workers, oldest first.
+    pub(crate) fn workers(&self) -> Result<Vec<u32>, Fault> {
+        let mut workers = crate::cost::children(self.pid())?;
+        workers.sort_unstable();
+        Ok(workers)
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

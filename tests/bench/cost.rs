@@ -47,7 +47,7 @@ fn process_cpu(pid: u32) -> Result<Duration, Fault> {
     Ok(Duration::from_secs_f64(ticks as f64 / hertz as f64))
 }
 
-fn children(pid: u32) -> Result<Vec<u32>, Fault> {
+pub(crate) fn children(pid: u32) -> Result<Vec<u32>, Fault> {
     let numbers =
         std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     // A process that ends meanwhile is no child of ours.

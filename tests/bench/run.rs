@@ -7,6 +7,7 @@
 mod bed;
 mod cost;
 mod disk;
+mod failover;
 mod load;
 mod raw;
 mod report;
@@ -32,6 +33,9 @@ struct Options {
     /// Algorithms, of ES256 and RS256.
     #[arg(long, value_delimiter = ',', default_value = "ES256,RS256")]
     algs: Vec<raw::Algorithm>,
+    /// Instead: what one of two tokens feels when the other one hangs.
+    #[arg(long)]
+    failover: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -57,7 +61,11 @@ const LOADS: [load::Shape; 4] = [
 fn main() -> Result<(), Fault> {
     let options = Options::parse();
     let jwsd = options.jwsd.clone().map_or_else(beside_us, Ok)?;
+    if options.failover {
+        return failover::run(&options, &jwsd);
+    }
     let bed = bed::Bed::make(&options.dir, &options.module, &options.algs)?;
+    bed.generate(&jwsd)?;
     let daemon = bed.start(&jwsd)?;
     // The module reads its configuration from the environment, here as in the worker.
     bed.point_module_here();
