@@ -1,3 +1,5 @@
+//! Turns, room and order; nothing is lost, whatever happens.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
