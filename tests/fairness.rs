@@ -13,13 +13,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use common::{Connection, Daemon, JWSD, Site, good, percentile, rounds};
+use common::{Connection, Daemon, JWSD, Response, Site, good, percentile, rounds};
 use nix::unistd::{geteuid, setgid, setgroups, setuid};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 const LOAD: &str = "JWSD_TEST_LOAD";
 /// From the start of the callers to the first answer that counts.
-const WARM_UP: Duration = Duration::from_millis(2000);
+const WARM_UP: Duration = Duration::from_millis(3000);
 
 /// What one user's process does.
 #[derive(Serialize, Deserialize, Clone)]
@@ -27,6 +28,8 @@ struct Load {
     uid: u32,
     socket: String,
     connections: u64,
+    /// JWTs asked for in one request.
+    batch: usize,
     /// Requests per second on each connection; as fast as answers come when absent.
     rate: Option<f64>,
     /// After a refusal.
@@ -34,6 +37,13 @@ struct Load {
     /// Answers from then to then count, in milliseconds of the wall clock.
     from: u64,
     until: u64,
+}
+
+impl Load {
+    fn of(uid: u32, connections: u64) -> Self {
+        let (socket, batch, rate, pause_ms, from, until) = (String::new(), 1, None, 0, 0, 0);
+        Self { uid, connections, socket, batch, rate, pause_ms, from, until }
+    }
 }
 
 /// Answers by status and code: how long each took, in microseconds, and whether it said when to try again.
@@ -88,7 +98,11 @@ fn child_calls() {
 }
 
 fn call(load: &Load, number: u64) -> Answers {
-    let body = good("access").to_string();
+    let want = good("access");
+    let (path, body) = match load.batch {
+        1 => ("/v1/sign", want.to_string()),
+        count => ("/v1/sign/batch", json!({ "requests": vec![want; count] }).to_string()),
+    };
     let mut answers = Answers::default();
     let mut connection = Connection::open(Path::new(&load.socket)).unwrap();
     let every = load.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
@@ -101,40 +115,42 @@ fn call(load: &Load, number: u64) -> Answers {
             next += every;
         }
         let asked = Instant::now();
-        let answer = connection.post("/v1/sign", &body).unwrap();
+        let answer = connection.post(path, &body).unwrap();
         let took = u64::try_from(asked.elapsed().as_micros()).unwrap();
         if (load.from..load.until).contains(&now()) {
-            let what = if answer.status == 200 {
-                "200".into()
-            } else {
-                format!("{} {}", answer.status, answer.code())
-            };
             let says_when =
-                answer.header("retry-after").is_some_and(|text| text.parse().is_ok_and(|s: u64| s >= 1));
-            answers.0.entry(what).or_default().push((took, says_when));
+                answer.header("retry-after").is_some_and(|s| s.parse().is_ok_and(|s: u64| s >= 1));
+            for what in outcomes(&answer) {
+                answers.0.entry(what).or_default().push((took, says_when));
+            }
         }
-        if answer.status != 200 {
+        if outcomes(&answer).iter().any(|what| what != "200") {
             thread::sleep(Duration::from_millis(load.pause_ms));
         }
     }
     answers
 }
 
-/// Runs all loads at once, for as many seconds as `rounds` says, and gives the answers of each.
-fn run(daemon: &Daemon, loads: &[(u32, u64, Option<f64>)], seconds: u64, pause_ms: u64) -> Vec<Answers> {
+/// Status and code of the answer, or of each element of a batch's.
+fn outcomes(answer: &Response) -> Vec<String> {
+    let of = |problem: &Value| match &problem["code"] {
+        Value::String(code) => format!("{} {code}", problem["status"]),
+        _ => "200".to_owned(),
+    };
+    let body = answer.json();
+    match &body["results"] {
+        Value::Array(results) => results.iter().map(|result| of(&result["error"])).collect(),
+        _ => vec![of(&body)],
+    }
+}
+
+/// Runs all loads at once, for so many seconds. Gives the answers of each, and how much the HSM signed meanwhile.
+fn run<const N: usize>(daemon: &Daemon, loads: [Load; N], seconds: u64) -> ([Answers; N], u64) {
     let from = now() + u64::try_from(WARM_UP.as_millis()).unwrap();
     let until = from + seconds * 1000;
     let socket = daemon.socket("sign.sock").display().to_string();
-    let start = |(uid, connections, rate): &(u32, u64, Option<f64>)| {
-        let load = Load {
-            uid: *uid,
-            socket: socket.clone(),
-            connections: *connections,
-            rate: *rate,
-            pause_ms,
-            from,
-            until,
-        };
+    let start = |load: Load| {
+        let load = Load { socket: socket.clone(), from, until, ..load };
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_calls", "--ignored", "--nocapture", "--test-threads=1"])
             .env(LOAD, serde_json::to_string(&load).unwrap())
@@ -143,7 +159,13 @@ fn run(daemon: &Daemon, loads: &[(u32, u64, Option<f64>)], seconds: u64, pause_m
             .spawn()
             .unwrap()
     };
-    let children: Vec<Child> = loads.iter().map(start).collect();
+    let children = loads.map(start);
+    let signs_at = |moment: u64| {
+        thread::sleep(Duration::from_millis(moment.saturating_sub(now())));
+        daemon.signs()
+    };
+    let before = signs_at(from);
+    let signs = signs_at(until) - before;
     let end = |child: Child| {
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
@@ -151,7 +173,7 @@ fn run(daemon: &Daemon, loads: &[(u32, u64, Option<f64>)], seconds: u64, pause_m
         let line = said.lines().find(|line| line.starts_with('{')).unwrap();
         serde_json::from_str(line).unwrap()
     };
-    children.into_iter().map(end).collect()
+    (children.map(end), signs)
 }
 
 /// A daemon with two sessions whose signatures take `delay` milliseconds, and one caller per uid.
@@ -189,22 +211,41 @@ fn has_users(test: &str) -> bool {
 const FLOOD: u32 = 54_321;
 const OTHERS: [u32; 2] = [54_322, 54_323];
 
-/// Without any rates, one user has ten times the connections of each other: all get the same.
+/// One user floods, and no caller has a rate: each gets the same.
+fn equal_shares(what: &str, flood: Load) -> Answers {
+    let (_site, daemon) = slow_site(10, &[FLOOD, OTHERS[0], OTHERS[1]], "", "");
+    let loads = [flood, Load::of(OTHERS[0], 6), Load::of(OTHERS[1], 6)];
+    let ([flood, others @ ..], signs) = run(&daemon, loads, rounds(5));
+    println!("{what}: of {signs} signatures, {FLOOD} got {}", flood.summary());
+    let share = signs as f64 / 3.0;
+    assert!(share > 50.0, "too few to judge by: {signs}");
+    for (uid, answers) in OTHERS.iter().zip(&others) {
+        let part = answers.count("200") as f64 / share;
+        println!("{what}: {uid} got {:.1} % of its fair share: {}", part * 100.0, answers.summary());
+        assert!(part >= 0.95, "{uid} got {part}");
+        assert_eq!(answers.count("200"), answers.total(), "{}", answers.summary());
+    }
+    flood
+}
+
+/// Ten times the connections of each other.
 #[test]
 fn flood() {
-    if !has_users("flood") {
-        return;
+    if has_users("flood") {
+        let flood = equal_shares("flood", Load::of(FLOOD, 60));
+        assert_eq!(flood.count("200"), flood.total(), "nobody needs to be refused");
     }
-    let (_site, daemon) = slow_site(10, &[FLOOD, OTHERS[0], OTHERS[1]], "", "");
-    let loads = [(FLOOD, 60, None), (OTHERS[0], 6, None), (OTHERS[1], 6, None)];
-    let answers = run(&daemon, &loads, rounds(5), 0);
-    let share = answers.iter().map(|answers| answers.count("200")).sum::<usize>() as f64 / 3.0;
-    assert!(share > 50.0, "too few answers to judge by: {answers:?}");
-    for ((uid, ..), answers) in loads.iter().zip(&answers) {
-        let part = answers.count("200") as f64 / share;
-        println!("flood: {uid} got {:.1} % of its fair share: {}", part * 100.0, answers.summary());
-        assert!(part >= 0.95 || *uid == FLOOD, "{uid} got {part}");
-        assert_eq!(answers.count("200"), answers.total(), "nobody needs to be refused");
+}
+
+/// Far more at once than can be signed before the deadline.
+#[test]
+fn flood_in_batches() {
+    if has_users("flood_in_batches") {
+        let flood =
+            equal_shares("flood-in-batches", Load { batch: 64, pause_ms: 500, ..Load::of(FLOOD, 10) });
+        let (served, late) = (flood.count("200"), flood.count("504 backend.deadline"));
+        assert_eq!(served + late + flood.count("503 backend.busy"), flood.total(), "{}", flood.summary());
+        assert!(late * 10 <= served, "what is accepted makes it: {}", flood.summary());
     }
 }
 
@@ -216,17 +257,16 @@ fn flood_beyond_its_rate() {
     }
     let (_site, daemon) = slow_site(10, &[FLOOD, OTHERS[0], OTHERS[1]], "rate = \"50/s\"", "");
     let seconds = rounds(4);
-    let loads = [(FLOOD, 50, Some(10.0)), (OTHERS[0], 8, Some(5.0)), (OTHERS[1], 8, Some(5.0))];
-    let answers = run(&daemon, &loads, seconds, 0);
-    for ((uid, ..), answers) in loads.iter().zip(&answers) {
-        println!("flood: {uid} with a rate: {}", answers.summary());
-    }
-    let [flood, others @ ..] = &answers[..] else { unreachable!() };
+    let load = |uid, connections, rate| Load { rate: Some(rate), ..Load::of(uid, connections) };
+    let loads = [load(FLOOD, 50, 10.0), load(OTHERS[0], 8, 5.0), load(OTHERS[1], 8, 5.0)];
+    let ([flood, others @ ..], _) = run(&daemon, loads, seconds);
+    println!("flood: {FLOOD} with a rate: {}", flood.summary());
     let (served, refused) = (flood.count("200"), flood.count("429 rate.exceeded"));
     assert_eq!(served + refused, flood.total());
     assert!(served as u64 <= 50 * (seconds + 1) && refused > served, "{}", flood.summary());
     assert!(flood.0["429 rate.exceeded"].iter().all(|(_, says_when)| *says_when));
-    for others in others {
+    for (uid, others) in OTHERS.iter().zip(others) {
+        println!("flood: {uid} with a rate: {}", others.summary());
         assert_eq!(others.count("200"), others.total(), "{}", others.summary());
         assert!(others.total() as f64 >= 0.95 * 40.0 * seconds as f64, "{}", others.summary());
     }
@@ -235,12 +275,12 @@ fn flood_beyond_its_rate() {
 /// More than can be done before the deadline: the rest is refused at once, and what is accepted makes it.
 #[test]
 fn overload() {
-    let me = geteuid().as_raw();
     let limits = "deadline = \"500ms\"\nconnections_per_uid = 200\n";
     let (_site, daemon) = slow_site(20, &[], "", limits);
     let seconds = rounds(5);
-    let answers = run(&daemon, &[(me, 120, None)], seconds, 250).remove(0);
-    println!("overload: {}", answers.summary());
+    let load = Load { pause_ms: 250, ..Load::of(geteuid().as_raw(), 120) };
+    let ([answers], signs) = run(&daemon, [load], seconds);
+    println!("overload: of {signs} signatures: {}", answers.summary());
     let (served, refused, late) =
         (answers.count("200"), answers.count("503 backend.busy"), answers.count("504 backend.deadline"));
     assert_eq!(served + refused + late, answers.total(), "{}", answers.summary());

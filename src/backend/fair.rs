@@ -20,12 +20,16 @@ pub struct FairQueue<T> {
     turns: VecDeque<u32>,
     len: usize,
     capacity: usize,
+    /// How many flows had items when one was served: a moving average over some [`TURNS`], in units of 1/`TURNS`².
+    crowd: usize,
 }
+
+const TURNS: usize = 64;
 
 impl<T> FairQueue<T> {
     /// An empty queue for at most so many items.
     pub fn new(capacity: usize) -> Self {
-        Self { flows: HashMap::new(), turns: VecDeque::new(), len: 0, capacity }
+        Self { flows: HashMap::new(), turns: VecDeque::new(), len: 0, capacity, crowd: 0 }
     }
 
     /// Adds an item behind the others of its flow. When the queue is full, this costs the longest flow its newest
@@ -61,6 +65,7 @@ impl<T> FairQueue<T> {
     /// The oldest item of the flow whose turn it is.
     pub fn pop(&mut self) -> Option<T> {
         let flow = *self.turns.front()?;
+        self.crowd = self.crowd - self.crowd / TURNS + self.flows.len() * TURNS;
         if flow != Ask::OWN {
             self.turns.rotate_left(1);
         }
@@ -77,25 +82,29 @@ impl<T> FairQueue<T> {
         let items = self.flows.get_mut(&flow)?;
         let item = take(items)?;
         self.len -= 1;
+        if self.len == 0 {
+            self.crowd = 0;
+        }
         if items.is_empty() {
             self.flows.remove(&flow);
             // Whose turn it just was stands last.
-            match self.turns.iter().rposition(|other| *other == flow) {
-                Some(place) => drop(self.turns.remove(place)),
-                None => debug_assert!(false, "a flow with items has its turn"),
+            if let Some(place) = self.turns.iter().rposition(|other| *other == flow) {
+                self.turns.remove(place);
             }
         }
         Some(item)
     }
 
-    /// How many items are served before one that is added to `flow` now, at most, if no more come.
+    /// How many items are served before one that is added to `flow` now: those that are here already, or more when
+    /// the others go on taking as many turns as they did.
     pub fn ahead(&self, flow: u32) -> usize {
         let held = self.held(flow);
         if flow == Ask::OWN {
             return held;
         }
         let others = self.flows.iter().filter(|(other, _)| **other != flow);
-        held + others.map(|(_, items)| items.len().min(held + 1)).sum::<usize>()
+        let here = held + others.map(|(_, items)| items.len().min(held + 1)).sum::<usize>();
+        here.max(held.saturating_mul(self.crowd) / (TURNS * TURNS))
     }
 
     /// Items of one flow.
