@@ -9,13 +9,13 @@ use aws_lc_rs::hmac;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
-use crate::api::{Api, Endpoint, Rates, Socket};
+use crate::api::{Api, Endpoint, InFlight, Rates, Socket};
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
 use crate::backend;
 use crate::clock::{Clock, SystemClock};
@@ -176,7 +176,7 @@ async fn serve_from(
     let counters: [Arc<Counters>; 3] = Default::default();
     let api = Arc::new(Api {
         rates: Rates::new(config.callers.rates()),
-        in_flight: Arc::new(Semaphore::new(config.limits.in_flight)),
+        in_flight: InFlight::new(config.limits.in_flight),
         callers: config.callers,
         issuer: Arc::new(issuer),
         admin: Admin {

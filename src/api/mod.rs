@@ -4,6 +4,7 @@
 //! A JWT can only be answered out of a `Recorded` value.
 
 mod exit;
+mod in_flight;
 mod problem;
 mod public;
 mod rate;
@@ -19,7 +20,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -31,6 +31,7 @@ use crate::issuer::Issuer;
 use crate::keyring::{Backends, Keyring};
 use crate::transport::{Counters, Handler, PeerCredentials, Rejection};
 use exit::Exit;
+pub use in_flight::InFlight;
 use problem::Problem;
 pub use rate::Rates;
 
@@ -45,7 +46,7 @@ pub struct Limits {
     pub batch_items: usize,
     /// From the request read to its answer, backend and audit included.
     pub deadline: Duration,
-    /// Requests being issued at once; one more is answered 503.
+    /// Requests being issued at once; one more is answered 503. One user gets half of them at most.
     pub in_flight: usize,
     /// `max-age` of the key set.
     pub jwks_max_age: Duration,
@@ -70,7 +71,7 @@ pub struct Api {
     /// Per-caller rates.
     pub rates: Rates,
     /// Bounds requests being issued.
-    pub in_flight: Arc<Semaphore>,
+    pub in_flight: Arc<InFlight>,
     /// Issuing tasks; the daemon waits for them when it stops.
     pub tracker: TaskTracker,
     /// Per socket, in the order signing, admin, public.

@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use std::time::Duration;
 
 use crate::admin::AdminError;
 use crate::audit::Unavailable;
@@ -19,6 +20,9 @@ use crate::jose::json::JsonError;
 use crate::policy::{Denial, Violation};
 use crate::telemetry::Chain;
 use crate::transport::{BodyError, Rejection};
+
+/// When to try again if nobody knows.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A refusal or failure as the caller sees it.
 #[derive(Debug, Clone)]
@@ -62,8 +66,10 @@ impl Problem {
         }
     }
 
-    fn retry_after(self, seconds: u64) -> Self {
-        Self { retry_after: Some(seconds), ..self }
+    /// Rounded up, and never "at once".
+    fn retry_after(self, wait: Duration) -> Self {
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+        Self { retry_after: Some(seconds.max(1)), ..self }
     }
 
     fn closing(self) -> Self {
@@ -94,20 +100,20 @@ impl Problem {
 
     pub(super) fn overloaded() -> Self {
         let detail = "too many requests are being worked on; try again after Retry-After";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(SOON)
     }
 
     pub(super) fn internal() -> Self {
         Self { detail: None, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "") }
     }
 
-    /// `wait`: whole seconds until the rate allows it, `None` when it never will.
-    pub(super) fn rate(wait: Option<u64>) -> Self {
+    /// `wait`: until the rate allows it, `None` when it never will.
+    pub(super) fn rate(wait: Option<Duration>) -> Self {
         let status = StatusCode::TOO_MANY_REQUESTS;
         match wait {
-            Some(seconds) => {
+            Some(wait) => {
                 let detail = "over the rate that [caller] allows; try again after Retry-After";
-                Self::new(status, "rate.exceeded", detail).retry_after(seconds.max(1))
+                Self::new(status, "rate.exceeded", detail).retry_after(wait)
             }
             None => {
                 let detail = "the batch has more items than the rate of [caller] allows in one second; send smaller ones";
@@ -175,7 +181,7 @@ impl From<Unavailable> for Problem {
     fn from(_: Unavailable) -> Self {
         let detail =
             "the audit log cannot record now, so nothing is released; operators: see `jwsd` logs and /readyz";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit.unavailable", detail).retry_after(1)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit.unavailable", detail).retry_after(SOON)
     }
 }
 
@@ -197,12 +203,15 @@ impl From<&Refusal> for Problem {
             }
             Refusal::Backend(error) => match error.class {
                 Class::Busy => {
-                    unavailable("the key's backend is busy; try again after Retry-After").retry_after(1)
+                    let detail = "the key's backend is busy; try again after Retry-After";
+                    unavailable(detail).retry_after(error.retry_after.unwrap_or(SOON))
                 }
-                Class::Down => unavailable("the key's backend is down and being recovered").retry_after(1),
+                Class::Down => unavailable("the key's backend is down and being recovered")
+                    .retry_after(error.retry_after.unwrap_or(SOON)),
                 Class::Deadline => {
                     let detail = "the key's backend did not sign in time";
-                    Self::new(StatusCode::GATEWAY_TIMEOUT, code, detail).retry_after(1)
+                    Self::new(StatusCode::GATEWAY_TIMEOUT, code, detail)
+                        .retry_after(error.retry_after.unwrap_or(SOON))
                 }
                 Class::Misconfigured => unavailable("the key's backend needs an operator"),
                 Class::Untrusted => {
@@ -261,5 +270,30 @@ impl From<BodyError> for Problem {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         Self::new(rejection.status(), rejection.code(), rejection.to_string()).closing()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Advice, Error};
+
+    fn busy(retry_after: Option<Duration>) -> Response<Full<Bytes>> {
+        let (backend, message, code) = ("hsm".to_owned(), String::new(), String::new());
+        let advice = Advice::NEVER;
+        let error = Error { backend, class: Class::Busy, message, code, advice, retry_after };
+        Problem::from(&Refusal::from(error)).into_response("id")
+    }
+
+    #[test]
+    fn retry_after_is_what_the_backend_says_in_whole_seconds() {
+        let millis = |millis| Some(Duration::from_millis(millis));
+        for (wait, header) in
+            [(None, "1"), (millis(0), "1"), (millis(10), "1"), (millis(2000), "2"), (millis(2001), "3")]
+        {
+            let response = busy(wait);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[RETRY_AFTER], header, "{wait:?}");
+        }
     }
 }

@@ -37,10 +37,7 @@ impl Rates {
         let Some(count) = u32::try_from(count).ok().and_then(NonZeroU32::new) else { return Ok(()) };
         match bucket.check_n(count) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(not_yet)) => {
-                let wait = not_yet.wait_time_from(self.clock.now());
-                Err(Problem::rate(Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))))
-            }
+            Ok(Err(not_yet)) => Err(Problem::rate(Some(not_yet.wait_time_from(self.clock.now())))),
             Err(_) => Err(Problem::rate(None)),
         }
     }

@@ -171,13 +171,13 @@ impl Api {
         id: &str,
         wants: Vec<Result<Want, Denial>>,
     ) -> Result<Recorded<Vec<Issued>>, Exit> {
-        let busy = |_| Exit::from(Problem::overloaded()).of(caller.name());
-        let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(busy)?;
+        let busy = || Exit::from(Problem::overloaded()).of(caller.name());
+        let seat = self.in_flight.enter(caller.peer().uid()).ok_or_else(busy)?;
         let (deliver, delivered) = oneshot::channel();
         let (issuer, caller, id) = (Arc::clone(&self.issuer), caller.clone(), id.to_owned());
         self.tracker.spawn(async move {
             let outcome = issuer.issue(&caller, &id, wants).await;
-            drop(permit);
+            drop(seat);
             if let Err(Ok(recorded)) = deliver.send(outcome) {
                 issuer.record_undelivered(&caller, &id, recorded.get());
             }

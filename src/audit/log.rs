@@ -17,6 +17,8 @@ use tokio::sync::{oneshot, watch};
 
 /// Most bytes that wait for the writer; more are refused, so that a slow disk cannot fill the memory.
 const QUEUE: usize = 16 * 1024 * 1024;
+/// Of these, what batches leave to single records: few callers with large batches must not silence all others.
+const RESERVE: usize = QUEUE / 4;
 /// A disk that keeps the writer longer than this is stuck.
 const STUCK: Duration = Duration::from_secs(3);
 
@@ -173,7 +175,8 @@ impl Log {
         if queue.closing {
             return Err(Unavailable::new("it is closed"));
         }
-        if queue.bytes + group.bytes() > QUEUE {
+        let most = if group.is_batch() { QUEUE - RESERVE } else { QUEUE };
+        if queue.bytes + group.bytes() > most {
             return Err(Unavailable::new("the disk is too slow: too many records wait for it"));
         }
         let number = queue.push(group);

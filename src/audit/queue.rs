@@ -50,6 +50,10 @@ impl Group {
     pub(super) fn bytes(&self) -> usize {
         self.bodies.len()
     }
+    /// Whether it is more than one record.
+    pub(super) fn is_batch(&self) -> bool {
+        self.ends.len() > 1
+    }
     /// Whether a JWT waits for it.
     pub(super) fn issues(&self) -> bool {
         self.issues

@@ -6,7 +6,9 @@
 pub mod aws_kms;
 pub mod breaker;
 mod event;
+pub mod fair;
 mod health;
+mod pace;
 pub mod pkcs11;
 mod replicas;
 

@@ -133,7 +133,7 @@ optional_table! {
         drain: DurationText = "5s",
         /// From a request read to its answer; a signature that takes longer is given up.
         deadline: DurationText = "2s",
-        /// Requests being answered at once; more are refused with 503.
+        /// Requests being answered at once; more are refused with 503. One user gets half at most.
         in_flight: u32 = 1024_u32,
         /// How long verifiers may keep the key set.
         jwks_max_age: DurationText = "5m",

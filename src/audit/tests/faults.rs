@@ -251,6 +251,32 @@ fn a_stuck_disk_is_told_and_not_waited_for() {
     assert_eq!(bench.assert_sound().records, 3, "what came too late is recorded all the same");
 }
 
+#[test]
+fn batches_leave_room_for_single_records() {
+    let bench = Bench::new();
+    let log = bench.open();
+    bench.disk.hang.store(true, Ordering::SeqCst);
+    let soon = tokio::time::Instant::now() + Duration::from_millis(50);
+    wait(log.append(vec![issued(0)]).unwrap().durable_by(soon)).unwrap_err();
+    let large = || Entry { aud: vec!["https://api.example.com".to_owned(); 500], ..issued(1) };
+    let mut batches = 0;
+    let refused = loop {
+        match log.append(vec![large(); 64]) {
+            Ok(ticket) => drop(ticket),
+            Err(refused) => break refused,
+        }
+        batches += 1;
+    };
+    assert!(batches > 8 && refused.reason.contains("too slow"), "{batches} {refused}");
+    let ticket = log.append(vec![issued(2)]).unwrap();
+    bench.disk.hang.store(false, Ordering::SeqCst);
+    wait(async move { ticket.release((), tokio::time::Instant::now() + Duration::from_secs(60)).await })
+        .map(drop)
+        .unwrap();
+    wait(log.close());
+    assert_eq!(bench.assert_sound().records, 2 + 64 * batches);
+}
+
 /// A file system of its own, unmounted when dropped.
 struct Mount(PathBuf);
 

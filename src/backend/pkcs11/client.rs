@@ -1,4 +1,5 @@
-//! Handing requests to the worker's sessions: a bounded window per session, one bounded queue in front of them all.
+//! Handing requests to the worker's sessions: a bounded window per session, one bounded queue in front of them all,
+//! where users take turns and who would wait in vain is refused at once.
 //!
 //! The hot path takes one short lock and, when a session has room, writes to its socket from the caller's own task.
 //! Answers are matched by id in one reading task per session, which refills its session from the queue with a single
@@ -6,40 +7,22 @@
 
 use super::Fault;
 use super::key::Key;
+use super::lane::{Job, Lane, Reply, WINDOW, Work, window};
 use super::pipe::{End, Pipe};
 use super::protocol::{self, Answer};
+use crate::backend::fair::FairQueue;
+use crate::backend::pace::Pace;
 use crate::backend::{Ask, Class, Scope};
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-/// Frames in flight per session: enough that its thread never waits for us, few enough that a fault costs little.
-const WINDOW: usize = 8;
 /// Requests that may wait for a session or for a worker.
 const QUEUE: usize = 1024;
 /// A session that answered nothing for this long, and for half the time that a request was given, is taken for hung
 /// when that request runs into its deadline.
 const STALL: Duration = Duration::from_millis(250);
-
-type Reply = oneshot::Sender<Result<Vec<u8>, Fault>>;
-
-/// A request that waits for a session.
-struct Job {
-    id: u32,
-    key: Arc<Key>,
-    frame: Vec<u8>,
-    reply: Reply,
-}
-
-/// One session of the present generation.
-struct Lane {
-    pipe: Arc<Pipe>,
-    in_flight: Vec<(u32, Reply)>,
-    /// When it last answered, or when it was last idle.
-    progress: Instant,
-}
 
 /// The present generation.
 struct Current {
@@ -50,15 +33,23 @@ struct Current {
     accepting: bool,
     answered: u64,
     signed: u64,
+    pace: Pace,
+    /// Frames that each session may have in flight.
+    window: usize,
 }
 
-#[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    waiting: FairQueue<Job>,
     current: Option<Current>,
     /// Set while nothing but an operator can help: requests fail at once.
     blocked: Option<Fault>,
     next_id: u32,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { waiting: FairQueue::new(QUEUE), current: None, blocked: None, next_id: 0 }
+    }
 }
 
 /// Connects requests with sessions, across generations of the worker.
@@ -77,28 +68,31 @@ impl Dispatcher {
             return Err(late());
         }
         let (reply, mut answer) = oneshot::channel();
-        let id = self.submit(key, protocol::sign_request(input), reply)?;
+        let id = self.submit(key, protocol::sign_request(input), reply, ask)?;
         match timeout_at(deadline, &mut answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Fault::down("the worker went away while it was signing")),
-            Err(_) => Err(self.expire(id, allowance)),
+            Err(_) => Err(self.expire(id, ask.flow, allowance)),
         }
     }
 
-    fn submit(&self, key: &Arc<Key>, mut frame: Vec<u8>, reply: Reply) -> Result<u32, Fault> {
+    fn submit(&self, key: &Arc<Key>, mut frame: Vec<u8>, reply: Reply, ask: Ask) -> Result<u32, Fault> {
         let mut state = self.lock();
         if let Some(fault) = &state.blocked {
             return Err(fault.clone());
         }
         state.next_id = state.next_id.wrapping_add(1);
         let id = state.next_id;
-        let lane = state.current.as_mut().and_then(Current::free_lane);
+        // A window that has just grown is for those that wait.
+        let first = state.waiting.is_empty();
+        let lane = state.current.as_mut().filter(|_| first).and_then(Current::free_lane);
         let Some(lane) = lane else {
-            if state.waiting.len() >= QUEUE {
-                return Err(Fault::new(Class::Busy, format!("{QUEUE} requests are waiting already")));
+            let evicted = state.wait(Job { id, key: Arc::clone(key), frame, reply }, ask)?;
+            drop(state);
+            if let Some(evicted) = evicted {
+                // Nobody waits for it any more when its deadline has passed.
+                let _ = evicted.reply.send(Err(busy("the queue is full, and others had less of it", None)));
             }
-            let key = Arc::clone(key);
-            state.waiting.push_back(Job { id, key, frame, reply });
             return Ok(id);
         };
         protocol::address(&mut frame, id, key.index()?);
@@ -110,10 +104,9 @@ impl Dispatcher {
     }
 
     /// What a request that ran into its deadline gets, and whether the worker has to go for it.
-    fn expire(&self, id: u32, allowance: Duration) -> Fault {
+    fn expire(&self, id: u32, flow: u32, allowance: Duration) -> Fault {
         let mut state = self.lock();
-        if let Some(place) = state.waiting.iter().position(|job| job.id == id) {
-            state.waiting.remove(place);
+        if state.waiting.remove(flow, |job| job.id == id).is_some() {
             return match state.current {
                 Some(_) => late(),
                 None => Fault::down("no worker became ready before the deadline"),
@@ -141,10 +134,18 @@ impl Dispatcher {
         let mut state = self.lock();
         state.blocked = None;
         let lanes = pipes.iter().map(|pipe| Lane::new(Arc::clone(pipe)));
-        let mut current =
-            Current { generation, lanes: lanes.collect(), ends, accepting: true, answered: 0, signed: 0 };
+        let mut current = Current {
+            generation,
+            lanes: lanes.collect(),
+            ends,
+            accepting: true,
+            answered: 0,
+            signed: 0,
+            pace: Pace::default(),
+            window: WINDOW,
+        };
         for lane in &mut current.lanes {
-            lane.refill(&mut state.waiting, &mut work);
+            lane.refill(current.window, &mut state.waiting, &mut work);
         }
         state.current = Some(current);
         drop(state);
@@ -182,9 +183,9 @@ impl Dispatcher {
     pub(super) fn block(&self, fault: &Fault) {
         let mut state = self.lock();
         state.blocked = Some(fault.clone());
-        let waiting = std::mem::take(&mut state.waiting);
+        let mut waiting = std::mem::replace(&mut state.waiting, FairQueue::new(QUEUE));
         drop(state);
-        for job in waiting {
+        while let Some(job) = waiting.pop() {
             let _ = job.reply.send(Err(fault.clone()));
         }
     }
@@ -218,6 +219,7 @@ impl Dispatcher {
         if current.generation != generation {
             return Ok(());
         }
+        let count = answers.len();
         for answer in answers.drain(..) {
             let Some(place) = lane.in_flight.iter().position(|(id, _)| *id == answer.id) else {
                 return Err(End::Lost(format!("an answer to no request: {}", answer.id)));
@@ -232,9 +234,11 @@ impl Dispatcher {
             }
             work.answers.push((reply, answer.result));
         }
-        lane.progress = Instant::now();
+        let now = Instant::now();
+        lane.progress = now;
         if current.accepting {
-            lane.refill(&mut state.waiting, &mut work);
+            lane.refill(current.window, &mut state.waiting, &mut work);
+            current.measure(count, !state.waiting.is_empty(), now);
         }
         drop(guard);
         work.perform();
@@ -244,6 +248,30 @@ impl Dispatcher {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    /// Puts a request into the queue, unless it would wait in vain. Returns whom that has cost the place.
+    fn wait(&mut self, job: Job, ask: Ask) -> Result<Option<Job>, Fault> {
+        // While a worker is being started, nobody knows how fast it will be.
+        if let Some(current) = self.current.as_ref().filter(|current| current.accepting) {
+            let (now, ahead) = (Instant::now(), self.waiting.ahead(ask.flow));
+            let in_flight: usize = current.lanes.iter().map(|lane| lane.in_flight.len()).sum();
+            let left = ask.deadline.saturating_duration_since(now);
+            // Who is next is let through, so that the pace goes on being measured.
+            if ahead > 0
+                && let Some(wait) = current.pace.too_long(ahead + in_flight + 1, left, now.into_std())
+            {
+                return Err(busy("no turn would come before the deadline", Some(wait)));
+            }
+        }
+        let full = |_| busy("too many requests are waiting already", None);
+        self.waiting.push(ask.flow, job).map_err(full)
+    }
+}
+
+fn busy(message: &str, retry_after: Option<Duration>) -> Fault {
+    Fault { retry_after, ..Fault::new(Class::Busy, message) }
 }
 
 fn late() -> Fault {
@@ -257,70 +285,16 @@ impl Current {
             return None;
         }
         let free = self.lanes.iter_mut();
-        free.filter(|lane| lane.in_flight.len() < WINDOW).min_by_key(|lane| lane.in_flight.len())
-    }
-}
-
-impl Lane {
-    fn new(pipe: Arc<Pipe>) -> Self {
-        Self { pipe, in_flight: Vec::with_capacity(WINDOW), progress: Instant::now() }
+        let window = self.window;
+        free.filter(|lane| lane.in_flight.len() < window).min_by_key(|lane| lane.in_flight.len())
     }
 
-    fn push(&mut self, id: u32, reply: Reply) {
-        if self.in_flight.is_empty() {
-            self.progress = Instant::now();
-        }
-        self.in_flight.push((id, reply));
-    }
-
-    fn holds(&self, id: u32) -> bool {
-        self.in_flight.iter().any(|(held, _)| *held == id)
-    }
-
-    /// Moves waiting requests into the window, for one write of them all.
-    fn refill(&mut self, waiting: &mut VecDeque<Job>, work: &mut Work) {
-        let mut batch = Vec::new();
-        while self.in_flight.len() < WINDOW {
-            let Some(mut job) = waiting.pop_front() else {
-                break;
-            };
-            if job.reply.is_closed() {
-                continue;
-            }
-            match job.key.index() {
-                Ok(index) => {
-                    protocol::address(&mut job.frame, job.id, index);
-                    self.push(job.id, job.reply);
-                    if batch.is_empty() {
-                        batch = job.frame;
-                    } else {
-                        batch.extend_from_slice(&job.frame);
-                    }
-                }
-                Err(fault) => work.answers.push((job.reply, Err(fault))),
-            }
-        }
-        if !batch.is_empty() {
-            work.batches.push((Arc::clone(&self.pipe), batch));
-        }
-    }
-}
-
-/// What is left to do once the lock is free again.
-#[derive(Default)]
-struct Work {
-    batches: Vec<(Arc<Pipe>, Vec<u8>)>,
-    answers: Vec<(Reply, Result<Vec<u8>, Fault>)>,
-}
-impl Work {
-    fn perform(self) {
-        // The token first: it is what everybody waits for.
-        for (pipe, batch) in self.batches {
-            pipe.send(&batch);
-        }
-        for (reply, result) in self.answers {
-            // Nobody waits for it any more when its deadline has passed.
-            let _ = reply.send(result);
+    /// Notes how many answers came, and whether requests still wait.
+    fn measure(&mut self, answers: usize, waits: bool, now: Instant) {
+        let now = now.into_std();
+        self.pace.answered(answers, waits, now);
+        if waits {
+            self.window = window(self.lanes.len(), self.pace.interval(now));
         }
     }
 }

@@ -8,6 +8,7 @@ mod client;
 mod control;
 mod init_token;
 mod key;
+mod lane;
 mod launch;
 pub mod pin;
 mod pipe;
