@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::audit::{self, Actor, Entry, Event, Outcome, Recorded, Unavailable};
-use crate::backend::{self, Ask, Attempt, Signing};
+use crate::backend::{self, Ask, Attempt, Class, Signing};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::jose::{BadSignature, base64url_encode};
@@ -261,7 +261,14 @@ impl Issuer {
                     entries.push(Entry { event, outcome: Outcome::Success, kid, ..entry });
                 }
                 Err(refusal) => {
-                    tracing::error!(jti, attempts = ?entry.attempts, error = %Chain(refusal), "JWT not signed");
+                    let (attempts, error) = (&entry.attempts, Chain(refusal));
+                    match refusal {
+                        // Too much work is no fault of anything here, and comes in masses.
+                        Refusal::Backend(fault) if fault.class == Class::Busy => {
+                            tracing::debug!(jti, %error, "JWT not signed");
+                        }
+                        _ => tracing::error!(jti, ?attempts, %error, "JWT not signed"),
+                    }
                     entries.push(Entry { rules: vec![refusal.code()], ..entry });
                 }
             }

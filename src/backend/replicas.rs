@@ -311,9 +311,11 @@ impl Replicas {
     /// that it can, all at once and each within `limit`, and looks for the key where it was not found yet. Leaves
     /// alone what is in quarantine or was tried a moment ago. Returns the faults.
     pub async fn probe(&self, input: &[u8], idle: Duration, limit: Duration) -> Vec<Error> {
-        let due = self.members.iter().enumerate().filter(|(_, member)| {
-            !member.is_quarantined() && !(member.is_good() && self.age(member).is_some_and(|age| age < idle))
-        });
+        let spared = |member: &Member| {
+            let proven = member.is_good() && self.age(member).is_some_and(|age| age < idle);
+            proven || member.is_quarantined()
+        };
+        let due = self.members.iter().enumerate().filter(|(_, member)| !spared(member));
         let probes = due.map(|(at, member)| self.probe_one(at, member, input, limit));
         join_all(probes).await.into_iter().filter_map(Result::err).collect()
     }
