@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::output::{BUG, CONFIG, Failure, UNAVAILABLE, columns, line, wrap};
 use super::{log_if_free, with_backends};
-use crate::backend::{self, Listed, Wanted};
+use crate::backend::{self, Class, Listed, Wanted};
 use crate::config::Config;
 use crate::daemon::{self, Foundation};
 use crate::jose::{Algorithm, PublicKey};
@@ -217,13 +217,12 @@ async fn in_backend(version: &KeyVersionRow, backend: &str, foundation: &Foundat
         row.problems.push(format!("the configuration has no [backend.{backend}]"));
         return row;
     };
-    let held = match held {
-        Ok(held) => held,
-        Err(error) => {
-            row.problems.push(cannot_be_asked(error));
-            return row;
-        }
-    };
+    if let Err(error) = &*held
+        && error.class != Class::Misconfigured
+    {
+        row.problems.push(cannot_be_asked(error));
+        return row;
+    }
     let pinned =
         serde_json::from_str(&version.public_jwk).ok().and_then(|jwk| PublicKey::from_jwk(&jwk).ok());
     let algorithm = Algorithm::from_name(&version.algorithm);
@@ -241,16 +240,25 @@ async fn in_backend(version: &KeyVersionRow, backend: &str, foundation: &Foundat
         Ok(opened) => Some(backend::show_id(&opened.id)),
         Err(_) => is_origin.then(|| backend::show_id(&version.backend_id)),
     };
-    let place = held.iter().position(|key| Some(&key.id) == id.as_ref());
-    if let Some(place) = place {
-        take(&mut row, held.swap_remove(place));
-    }
-    if let Err(error) = opened {
-        if place.is_none() {
-            row.problems.push(format!("missing in {backend}: {}", error.message));
-        } else if row.problems.is_empty() {
-            row.problems.push(error.message);
+    match held {
+        Ok(held) => {
+            let place = held.iter().position(|key| Some(&key.id) == id.as_ref());
+            if let Some(place) = place {
+                take(&mut row, held.swap_remove(place));
+            }
+            match opened {
+                Err(error) if place.is_none() => {
+                    row.problems.push(format!("missing in {backend}: {}", error.message));
+                }
+                Err(error) if row.problems.is_empty() => row.problems.push(error.message),
+                _ => {}
+            }
         }
+        // Whoever may use a key need not be allowed to list them all.
+        Err(error) => match opened {
+            Ok(_) => row.attributes.push(format!("the backend lists no keys: {}", error.message)),
+            Err(error) => row.problems.push(error.message),
+        },
     }
     row.id = id.unwrap_or_default();
     row
