@@ -258,7 +258,7 @@ fn a_key_is_adopted() {
 /// One key in two tokens, the second a copy of the first.
 #[test]
 fn each_copy_of_a_key_is_listed() {
-    let site = Site::new();
+    let mut site = Site::new();
     let copy =
         Command::new("cp").arg("-a").arg(site.path("tokens")).arg(site.path("copies")).status().unwrap();
     assert!(copy.success());
@@ -268,14 +268,14 @@ fn each_copy_of_a_key_is_listed() {
         format!("directories.tokendir = {}\nlog.level = ERROR\n", site.path("copies").display()),
     )
     .unwrap();
-    let written = fs::read_to_string(site.config_path()).unwrap();
-    let second = format!(
-        "[backend.two]\nkind = \"pkcs11\"\nuri = \"pkcs11:token=test?module-path={}&pin-source=file:{}\"\nenv = {{ SOFTHSM2_CONF = {conf:?} }}\n",
+    site.holders.push("two".to_owned());
+    site.extra = format!(
+        "[backend.two]\nkind = \"pkcs11\"\nstart_timeout = \"5s\"\n\
+         uri = \"pkcs11:token=test?module-path={}&pin-source=file:{}\"\nenv = {{ SOFTHSM2_CONF = {conf:?} }}\n",
         site.module.display(),
         site.path("pin").display(),
     );
-    let both = format!("{}\n{second}", written.replace("backend = \"hsm\"", "backends = [\"hsm\", \"two\"]"));
-    fs::write(site.config_path(), &both).unwrap();
+    site.write_config();
     let path = site.config_path();
     let path = path.to_str().unwrap();
     let rows = || -> Vec<serde_json::Value> {
@@ -308,11 +308,8 @@ fn each_copy_of_a_key_is_listed() {
     let table = text(&run(&["keys", "list", "--config", path]).stdout);
     assert!(table.contains("    ! missing in two: "), "{table}");
 
-    fs::write(site.config_path(), both.replace("token=test?", "token=gone?")).unwrap();
-    let slow = fs::read_to_string(site.config_path())
-        .unwrap()
-        .replace("[backend.two]", "[backend.two]\nstart_timeout = \"1s\"");
-    fs::write(site.config_path(), slow).unwrap();
+    site.extra = site.extra.replace("token=test?", "token=gone?").replace("\"5s\"", "\"1s\"");
+    site.write_config();
     let problem = rows()[1]["problems"][0].as_str().unwrap().to_owned();
     assert!(problem.contains("cannot be asked"), "{problem}");
 }

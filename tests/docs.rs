@@ -11,7 +11,8 @@ use jwsd::backend::Class;
 use jwsd::policy::RULES;
 use jwsd::transport::Rejection;
 
-const DOCUMENTS: [&str; 4] = ["README.md", "docs/api.md", "docs/policy.md", "docs/operations.md"];
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "docs/api.md", "docs/policy.md", "docs/operations.md", "docs/backends.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

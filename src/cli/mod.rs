@@ -40,7 +40,7 @@ enum Command {
     Check(check::Arguments),
     Sign(sign::Arguments),
     Verify(verify::Arguments),
-    /// Make and list keys, and allow a login after a wrong PIN
+    /// Make, adopt and list keys, and allow a login after a wrong PIN
     #[command(subcommand)]
     Keys(keys::Command),
     /// Check and follow the audit log

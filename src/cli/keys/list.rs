@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::output::{BUG, CONFIG, Failure, UNAVAILABLE, columns, line, wrap};
 use super::{log_if_free, with_backends};
-use crate::backend::{self, Listed, Wanted};
+use crate::backend::{self, Class, Listed, Wanted};
 use crate::config::Config;
 use crate::daemon::{self, Foundation};
 use crate::jose::{Algorithm, PublicKey};
@@ -36,7 +36,7 @@ struct Row {
 
 pub(super) fn list(config: &Config, json: bool) -> Result<(), Failure> {
     let rows = collect(config)?;
-    if json { print_json(&rows) } else { brief(&rows).iter().try_for_each(line) }
+    if json { print_json(&rows) } else { print(&brief(&rows)) }
 }
 
 pub(super) fn show(config: &Config, key: &str, json: bool) -> Result<(), Failure> {
@@ -52,11 +52,17 @@ pub(super) fn show(config: &Config, key: &str, json: bool) -> Result<(), Failure
         let message = format!("no key {key:?}; the configuration has: {}", known.join(", "));
         return Err(Failure::new(CONFIG, message));
     }
-    if json { print_json(&rows) } else { full(&rows).iter().try_for_each(line) }
+    if json { print_json(&rows) } else { print(&full(&rows)) }
 }
 
 fn print_json(rows: &[Row]) -> Result<(), Failure> {
     line(serde_json::to_string_pretty(rows).map_err(|error| Failure::new(BUG, error))?)
+}
+
+/// Labels are whatever somebody wrote into the token: nothing in them steers the terminal.
+fn print(lines: &[String]) -> Result<(), Failure> {
+    let printable = |text: &String| text.replace(char::is_control, "\u{fffd}");
+    lines.iter().map(printable).try_for_each(line)
 }
 
 /// One line for each row, with its attributes and problems below it.
@@ -70,12 +76,12 @@ fn brief(rows: &[Row]) -> Vec<String> {
         // Of an ARN the account and the region are the same for all.
         let id = row.id.rsplit_once("key/").map_or(row.id.as_str(), |(_, id)| id);
         vec![
-            short(&row.key, 20),
+            short(&row.key, 16),
             row.state.clone(),
             short(&row.kid, 12),
             row.algorithm.clone(),
-            short(&row.backend, 16),
-            short(&row.label, 16),
+            short(&row.backend, 14),
+            short(&row.label, 14),
             short(id, 12),
             row.kind.clone(),
             problems,
@@ -217,13 +223,12 @@ async fn in_backend(version: &KeyVersionRow, backend: &str, foundation: &Foundat
         row.problems.push(format!("the configuration has no [backend.{backend}]"));
         return row;
     };
-    let held = match held {
-        Ok(held) => held,
-        Err(error) => {
-            row.problems.push(cannot_be_asked(error));
-            return row;
-        }
-    };
+    if let Err(error) = &*held
+        && error.class != Class::Misconfigured
+    {
+        row.problems.push(cannot_be_asked(error));
+        return row;
+    }
     let pinned =
         serde_json::from_str(&version.public_jwk).ok().and_then(|jwk| PublicKey::from_jwk(&jwk).ok());
     let algorithm = Algorithm::from_name(&version.algorithm);
@@ -241,16 +246,25 @@ async fn in_backend(version: &KeyVersionRow, backend: &str, foundation: &Foundat
         Ok(opened) => Some(backend::show_id(&opened.id)),
         Err(_) => is_origin.then(|| backend::show_id(&version.backend_id)),
     };
-    let place = held.iter().position(|key| Some(&key.id) == id.as_ref());
-    if let Some(place) = place {
-        take(&mut row, held.swap_remove(place));
-    }
-    if let Err(error) = opened {
-        if place.is_none() {
-            row.problems.push(format!("missing in {backend}: {}", error.message));
-        } else if row.problems.is_empty() {
-            row.problems.push(error.message);
+    match held {
+        Ok(held) => {
+            let place = held.iter().position(|key| Some(&key.id) == id.as_ref());
+            if let Some(place) = place {
+                take(&mut row, held.swap_remove(place));
+            }
+            match opened {
+                Err(error) if place.is_none() => {
+                    row.problems.push(format!("missing in {backend}: {}", error.message));
+                }
+                Err(error) if row.problems.is_empty() => row.problems.push(error.message),
+                _ => {}
+            }
         }
+        // Whoever may use a key need not be allowed to list them all.
+        Err(error) => match opened {
+            Ok(_) => row.attributes.push(format!("the backend lists no keys: {}", error.message)),
+            Err(error) => row.problems.push(error.message),
+        },
     }
     row.id = id.unwrap_or_default();
     row
@@ -276,4 +290,51 @@ fn foreign(backend: &str, listed: Listed) -> Row {
 
 fn cannot_be_asked(error: &backend::Error) -> String {
     format!("the backend cannot be asked: {}", error.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_fits_into_its_width_and_shows_every_problem() {
+        let long = |letter: &str| letter.repeat(300);
+        let row = Row {
+            key: long("k"),
+            state: "prepared".into(),
+            kid: long("i"),
+            algorithm: "ML-DSA-87".into(),
+            backend: long("b"),
+            label: long("\u{e4}"),
+            id: format!("arn:aws:kms:eu-central-1:111122223333:key/{}", long("0")),
+            kind: "unreadable".into(),
+            attributes: ["CKA_NEVER_EXTRACTABLE"; 9].map(str::to_owned).into(),
+            problems: vec!["one thing ".repeat(20), "another".into()],
+            ..Row::default()
+        };
+        let lines = brief(&[row, Row::default()]);
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:#?}");
+        assert!(lines[1].starts_with("kkkkkkkkkkkkkkk…  prepared  iiiiiiiiiii…  ML-DSA-87"), "{lines:#?}");
+        assert!(lines[1].contains("00000000000…  unreadable  2"), "{lines:#?}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("    ! ")).count(), 2, "{lines:#?}");
+        assert!(lines.iter().filter(|line| line.contains("CKA_")).count() >= 2, "{lines:#?}");
+        assert!(lines.last().unwrap().ends_with("none"), "{lines:#?}");
+    }
+
+    #[test]
+    fn everything_is_shown_in_full() {
+        let row = Row {
+            key: "access".into(),
+            kid: "k".repeat(43),
+            name: "pkcs11:id=%01".into(),
+            attributes: vec!["slot 1".into(), "CKA_SIGN".into()],
+            ..Row::default()
+        };
+        let lines = full(&[row.clone(), row]);
+        let kid = format!("kid         {}", "k".repeat(43));
+        let first = ["key         access", &kid, "name        pkcs11:id=%01", "attributes  slot 1"];
+        assert_eq!(lines[..4], first);
+        assert_eq!(lines[4..7], ["            CKA_SIGN", "problems    none", ""]);
+        assert_eq!(lines.len(), 13);
+    }
 }
