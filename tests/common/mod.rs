@@ -37,6 +37,8 @@ pub struct Site {
     pub backends: String,
     /// Names of the backends that hold each key.
     pub holders: Vec<String>,
+    /// Environment of daemon and commands besides our own.
+    pub process_env: BTreeMap<String, String>,
     /// TOML lines for `[limits]`.
     pub limits: String,
     /// More TOML, appended.
@@ -123,6 +125,28 @@ impl Site {
         site
     }
 
+    /// Keys in AWS KMS as `endpoint` plays it, in backend `cloud`; made there by the daemon's own command.
+    pub fn with_kms(keys: &[(&str, &str)], region: &str, endpoint: &str) -> Self {
+        let mut site = Self::bare(keys);
+        site.backends = format!(
+            "[backend.cloud]\nkind = \"aws-kms\"\nregion = {region:?}\nendpoint = {endpoint:?}\nrate = \"10000/s\"\n"
+        );
+        site.holders = vec!["cloud".to_owned()];
+        for (name, value) in [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "not-a-secret")] {
+            site.process_env.insert(name.to_owned(), value.to_owned());
+        }
+        // Nothing of the machine's own configuration, nor a look at an instance's.
+        for (name, value) in [
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_CONFIG_FILE", "/dev/null"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ] {
+            site.process_env.insert(name.to_owned(), value.to_owned());
+        }
+        site.generate_all();
+        site
+    }
+
     /// Makes every key that the configuration names.
     pub fn generate_all(&self) {
         self.write_config();
@@ -147,6 +171,7 @@ impl Site {
             sessions: 2,
             backends: String::new(),
             holders: vec!["hsm".to_owned()],
+            process_env: BTreeMap::new(),
             limits: String::new(),
             extra: String::new(),
             directory,
@@ -276,7 +301,7 @@ env = {{ {env} }}
 
     /// Runs the program to its end.
     pub fn jwsd(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(JWSD).args(arguments).stdin(Stdio::null()).output().unwrap()
+        Command::new(JWSD).args(arguments).envs(&self.process_env).stdin(Stdio::null()).output().unwrap()
     }
 
     /// Starts the daemon and waits until it is ready.
@@ -289,6 +314,7 @@ env = {{ {env} }}
         let mut child = command
             .args(["serve", "--config"])
             .arg(self.config_path())
+            .envs(&self.process_env)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
