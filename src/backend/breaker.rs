@@ -93,6 +93,13 @@ impl Breaker {
         true
     }
 
+    /// There is reason to hope: the next trial may begin now.
+    pub fn hope(&mut self, now: Instant) {
+        if let Some(open) = &mut self.open {
+            open.until = now;
+        }
+    }
+
     fn count(&mut self, now: Instant, failed: u32) {
         while self.recent.front().is_some_and(|(began, ..)| now.duration_since(*began) >= WINDOW) {
             self.recent.pop_front();
@@ -130,6 +137,20 @@ mod tests {
         assert!(breaker.succeed(later), "closed, and said so once");
         assert!(!breaker.succeed(later));
         assert_eq!(breaker.admit(later), Admission::Closed);
+    }
+
+    #[test]
+    fn hope_brings_the_next_trial_forward() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        breaker.hope(start);
+        assert!(breaker.is_closed());
+        for _ in 0..IN_A_ROW {
+            breaker.fail(start);
+        }
+        assert_eq!(breaker.admit(start), Admission::Open(PAUSE[0]));
+        breaker.hope(start);
+        assert_eq!(breaker.admit(start), Admission::Trial);
+        assert_eq!(breaker.admit(start), Admission::Open(PAUSE[0]));
     }
 
     #[test]

@@ -92,6 +92,11 @@ impl Health {
         }
     }
 
+    /// It was mended, as far as anybody can tell: an open breaker lets the next request through at once.
+    pub fn try_again(&self) {
+        self.lock().breaker.hope(Instant::now());
+    }
+
     /// A request failed, and it is to blame.
     pub fn fail(&self, reason: &str) {
         if self.lock().breaker.fail(Instant::now()) {

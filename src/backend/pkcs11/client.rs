@@ -10,9 +10,10 @@ use super::key::Key;
 use super::lane::{Job, Lane, Reply, WINDOW, Work, window};
 use super::pipe::{End, Pipe};
 use super::protocol::{self, Answer};
+use super::recovery::{CRASH, HANG};
 use crate::backend::fair::FairQueue;
 use crate::backend::pace::Pace;
-use crate::backend::{Ask, Class, Scope};
+use crate::backend::{Ask, Class};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -71,7 +72,7 @@ impl Dispatcher {
         let id = self.submit(key, protocol::sign_request(input), reply, ask)?;
         match timeout_at(deadline, &mut answer).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Fault::down("the worker went away while it was signing")),
+            Ok(Err(_)) => Err(CRASH.fault("the worker went away while it was signing")),
             Err(_) => Err(self.expire(id, ask.flow, allowance)),
         }
     }
@@ -121,9 +122,7 @@ impl Dispatcher {
             let _ = current.ends.send(End::Hung(reason));
             // What comes now waits for the next one.
             current.accepting = false;
-            let mut hung = late();
-            hung.advice.scope = Scope::Backend;
-            return hung;
+            return HANG.fault(late().message);
         }
         late()
     }
@@ -153,13 +152,13 @@ impl Dispatcher {
     }
 
     /// Has the present generation replaced, for a reason that it does not know itself.
-    pub(super) fn replace(&self, reason: &str) {
+    pub(super) fn replace(&self, fault: Fault) {
         if let Some(current) = &mut self.lock().current
             && current.accepting
         {
             current.accepting = false;
             // The supervisor may be about to end this generation anyway.
-            let _ = current.ends.send(End::Replace(reason.to_owned()));
+            let _ = current.ends.send(End::Replace(fault));
         }
     }
 
@@ -227,9 +226,10 @@ impl Dispatcher {
             let (_, reply) = lane.in_flight.swap_remove(place);
             current.answered += 1;
             current.signed += u64::from(answer.result.is_ok());
-            if answer.replace {
-                let reason = answer.result.as_ref().err().map(|fault| fault.message.clone());
-                let _ = current.ends.send(End::Replace(reason.unwrap_or_default()));
+            if answer.replace
+                && let Err(fault) = &answer.result
+            {
+                let _ = current.ends.send(End::Replace(fault.clone()));
                 current.accepting = false;
             }
             work.answers.push((reply, answer.result));

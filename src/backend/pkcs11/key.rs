@@ -120,6 +120,6 @@ impl SigningKey for Signer {
     }
 
     fn distrust(&self) {
-        self.dispatcher.replace("it returned a bad signature");
+        self.dispatcher.replace(Fault::new(Class::Untrusted, "it returned a bad signature"));
     }
 }

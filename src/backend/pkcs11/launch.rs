@@ -5,6 +5,7 @@
 use super::control::{receive, send, send_raw};
 use super::pipe::Pipe;
 use super::protocol::{Init, Reply};
+use super::recovery::CRASH;
 use super::worker::FIRST_SESSION;
 use super::{Fault, Settings};
 use command_fds::{CommandFdExt as _, FdMapping};
@@ -64,10 +65,9 @@ pub(super) async fn launch(settings: &Settings, pin: SecretString) -> Result<Lau
         }
         Ok(Err(_)) => {
             let how = reap(&mut child).await;
-            return Err(Fault::down(format!(
-                "the worker ended while it loaded the module or logged in: {how}"
-            ))
-            .into());
+            return Err(CRASH
+                .fault(format!("the worker ended while it loaded the module or logged in: {how}"))
+                .into());
         }
         Err(_) => {
             // It may be dead already; a zombie is reaped by the runtime.

@@ -6,6 +6,7 @@
 
 mod client;
 mod control;
+mod history;
 mod init_token;
 mod key;
 mod lane;
@@ -13,6 +14,7 @@ mod launch;
 pub mod pin;
 mod pipe;
 mod protocol;
+mod recovery;
 mod shared;
 mod store;
 mod supervisor;
@@ -107,6 +109,10 @@ impl Fault {
     }
     fn bug(message: impl Into<String>) -> Self {
         Self::new(Class::Bug, message)
+    }
+    /// Its row in the recovery table, if the module is to blame.
+    fn row(&self) -> Option<&'static recovery::Row> {
+        recovery::by_name(&self.code)
     }
     /// The fault as a backend's error.
     fn of(self, backend: &str) -> Error {

@@ -1,5 +1,6 @@
 //! One session's socket on the parent's side: frames out, answers in.
 
+use super::Fault;
 use super::client::Dispatcher;
 use super::protocol::{self, READ_SIZE};
 use bytes::BytesMut;
@@ -17,8 +18,8 @@ pub(super) enum End {
     Lost(String),
     /// It hangs: kill it.
     Hung(String),
-    /// It asks to be replaced: let it finish what it has.
-    Replace(String),
+    /// It has to be replaced because of this: let it finish what it has.
+    Replace(Fault),
 }
 
 /// One session's socket, the side that writes.

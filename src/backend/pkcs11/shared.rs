@@ -4,6 +4,7 @@ use super::client::Dispatcher;
 use super::control::Control;
 use super::key::Key;
 use super::protocol::{Material, Reply, Request, Which};
+use super::recovery::Row;
 use super::{Fault, ReadPin, Settings};
 use crate::backend::{BackendEvent, Class, Health};
 use crate::jose::hex;
@@ -36,7 +37,7 @@ pub(super) enum Phase {
         generation: u64,
         reason: String,
     },
-    /// Only an operator can help.
+    /// No worker is started for the time being: an operator has to act, or the budget of logins is spent.
     Blocked {
         generation: u64,
         fault: Fault,
@@ -101,7 +102,13 @@ impl Inner {
     }
 
     /// Finds every opened key again (or those with a fault only) and compares its public half with the pinned one.
-    pub(super) async fn find_keys(&self, generation: u64, control: &Control, faulty_only: bool) {
+    /// Stops at a fault for which the worker has to go, and returns it.
+    pub(super) async fn find_keys(
+        &self,
+        generation: u64,
+        control: &Control,
+        faulty_only: bool,
+    ) -> Option<Fault> {
         let keys: Vec<Arc<Key>> = {
             let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
             keys.retain(|key| key.strong_count() > 0);
@@ -114,11 +121,28 @@ impl Inner {
             let request = Request::Open { key: Which::Id(key.id.clone()), algorithm: key.algorithm };
             let found =
                 control.call(request).await.and_then(opened).map(|(_, index, public)| (index, public));
+            let broken = found.as_ref().err().filter(|fault| fault.row().is_some_and(Row::replaces)).cloned();
             if let Some(reason) = key.found(generation, found) {
                 let id = hex(&key.id);
                 tracing::error!(backend = self.settings.name, id, reason, "Key is not the pinned one");
             }
+            if broken.is_some() {
+                return broken;
+            }
         }
+        None
+    }
+
+    /// One request to a worker, which is replaced if the answer demands it.
+    pub(super) async fn call(&self, live: &Live, request: Request) -> Result<Reply, Fault> {
+        let answer = live.control.call(request).await;
+        if let Err(fault) = &answer
+            && fault.row().is_some_and(Row::replaces)
+            && self.is_live(live.generation)
+        {
+            self.dispatcher.replace(fault.clone());
+        }
+        answer
     }
 
     /// From now on the key is found again in every generation.

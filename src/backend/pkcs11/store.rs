@@ -72,7 +72,7 @@ impl Backend {
                 ),
             };
             let request = Request::Open { key: which, algorithm };
-            let (id, index, public) = opened(live.control.call(request).await?)?;
+            let (id, index, public) = opened(inner.call(&live, request).await?)?;
             let public = public_key(public)?;
             if let Some(pinned) = pinned {
                 same(&id, &public, pinned)?;
@@ -89,7 +89,7 @@ impl Backend {
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, Fault> {
-        self.inner.ready().await?.control.call(request).await
+        self.inner.call(&self.inner.ready().await?, request).await
     }
 
     fn fault(&self, fault: Fault) -> Error {

@@ -4,11 +4,13 @@
 //! a request reach a key whose public half was not compared in the present generation.
 
 use super::control::Control;
+use super::history::{History, Next};
 use super::launch::{Launched, NotLaunched, launch, reap};
 use super::pipe::{End, read};
+use super::recovery::{CRASH, HANG};
 use super::shared::{Inner, Live, Phase};
 use super::{Fault, pin, pin_refused};
-use crate::backend::BackendEvent;
+use crate::backend::{Advice, BackendEvent, Class};
 use crate::telemetry::Chain;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,15 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-/// Waits between the death of a worker and the next start, by failures in a row.
-const BACKOFF: [Duration; 6] = [
-    Duration::ZERO,
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-];
 /// Least time from one start to the next: a worker that signs once and dies does not become a busy loop.
 const SPACING: Duration = Duration::from_millis(50);
 /// A worker that was ready for this long was healthy, even if it was never asked to sign.
@@ -37,63 +30,95 @@ const TICK: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long a worker that is to be replaced may finish what it has.
 const DRAIN: Duration = Duration::from_secs(1);
+/// A worker that has grown beyond this leaks: modules with their sessions take some tens of MiB, and what is left of
+/// the memory is other people's.
+const RESIDENT_LIMIT: u64 = 512 << 20;
 
 impl Inner {
     /// Runs the backend until it is stopped. `first` hears how the first start went.
     pub(super) async fn supervise(self: Arc<Self>, first: oneshot::Sender<Result<(), Fault>>) {
         let mut first = Some(first);
         let mut generation = 0;
-        let mut failures = 0;
+        let mut history = History::default();
         while !self.stop.is_cancelled() {
+            if let Some(reason) = self.health.quarantined() {
+                let fault = quarantined(&self.settings.name, &reason);
+                if let Some(first) = first.take() {
+                    // Nobody waits when the start was given up.
+                    let _ = first.send(Err(fault.clone()));
+                }
+                self.rest(generation, fault, self.health.wait_for_release()).await;
+                history.forget();
+                continue;
+            }
             generation += 1;
             let started = Instant::now();
             let launched = tokio::select! {
                 launched = self.start_worker() => launched,
                 () = self.stop.cancelled() => break,
             };
-            let (healthy, reason) = match launched {
+            let (fault, (next, blame)) = match launched {
                 Ok(launched) => {
-                    let live = self.live(launched, generation, &mut first).await;
+                    let Ended { fault, signed, healthy } = self.live(launched, generation, &mut first).await;
                     if self.stop.is_cancelled() {
                         break;
                     }
-                    live
+                    let next = history.ended(&fault, signed, healthy, std::time::Instant::now());
+                    (fault, next)
                 }
-                Err(refused) => {
+                Err(NotLaunched { fault, pin_refused }) => {
                     if let Some(first) = first.take() {
                         // Nobody waits when the start was given up.
-                        let _ = first.send(Err(refused.fault.clone()));
-                        // Whoever cannot do without it shuts it down now, before a second login is tried.
-                        failures = 2;
+                        let _ = first.send(Err(fault.clone()));
+                        history.first_failed();
                     }
-                    if refused.pin_refused {
-                        self.report_refusal(&refused);
-                        self.wait_for_operator(generation, refused.fault).await;
-                        failures = 0;
+                    if pin_refused {
+                        self.report_refusal(&fault);
+                        self.wait_for_operator(generation, fault).await;
+                        history.forget();
                         continue;
                     }
-                    tracing::warn!(
-                        backend = self.settings.name,
-                        reason = refused.fault.message,
-                        "Worker did not start"
-                    );
-                    (false, refused.fault.message)
+                    let reason = &fault.message;
+                    tracing::warn!(backend = self.settings.name, reason, "Worker did not start");
+                    let next = history.not_started(&fault, std::time::Instant::now());
+                    (fault, next)
                 }
             };
-            if healthy {
-                failures = 0;
+            if blame {
+                self.health.fail(&fault.message);
             }
-            self.phase.send_replace(Phase::Starting { generation, reason });
-            let pause = BACKOFF.get(failures).or(BACKOFF.last()).copied();
-            let next = Instant::now() + pause.unwrap_or_default();
-            failures += 1;
+            let pause = match next {
+                Next::Start(pause) => pause,
+                Next::Rest(pause) => {
+                    self.rest(generation, budget_spent(&fault, pause), sleep(pause)).await;
+                    Duration::ZERO
+                }
+                Next::Quarantine(reason) => {
+                    self.health.quarantine(&reason);
+                    continue;
+                }
+            };
+            self.phase.send_replace(Phase::Starting { generation, reason: fault.message });
             tokio::select! {
-                () = sleep_until(next.max(started + SPACING)) => {}
+                () = sleep_until((Instant::now() + pause).max(started + SPACING)) => {}
                 () = self.stop.cancelled() => {}
             }
         }
         self.phase.send_replace(Phase::Stopped { generation });
         self.dispatcher.block(&Fault::down("the backend is shut down"));
+    }
+
+    /// Fails all requests until `over`, and starts no worker.
+    async fn rest(&self, generation: u64, fault: Fault, over: impl Future<Output = ()>) {
+        tracing::error!(backend = self.settings.name, reason = fault.message, "No worker is started");
+        self.dispatcher.block(&fault);
+        self.phase.send_replace(Phase::Blocked { generation, fault });
+        tokio::select! {
+            () = over => {}
+            () = self.stop.cancelled() => return,
+        }
+        self.phase.send_replace(Phase::Starting { generation, reason: "the next worker is started".into() });
+        self.dispatcher.unblock();
     }
 
     /// Starts one worker, if the marker allows a login at all.
@@ -108,13 +133,13 @@ impl Inner {
         launch(settings, pin).await
     }
 
-    /// One generation, from a worker that is logged in to its end. Says whether it was of use, and why it ended.
+    /// One generation, from a worker that is logged in to its end.
     async fn live(
         self: &Arc<Self>,
         launched: Launched,
         generation: u64,
         first: &mut Option<oneshot::Sender<Result<(), Fault>>>,
-    ) -> (bool, String) {
+    ) -> Ended {
         let Launched { mut child, pid, control, pipes, token } = launched;
         let (ends, mut end) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
@@ -132,11 +157,27 @@ impl Inner {
                 drop(ends.send(end));
             });
         }
-        self.find_keys(generation, &control, false).await;
+        if let Some(fault) = self.find_keys(generation, &control, false).await {
+            tasks.abort_all();
+            // Already dead is as good.
+            let _ = child.start_kill();
+            reap(&mut child).await;
+            let reason = &fault.message;
+            tracing::warn!(
+                backend = self.settings.name,
+                generation,
+                pid,
+                reason,
+                "Worker does not find its keys"
+            );
+            return Ended { fault, signed: 0, healthy: false };
+        }
         self.signs_now.store(0, Ordering::Release);
         let live = Live { generation, pid, token: token.clone(), control };
         self.phase.send_replace(Phase::Ready(live.clone()));
         self.dispatcher.publish(generation, &pipes, ends);
+        // Whatever made it fail before, this is another worker.
+        self.health.try_again();
         self.tell(BackendEvent::WorkerUp { backend: self.settings.name.clone(), generation, pid });
         tracing::info!(
             backend = self.settings.name,
@@ -152,7 +193,8 @@ impl Inner {
         }
 
         let ready = Instant::now();
-        let reason = self.watch(&mut child, &live, &mut end).await;
+        let fault = self.watch(&mut child, &live, &mut end).await;
+        let reason = fault.message.clone();
         let (answered, signed) = self.dispatcher.retract();
         self.phase.send_replace(Phase::Starting { generation, reason: reason.clone() });
         tasks.abort_all();
@@ -164,12 +206,8 @@ impl Inner {
         if !self.stop.is_cancelled() {
             tracing::warn!(backend = self.settings.name, generation, pid, reason, status, "Worker ended");
         }
-        self.tell(BackendEvent::WorkerDown {
-            backend: self.settings.name.clone(),
-            generation,
-            reason: reason.clone(),
-        });
-        (signed > 0 || ready.elapsed() >= HEALTHY, reason)
+        self.tell(BackendEvent::WorkerDown { backend: self.settings.name.clone(), generation, reason });
+        Ended { fault, signed, healthy: signed > 0 || ready.elapsed() >= HEALTHY }
     }
 
     /// Waits for a reason to end this generation.
@@ -178,7 +216,7 @@ impl Inner {
         child: &mut Child,
         live: &Live,
         ends: &mut mpsc::UnboundedReceiver<End>,
-    ) -> String {
+    ) -> Fault {
         let mut care = JoinSet::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -192,25 +230,30 @@ impl Inner {
                 () = self.stop.cancelled() => End::Lost("shut down".into()),
                 _ = ticks.tick() => {
                     let (_, silent) = self.dispatcher.load();
-                    if silent < SILENCE {
+                    let resident = resident(live.pid).unwrap_or(0);
+                    if silent >= SILENCE {
+                        End::Hung(format!("a session is silent for {silent:?}"))
+                    } else if resident > RESIDENT_LIMIT {
+                        End::Replace(Fault::down(format!("the worker has grown to {} MiB", resident >> 20)))
+                    } else {
                         while care.try_join_next().is_some() {}
                         if care.is_empty() {
                             care.spawn(Arc::clone(self).look_after(live.clone()));
                         }
                         continue;
                     }
-                    End::Hung(format!("a session is silent for {silent:?}"))
                 }
             };
             match end {
-                End::Lost(reason) | End::Hung(reason) => return reason,
-                End::Replace(reason) => {
+                End::Lost(reason) => return CRASH.fault(reason),
+                End::Hung(reason) => return HANG.fault(reason),
+                End::Replace(fault) => {
                     self.dispatcher.close(live.generation);
                     let until = Instant::now() + DRAIN;
                     while self.dispatcher.load().0 > 0 && Instant::now() < until {
                         sleep(Duration::from_millis(5)).await;
                     }
-                    return reason;
+                    return fault;
                 }
             }
         }
@@ -219,7 +262,11 @@ impl Inner {
     /// Reads the counters, and looks again for keys that could not be used. Takes long while the control socket is busy.
     async fn look_after(self: Arc<Self>, live: Live) {
         self.count(&live).await;
-        self.find_keys(live.generation, &live.control, true).await;
+        if let Some(fault) = self.find_keys(live.generation, &live.control, true).await
+            && self.is_live(live.generation)
+        {
+            self.dispatcher.replace(fault);
+        }
     }
 
     /// Fails all requests until somebody clears the marker. Sees to it that the refusal is on disk first.
@@ -248,17 +295,52 @@ impl Inner {
         self.dispatcher.unblock();
     }
 
-    fn report_refusal(&self, refused: &NotLaunched) {
-        if refused.pin_refused {
-            tracing::error!(
-                backend = self.settings.name,
-                reason = refused.fault.message,
-                "No login with this PIN"
-            );
-            self.tell(BackendEvent::PinRefused {
-                backend: self.settings.name.clone(),
-                reason: refused.fault.message.clone(),
-            });
-        }
+    fn report_refusal(&self, refused: &Fault) {
+        tracing::error!(backend = self.settings.name, reason = refused.message, "No login with this PIN");
+        self.tell(BackendEvent::PinRefused {
+            backend: self.settings.name.clone(),
+            reason: refused.message.clone(),
+        });
+    }
+}
+
+/// How one generation ended.
+struct Ended {
+    fault: Fault,
+    signed: u64,
+    /// It was of use.
+    healthy: bool,
+}
+
+fn quarantined(name: &str, reason: &str) -> Fault {
+    let message = format!("quarantined: {reason}; find out why, then run `jwsd keys release {name}`");
+    Fault { advice: ELSEWHERE, ..Fault::new(Class::Untrusted, message) }
+}
+
+fn budget_spent(lost: &Fault, wait: Duration) -> Fault {
+    let message = format!(
+        "the login was lost too often within an hour ({}): find out what ends it; the next one is tried in {} s",
+        lost.message,
+        wait.as_secs()
+    );
+    Fault { advice: ELSEWHERE, retry_after: Some(wait), ..Fault::down(message) }
+}
+
+/// Nothing was asked of the token, so nobody is to blame.
+const ELSEWHERE: Advice = Advice { retries: 1, ..Advice::NEVER };
+
+/// Bytes of memory that a process has; `None` when the system does not say.
+fn resident(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_memory_of_a_process_is_known() {
+        let own = super::resident(std::process::id()).unwrap();
+        assert!((1 << 20..64 << 30).contains(&own), "{own}");
     }
 }

@@ -10,16 +10,19 @@ mod keys;
 mod mechanism;
 mod names;
 mod point;
+mod pool;
 mod session;
 mod token;
 
 use super::protocol::{self, Init, Reply, Request};
+use super::recovery::Remedy;
 use super::{Fault, pin};
 use cryptoki::session::Session;
 use keys::Keys;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
+use pool::Pool;
 use secrecy::SecretString;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -156,28 +159,35 @@ impl Worker {
             let _outcome_is_being_written = login.lock();
             log_in(&token, &anchor, &marker, &init.name, pin)?;
         }
-        let mut worker = Self { token, anchor, keys: Arc::default(), signs: Arc::default(), sessions: 0 };
-        for number in 0..init.sessions.max(1) {
-            match worker.start_session(number) {
-                Ok(()) => worker.sessions += 1,
+        let mut sessions = Vec::new();
+        for _ in 0..init.sessions.max(1) {
+            match token.open_session() {
+                Ok(session) => sessions.push(session),
                 // Some sessions are better than none: the token may have fewer than were asked for.
-                Err(fault) if worker.sessions == 0 => return Err(fault.into()),
+                Err(fault) if sessions.is_empty() || !pool::leaves_others(&fault) => return Err(fault.into()),
                 Err(_) => break,
             }
+        }
+        let count = u16::try_from(sessions.len()).map_err(|_| Fault::bug("more sessions than asked for"))?;
+        let pool = Arc::new(Pool::new(Arc::clone(&token), sessions));
+        let worker = Self { token, anchor, keys: Arc::default(), signs: Arc::default(), sessions: count };
+        for number in 0..count {
+            worker.start_thread(number, Arc::clone(&pool))?;
         }
         Ok(worker)
     }
 
-    fn start_session(&self, number: u16) -> Result<(), Fault> {
+    fn start_thread(&self, number: u16, pool: Arc<Pool>) -> Result<(), Fault> {
         let socket: OwnedFd = crate::sys::inherited::take(FIRST_SESSION + i32::from(number))
             .map_err(|error| Fault::bug(format!("session socket {number}: {error}")))?;
-        let session = self.token.open_session()?;
-        let server = session::Server::new(
-            Arc::clone(&self.token),
-            Arc::clone(&self.keys),
-            Arc::clone(&self.signs),
-            session,
-        );
+        let server = session::Server {
+            token: Arc::clone(&self.token),
+            keys: Arc::clone(&self.keys),
+            signs: Arc::clone(&self.signs),
+            pool,
+            number: usize::from(number),
+            failures: 0,
+        };
         std::thread::Builder::new()
             .name(format!("session {number}"))
             .spawn(move || server.run(UnixStream::from(socket)))
@@ -191,15 +201,40 @@ impl Worker {
             let signs = self.signs.load(Ordering::Relaxed);
             return Ok(Reply::Stats { signs });
         }
-        let _gate = self.token.enter();
+        let token = Arc::clone(&self.token);
+        let _gate = token.enter();
+        let answer = self.perform(&request);
+        let Err(fault) = &answer else {
+            return answer;
+        };
+        // Our own judgement of a key leaves the session as it was.
+        let Some(row) = fault.row().filter(|row| !row.replaces()) else {
+            return answer;
+        };
+        self.renew_anchor(row.remedy);
+        let once_more = row.here && !matches!(request, Request::Generate { .. });
+        if once_more { self.perform(&request) } else { answer }
+    }
+
+    /// Looks for keys on another session from now on. The new one comes first, so that the login is never without any.
+    fn renew_anchor(&mut self, remedy: Remedy) {
+        if remedy == Remedy::ReadWrite {
+            self.token.insist_on_read_write();
+        }
+        if let Ok(session) = self.token.open_session() {
+            self.anchor = session;
+        }
+    }
+
+    fn perform(&self, request: &Request) -> Result<Reply, Fault> {
         match request {
             Request::Open { key, algorithm } => {
                 let id = keys::locate(&self.token, &self.anchor, key)?;
-                let (index, public) = self.keys.open(&self.token, &self.anchor, &id, algorithm)?;
+                let (index, public) = self.keys.open(&self.token, &self.anchor, &id, *algorithm)?;
                 Ok(Reply::Opened { id, index, public })
             }
             Request::Generate { id, label, algorithm, rsa_bits } => {
-                let public = generate::generate(&self.token, &id, &label, algorithm, rsa_bits)?;
+                let public = generate::generate(&self.token, id, label, *algorithm, *rsa_bits)?;
                 Ok(Reply::Generated { public })
             }
             Request::List => Ok(Reply::Listed { keys: keys::list(&self.token, &self.anchor)? }),

@@ -1,77 +1,34 @@
-//! What a `CKR_` code means for the request, the session and the worker. Vendor codes end here.
+//! From the binding's errors to codes, and from codes to rows of the recovery table. Vendor codes end here.
 
 use super::super::pin::Outcome;
+use super::super::recovery::{self, Row};
 use super::Fault;
-use crate::backend::Class;
 use cryptoki::error::{Error, RvError};
 
-/// What must be renewed before the next attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remedy {
-    /// Close the session and open another one: its state is not to be trusted after any failure.
-    Session,
-    /// Initialize the module anew, which only another process can do.
-    Worker,
-}
-
-/// The fault that `error` is, met while doing `what`.
-pub(super) fn fault(what: &str, error: &Error) -> Fault {
-    Fault::new(judge(error).0, format!("{what}: {}", code(error)))
-}
-
-/// The class of an error, and what it takes to recover from it.
-pub(super) fn judge(error: &Error) -> (Class, Remedy) {
-    use Class::{Bug, Busy, Down, Misconfigured};
-    use Remedy::{Session, Worker};
-    let Error::Pkcs11(rv, _) = error else {
-        return (Bug, Session);
-    };
-    match rv {
-        RvError::SessionCount | RvError::DeviceMemory => (Busy, Session),
-        // Newer than the binding: TOKEN_RESOURCE_EXCEEDED, then KEY_EXHAUSTED, OPERATION_NOT_VALIDATED,
-        // TOKEN_NOT_INITIALIZED.
-        RvError::UnknownErrorCode(0x201) => (Busy, Session),
-        RvError::UnknownErrorCode(0x203 | 0x207 | 0x208) => (Misconfigured, Session),
-        RvError::ArgumentsBad | RvError::DataInvalid | RvError::DataLenRange | RvError::BufferTooSmall => {
-            (Bug, Session)
+/// The row of an error.
+pub(super) fn row(error: &Error) -> &'static Row {
+    match error {
+        Error::Pkcs11(RvError::VendorDefined(code) | RvError::UnknownErrorCode(code), _) => {
+            recovery::by_code(*code)
         }
-        RvError::FunctionNotSupported
-        | RvError::MechanismInvalid
-        | RvError::MechanismParamInvalid
-        | RvError::KeySizeRange
-        | RvError::KeyTypeInconsistent
-        | RvError::KeyFunctionNotPermitted
-        | RvError::FunctionRejected
-        | RvError::FunctionCanceled
-        | RvError::CurveNotSupported
-        | RvError::DomainParamsInvalid
-        | RvError::AttributeReadOnly
-        | RvError::AttributeTypeInvalid
-        | RvError::AttributeValueInvalid
-        | RvError::TemplateIncomplete
-        | RvError::TemplateInconsistent
-        | RvError::ActionProhibited
-        | RvError::TokenWriteProtected
-        | RvError::TokenNotRecognized
-        | RvError::RandomNoRng
-        | RvError::FipsSelfTestFailed
-        | RvError::UserAnotherAlreadyLoggedIn
-        | RvError::UserTooManyTypes => (Misconfigured, Session),
-        rv if refuses_pin(rv) => (Misconfigured, Session),
-        RvError::HostMemory
-        | RvError::SlotIdInvalid
-        | RvError::GeneralError
-        | RvError::DeviceRemoved
-        | RvError::TokenNotPresent
-        | RvError::KeyHandleInvalid
-        | RvError::ObjectHandleInvalid
-        | RvError::UserNotLoggedIn
-        | RvError::CryptokiNotInitialized
-        | RvError::CryptokiAlreadyInitialized
-        | RvError::VendorDefined(_)
-        | RvError::UnknownErrorCode(_) => (Down, Worker),
-        _ => (Down, Session),
+        Error::Pkcs11(..) => recovery::by_name(&code(error)).unwrap_or(&recovery::UNKNOWN),
+        // The module lacks the function.
+        Error::NullFunctionPointer => recovery::by_code(0x54),
+        _ => &recovery::BINDING,
     }
+}
+
+/// The fault that `error` is; `what` was being done when the error itself does not know.
+pub(super) fn fault(what: &str, error: &Error) -> Fault {
+    let code = code(error);
+    let message = match error {
+        Error::Pkcs11(_, function) => format!("C_{function:?}: {code}"),
+        _ => format!("{what}: {code}"),
+    };
+    let named = matches!(error, Error::Pkcs11(..));
+    let row = row(error);
+    // The number of an unknown code is all that its vendor can work with.
+    Fault { code: if named { code } else { row.name.to_owned() }, ..row.fault(message) }
 }
 
 /// What a failed `C_Login` says about the PIN.
@@ -122,7 +79,9 @@ fn refuses_pin(rv: &RvError) -> bool {
 pub(super) fn code(error: &Error) -> String {
     match error {
         Error::Pkcs11(RvError::VendorDefined(code) | RvError::UnknownErrorCode(code), _) => {
-            format!("CKR_{code:#010x}")
+            let row = recovery::by_code(*code);
+            // Newer than the binding.
+            if row.code == *code { row.name.to_owned() } else { format!("CKR_{code:#010x}") }
         }
         Error::Pkcs11(rv, _) => {
             let mut text = String::from("CKR");
@@ -141,7 +100,9 @@ pub(super) fn code(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Class;
     use cryptoki::context::Function;
+    use cryptoki::error::Rv;
 
     fn error(rv: RvError) -> Error {
         Error::Pkcs11(rv, Function::Sign)
@@ -152,34 +113,24 @@ mod tests {
         assert_eq!(code(&error(RvError::DeviceError)), "CKR_DEVICE_ERROR");
         assert_eq!(code(&error(RvError::PinIncorrect)), "CKR_PIN_INCORRECT");
         assert_eq!(code(&error(RvError::VendorDefined(0x8000_0384))), "CKR_0x80000384");
+        assert_eq!(code(&error(RvError::UnknownErrorCode(0x201))), "CKR_TOKEN_RESOURCE_EXCEEDED");
+        assert_eq!(fault("x", &error(RvError::DeviceError)).message, "C_Sign: CKR_DEVICE_ERROR");
     }
 
     #[test]
-    fn the_recovery_table_holds() {
-        use Class::{Bug, Busy, Down, Misconfigured};
-        for (rv, class, remedy) in [
-            (RvError::DeviceError, Down, Remedy::Session),
-            (RvError::FunctionFailed, Down, Remedy::Session),
-            (RvError::SessionHandleInvalid, Down, Remedy::Session),
-            (RvError::SessionClosed, Down, Remedy::Session),
-            (RvError::OperationActive, Down, Remedy::Session),
-            (RvError::GeneralError, Down, Remedy::Worker),
-            (RvError::ObjectHandleInvalid, Down, Remedy::Worker),
-            (RvError::KeyHandleInvalid, Down, Remedy::Worker),
-            (RvError::UserNotLoggedIn, Down, Remedy::Worker),
-            (RvError::TokenNotPresent, Down, Remedy::Worker),
-            (RvError::CryptokiNotInitialized, Down, Remedy::Worker),
-            (RvError::VendorDefined(0x8000_0384), Down, Remedy::Worker),
-            (RvError::UnknownErrorCode(0x999), Down, Remedy::Worker),
-            (RvError::UnknownErrorCode(0x201), Busy, Remedy::Session),
-            (RvError::SessionCount, Busy, Remedy::Session),
-            (RvError::DataLenRange, Bug, Remedy::Session),
-            (RvError::MechanismInvalid, Misconfigured, Remedy::Session),
-            (RvError::KeyFunctionNotPermitted, Misconfigured, Remedy::Session),
-            (RvError::PinLocked, Misconfigured, Remedy::Session),
-        ] {
-            assert_eq!(judge(&error(rv)), (class, remedy), "{rv:?}");
+    fn every_code_of_the_binding_finds_its_row() {
+        for wanted in recovery::TABLE {
+            let Rv::Error(rv) = Rv::from(wanted.code) else { panic!("{} is no error", wanted.name) };
+            assert_eq!(row(&error(rv)), wanted, "{rv:?}");
+            assert_eq!(fault("x", &error(rv)).row(), Some(wanted), "{rv:?}");
         }
+        for unknown in [0x999, 0x8000_0000, 0x8000_0384, u64::MAX] {
+            let Rv::Error(rv) = Rv::from(unknown) else { panic!("{unknown} is no error") };
+            assert_eq!(row(&error(rv)), &recovery::UNKNOWN);
+            assert_eq!(fault("x", &error(rv)).row(), Some(&recovery::UNKNOWN));
+        }
+        assert_eq!(fault("x", &Error::NotSupported).class, Class::Bug);
+        assert_eq!(row(&Error::NullFunctionPointer).name, "CKR_FUNCTION_NOT_SUPPORTED");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn generate(
     }
     let session = token.open_rw_session()?;
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
-        if !keys::find(&session, class, id).map_err(Fault::down)?.is_empty() {
+        if !keys::find(&session, class, id)?.is_empty() {
             return Err(Fault::misconfigured(format!(
                 "the token already has a key with CKA_ID {}: choose another id",
                 hex(id)

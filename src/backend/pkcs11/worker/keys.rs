@@ -3,12 +3,12 @@
 use super::super::key::public_key;
 use super::super::protocol::{Material, Which};
 use super::Fault;
-use super::fault::{code, fault};
+use super::fault::fault;
 use super::mechanism::Plan;
 use super::names;
 use super::point::{describe, ec, ed25519, fits, ml_dsa};
 use super::token::Token;
-use crate::backend::Listed;
+use crate::backend::{Class, Listed};
 use crate::jose::{Algorithm, PublicKey, hex};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
@@ -19,16 +19,26 @@ use std::sync::{PoisonError, RwLock};
 pub(super) struct Key {
     pub(super) handle: ObjectHandle,
     pub(super) plan: Plan,
+    /// The handle was looked for again, and no signature came since.
+    pub(super) renewed: bool,
 }
 
-/// The keys opened so far, by index. Handles live as long as the login, that is, as long as this process.
+/// A key, and what it has to be when it is found again.
+struct Entry {
+    key: Key,
+    id: Vec<u8>,
+    algorithm: Algorithm,
+    public: Material,
+}
+
+/// The keys opened so far, by index. A handle may become stale and be renewed; the index stays.
 #[derive(Default)]
-pub(super) struct Keys(RwLock<Vec<Key>>);
+pub(super) struct Keys(RwLock<Vec<Entry>>);
 
 impl Keys {
     pub(super) fn get(&self, index: u16) -> Option<Key> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        keys.get(usize::from(index)).copied()
+        keys.get(usize::from(index)).map(|entry| entry.key)
     }
 
     /// Finds and judges the key, and gives it an index.
@@ -41,25 +51,58 @@ impl Keys {
     ) -> Result<(u16, Material), Fault> {
         let (key, public) = check(token, session, id, algorithm)?;
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let index = match keys.iter().position(|known| *known == key) {
-            Some(index) => index,
-            None => {
-                keys.push(key);
-                keys.len() - 1
-            }
-        };
+        let known = keys
+            .iter()
+            .position(|known| known.id == id && known.algorithm == algorithm && known.public == public);
+        let index = known.unwrap_or(keys.len());
+        match keys.get_mut(index) {
+            Some(known) => known.key = key,
+            None => keys.push(Entry { key, id: id.to_vec(), algorithm, public: public.clone() }),
+        }
         let index = u16::try_from(index).map_err(|_| Fault::bug("too many keys were opened"))?;
         Ok((index, public))
+    }
+
+    /// Finds the handle of a key again, which must be the same key.
+    pub(super) fn renew(&self, token: &Token, session: &Session, index: u16) -> Result<(), Fault> {
+        let index = usize::from(index);
+        let (id, algorithm, public) = {
+            let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let entry = keys.get(index).ok_or_else(|| Fault::bug(format!("no key has index {index}")))?;
+            (entry.id.clone(), entry.algorithm, entry.public.clone())
+        };
+        let lost =
+            |why: String| Fault::new(Class::Untrusted, format!("{why}; find out who changed the token"));
+        let (key, found) = check(token, session, &id, algorithm).map_err(|fault| match fault.row() {
+            Some(_) => fault,
+            None => lost(fault.message),
+        })?;
+        if found != public {
+            return Err(lost(format!("key {}: the token shows another public key than before", hex(&id))));
+        }
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = keys.get_mut(index) {
+            entry.key = Key { renewed: true, ..key };
+        }
+        Ok(())
+    }
+
+    /// A signature came from the renewed handle.
+    pub(super) fn proven(&self, index: u16) {
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = keys.get_mut(usize::from(index)) {
+            entry.key.renewed = false;
+        }
     }
 }
 
 /// The `CKA_ID` of the key that is meant.
-pub(super) fn locate(token: &Token, session: &Session, which: Which) -> Result<Vec<u8>, Fault> {
+pub(super) fn locate(token: &Token, session: &Session, which: &Which) -> Result<Vec<u8>, Fault> {
     match which {
-        Which::Id(id) => Ok(id),
-        Which::Name(name) => names::locate(token, session, &name),
+        Which::Id(id) => Ok(id.clone()),
+        Which::Name(name) => names::locate(token, session, name),
         Which::Public(jwk) => {
-            let wanted = PublicKey::from_jwk(&jwk).map_err(|error| Fault::bug(error.to_string()))?;
+            let wanted = PublicKey::from_jwk(jwk).map_err(|error| Fault::bug(error.to_string()))?;
             with_public(session, &wanted)
         }
     }
@@ -100,13 +143,14 @@ pub(super) fn check(
     id: &[u8],
     algorithm: Algorithm,
 ) -> Result<(Key, Material), Fault> {
-    let wrong = |problem: String| Fault::misconfigured(format!("key {}: {problem}", hex(id)));
-    let handle = only(session, ObjectClass::PRIVATE_KEY, id).map_err(wrong)?;
-    let facts = Facts::read(session, handle).map_err(wrong)?;
+    let of_key = |fault: Fault| Fault { message: format!("key {}: {}", hex(id), fault.message), ..fault };
+    let wrong = |problem: String| of_key(Fault::misconfigured(problem));
+    let handle = only(session, ObjectClass::PRIVATE_KEY, id).map_err(of_key)?;
+    let facts = Facts::read(session, handle).map_err(of_key)?;
     if !facts.problems.is_empty() {
         return Err(wrong(facts.problems.join("; ")));
     }
-    let public = public(session, id, facts.kind).map_err(wrong)?;
+    let public = public(session, id, facts.kind).map_err(of_key)?;
     if !fits(&public, algorithm) {
         return Err(wrong(format!("a {} key cannot be used with {}", describe(&public), algorithm.name())));
     }
@@ -115,7 +159,7 @@ pub(super) fn check(
         token.offers(mechanism) && allowed.as_ref().is_none_or(|list| list.contains(&mechanism))
     })
     .ok_or_else(|| wrong(format!("the token offers no mechanism for {} with it", algorithm.name())))?;
-    Ok((Key { handle, plan }, public))
+    Ok((Key { handle, plan, renewed: false }, public))
 }
 
 /// All private keys of the token, with what is wrong with each.
@@ -129,14 +173,14 @@ fn describe_key(token: &Token, session: &Session, handle: ObjectHandle) -> Liste
     let mut attributes = vec![format!("token {}", token.name), format!("slot {}", token.slot_id())];
     let facts = match Facts::read(session, handle) {
         Ok(facts) => facts,
-        Err(problem) => {
+        Err(fault) => {
             return Listed {
                 id: String::new(),
                 label: String::new(),
                 kind: "unreadable".into(),
                 attributes,
                 name: String::new(),
-                problems: vec![problem],
+                problems: vec![fault.message],
             };
         }
     };
@@ -146,13 +190,13 @@ fn describe_key(token: &Token, session: &Session, handle: ObjectHandle) -> Liste
         attributes.push(format!("CKA_ALLOWED_MECHANISMS {}", allowed.join(" ")));
     }
     let mut problems = facts.problems;
-    if let Err(problem) = only(session, ObjectClass::PRIVATE_KEY, &facts.id) {
-        problems.push(problem);
+    if let Err(fault) = only(session, ObjectClass::PRIVATE_KEY, &facts.id) {
+        problems.push(fault.message);
     }
     let kind = match public(session, &facts.id, facts.kind) {
         Ok(public) => describe(&public),
-        Err(problem) => {
-            problems.push(problem);
+        Err(fault) => {
+            problems.push(fault.message);
             "unknown".into()
         }
     };
@@ -161,19 +205,22 @@ fn describe_key(token: &Token, session: &Session, handle: ObjectHandle) -> Liste
 }
 
 /// The one object of `class` with `id`.
-fn only(session: &Session, class: ObjectClass, id: &[u8]) -> Result<ObjectHandle, String> {
+fn only(session: &Session, class: ObjectClass, id: &[u8]) -> Result<ObjectHandle, Fault> {
     let what = if class == ObjectClass::PRIVATE_KEY { "private" } else { "public" };
     match find(session, class, id)?.as_slice() {
         [handle] => Ok(*handle),
-        [] => Err(format!("the token has no {what} key with this CKA_ID")),
-        many => Err(format!("{} {what} keys share this CKA_ID: give each its own", many.len())),
+        [] => Err(Fault::misconfigured(format!("the token has no {what} key with this CKA_ID"))),
+        many => Err(Fault::misconfigured(format!(
+            "{} {what} keys share this CKA_ID: give each its own",
+            many.len()
+        ))),
     }
 }
 
 /// All token objects of `class` with `id`.
-pub(super) fn find(session: &Session, class: ObjectClass, id: &[u8]) -> Result<Vec<ObjectHandle>, String> {
+pub(super) fn find(session: &Session, class: ObjectClass, id: &[u8]) -> Result<Vec<ObjectHandle>, Fault> {
     let template = [Attribute::Class(class), Attribute::Token(true), Attribute::Id(id.to_vec())];
-    session.find_objects(&template).map_err(|error| format!("C_FindObjects: {}", code(&error)))
+    session.find_objects(&template).map_err(|error| fault("C_FindObjects", &error))
 }
 
 /// What a private key's attributes say.
@@ -187,7 +234,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn read(session: &Session, handle: ObjectHandle) -> Result<Self, String> {
+    fn read(session: &Session, handle: ObjectHandle) -> Result<Self, Fault> {
         const MUST: [(AttributeType, &str); 5] = [
             (AttributeType::Sensitive, "CKA_SENSITIVE"),
             (AttributeType::AlwaysSensitive, "CKA_ALWAYS_SENSITIVE"),
@@ -213,9 +260,8 @@ impl Facts {
             .map(|(kind, _)| *kind)
             .chain([AttributeType::KeyType, AttributeType::Id, AttributeType::Label])
             .collect();
-        let found = session
-            .get_attributes(handle, &wanted)
-            .map_err(|error| format!("C_GetAttributeValue: {}", code(&error)))?;
+        let found =
+            session.get_attributes(handle, &wanted).map_err(|error| fault("C_GetAttributeValue", &error))?;
         let mut facts =
             Self { id: Vec::new(), label: String::new(), kind: None, set: Vec::new(), problems: Vec::new() };
         let mut flags = Vec::new();
@@ -277,13 +323,13 @@ fn allowed_mechanisms(
 }
 
 /// The public half, from the one public object with the same id. Private objects do not show it on every token.
-fn public(session: &Session, id: &[u8], kind: Option<KeyType>) -> Result<Material, String> {
+fn public(session: &Session, id: &[u8], kind: Option<KeyType>) -> Result<Material, Fault> {
     let handle = only(session, ObjectClass::PUBLIC_KEY, id)?;
     public_half(session, handle, kind)
 }
 
 /// What one public object holds, if it is of the type that is due.
-fn public_half(session: &Session, handle: ObjectHandle, kind: Option<KeyType>) -> Result<Material, String> {
+fn public_half(session: &Session, handle: ObjectHandle, kind: Option<KeyType>) -> Result<Material, Fault> {
     // Only what its type has: a token may stumble over attributes that are newer than itself.
     let own: &[AttributeType] = match kind {
         Some(KeyType::RSA) => &[AttributeType::Modulus, AttributeType::PublicExponent],
@@ -293,7 +339,7 @@ fn public_half(session: &Session, handle: ObjectHandle, kind: Option<KeyType>) -
     };
     let found = session
         .get_attributes(handle, &[&[AttributeType::KeyType], own].concat())
-        .map_err(|error| format!("C_GetAttributeValue: {}", code(&error)))?;
+        .map_err(|error| fault("C_GetAttributeValue", &error))?;
     let (mut public_kind, mut n, mut e, mut params, mut point, mut set, mut value) = Default::default();
     for attribute in found {
         match attribute {
@@ -308,13 +354,13 @@ fn public_half(session: &Session, handle: ObjectHandle, kind: Option<KeyType>) -
         }
     }
     if public_kind != kind {
-        return Err("private and public key are of different types".into());
+        return Err(Fault::misconfigured("private and public key are of different types"));
     }
     match kind {
         Some(KeyType::RSA) => Ok(Material::Rsa { n, e }),
-        Some(KeyType::EC) => ec(&params, &point),
-        Some(KeyType::EC_EDWARDS) => ed25519(&params, &point),
-        Some(KeyType::ML_DSA) => ml_dsa(set, value),
-        _ => Err("its type is none of RSA, EC, Ed25519 and ML-DSA".into()),
+        Some(KeyType::EC) => ec(&params, &point).map_err(Fault::misconfigured),
+        Some(KeyType::EC_EDWARDS) => ed25519(&params, &point).map_err(Fault::misconfigured),
+        Some(KeyType::ML_DSA) => ml_dsa(set, value).map_err(Fault::misconfigured),
+        _ => Err(Fault::misconfigured("its type is none of RSA, EC, Ed25519 and ML-DSA")),
     }
 }

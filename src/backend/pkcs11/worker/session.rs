@@ -3,12 +3,15 @@
 //! A session is never shared, and never used again after a failure.
 
 use super::super::protocol::{self, Answer, READ_SIZE};
+use super::super::recovery::{Quarantine, Remedy, Row, login_lost};
 use super::Fault;
-use super::fault::{Remedy, fault, judge};
+use super::fault::{fault, row};
 use super::keys::Keys;
+use super::pool::{Place, Pool, is_logged_in, leaves_others};
 use super::token::Token;
+use crate::backend::{Advice, Class, Scope};
 use bytes::BytesMut;
-use cryptoki::session::Session;
+use cryptoki::error::Error;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -17,23 +20,20 @@ use std::time::{Duration, Instant};
 
 /// A signature that took longer than this is sent at once; quicker ones share a write with their neighbours.
 const SLOW: Duration = Duration::from_micros(200);
-/// After so many failures in a row on fresh sessions, the fault is not the session's.
+/// After so many failures in a row of one thread on fresh sessions, the fault is not the session's.
 const FAILURES: u32 = 3;
 
 pub(super) struct Server {
-    token: Arc<Token>,
-    keys: Arc<Keys>,
-    signs: Arc<AtomicU64>,
-    /// `None` when no new one could be opened.
-    session: Option<Session>,
-    failures: u32,
+    pub(super) token: Arc<Token>,
+    pub(super) keys: Arc<Keys>,
+    pub(super) signs: Arc<AtomicU64>,
+    pub(super) pool: Arc<Pool>,
+    /// The thread's place in the pool.
+    pub(super) number: usize,
+    pub(super) failures: u32,
 }
 
 impl Server {
-    pub(super) fn new(token: Arc<Token>, keys: Arc<Keys>, signs: Arc<AtomicU64>, session: Session) -> Self {
-        Self { token, keys, signs, session: Some(session), failures: 0 }
-    }
-
     /// Serves until the parent closes the socket or breaks the protocol. The closed socket tells the parent.
     pub(super) fn run(mut self, mut socket: UnixStream) {
         let mut scratch = vec![0; READ_SIZE];
@@ -81,25 +81,68 @@ impl Server {
         let Some(key) = self.keys.get(index) else {
             return Err((Fault::bug(format!("no key has index {index}")), false));
         };
-        let _gate = self.token.enter();
-        let Some(session) = &self.session else {
-            return Err((Fault::down("the session is lost"), true));
+        let (token, pool) = (Arc::clone(&self.token), Arc::clone(&self.pool));
+        let _gate = token.enter();
+        let mut place = pool.take(self.number).map_err(|fault| (fault, true))?;
+        let Some(session) = &place.session else {
+            return Err((Fault::bug("a place without a session was given out"), true));
         };
         self.signs.fetch_add(1, Ordering::Relaxed);
-        let error = match key.plan.sign(session, key.handle, input) {
+        match key.plan.sign(session, key.handle, input) {
             Ok(signature) => {
                 self.failures = 0;
-                return Ok(signature);
+                if key.renewed {
+                    self.keys.proven(index);
+                }
+                Ok(signature)
             }
-            Err(error) => error,
-        };
-        self.failures += 1;
+            Err(error) => Err(self.recover(&mut place, index, key.renewed, &error)),
+        }
+    }
+
+    /// Applies the remedy for `error`. Says what the caller gets, and whether the whole worker should be replaced.
+    fn recover(&mut self, place: &mut Place, index: u16, renewed: bool, error: &Error) -> (Fault, bool) {
+        let row = row(error);
+        let mut fault = fault("C_Sign", error);
         // Close the old one first: the token may have no room for both.
-        self.session = None;
-        self.session = self.token.open_session().ok();
-        let (_, remedy) = judge(&error);
-        let replace = remedy == Remedy::Worker || self.session.is_none() || self.failures >= FAILURES;
-        Err((fault("C_Sign", &error), replace))
+        self.pool.close(place);
+        match row.remedy {
+            Remedy::ReadWrite => self.token.insist_on_read_write(),
+            Remedy::Room => self.pool.close_idle(),
+            _ => {}
+        }
+        // Nothing but the deepest trouble of a session counts: a key that is refused says nothing about the worker.
+        self.failures = if row.class == Class::Down { self.failures + 1 } else { 0 };
+        let too_often = self.pool.is_too_often(row.code, row.limit) || self.failures >= FAILURES;
+        if row.replaces() || too_often {
+            return (fault, true);
+        }
+        if row.remedy == Remedy::Shrink && self.pool.has_any() {
+            place.rest();
+            return (fault, false);
+        }
+        if let Err(refusal) = self.pool.fill(place) {
+            let message = format!("{}, then {}", fault.message, refusal.message);
+            if !leaves_others(&refusal) {
+                return (Fault { message, ..refusal }, true);
+            }
+            return (Fault { message, ..fault }, !self.pool.has_any());
+        }
+        let Some(session) = &place.session else {
+            return (fault, true);
+        };
+        if !is_logged_in(session) {
+            return (login_lost(format!("{}, and the login is lost", fault.message)), true);
+        }
+        if row.remedy == Remedy::Handles {
+            if renewed && row.quarantine == Quarantine::WhenUseless {
+                fault.advice = Advice { quarantine: true, scope: Scope::Key, ..Advice::NEVER };
+            } else if let Err(lost) = self.keys.renew(&self.token, session, index) {
+                let replace = lost.row().is_some_and(Row::replaces);
+                return (lost, replace);
+            }
+        }
+        (fault, false)
     }
 }
 

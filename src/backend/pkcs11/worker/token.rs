@@ -2,6 +2,7 @@
 
 use super::super::TokenSelector;
 use super::super::uri::{Attribute, Uri};
+use super::super::recovery::token_absent;
 use super::Fault;
 use super::fault::{code, fault};
 use crate::backend::Class;
@@ -12,7 +13,12 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use secrecy::SecretString;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Before a session is opened again that was refused for no reason.
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// An initialized module and the token that was asked for.
 pub(super) struct Token {
@@ -23,6 +29,8 @@ pub(super) struct Token {
     /// What names it among all tokens.
     pub(super) uri: Uri,
     mechanisms: Vec<MechanismType>,
+    /// The token has no read-only sessions.
+    read_write: AtomicBool,
     /// Held around every call when the module cannot lock for itself.
     gate: Option<Mutex<()>>,
 }
@@ -44,6 +52,7 @@ impl Token {
             module,
             slot,
             mechanisms,
+            read_write: AtomicBool::new(false),
             gate,
         })
     }
@@ -65,10 +74,28 @@ impl Token {
 
     /// A session to sign with: read-only, or read-write where the token has no other.
     pub(super) fn open_session(&self) -> Result<Session, Fault> {
-        self.module
-            .open_ro_session(self.slot)
-            .or_else(|_| self.module.open_rw_session(self.slot))
-            .map_err(|error| fault("C_OpenSession", &error))
+        let open = || match self.read_write.load(Ordering::Relaxed) {
+            true => self.module.open_rw_session(self.slot),
+            false => self.module.open_ro_session(self.slot),
+        };
+        let mut opened = open();
+        if matches!(opened, Err(Error::Pkcs11(RvError::ArgumentsBad, _))) {
+            // What CloudHSM says when sessions are opened too quickly.
+            std::thread::sleep(OPEN_PAUSE);
+            opened = open();
+        }
+        if let Err(Error::Pkcs11(rv, _)) = &opened
+            && wants_read_write(rv)
+            && !self.read_write.swap(true, Ordering::Relaxed)
+        {
+            opened = open();
+        }
+        opened.map_err(|error| fault("C_OpenSession", &error))
+    }
+
+    /// From now on sessions are opened read-write.
+    pub(super) fn insist_on_read_write(&self) {
+        self.read_write.store(true, Ordering::Relaxed);
     }
 
     /// A session to create keys with.
@@ -89,7 +116,7 @@ fn initialize(module: &Pkcs11) -> Result<Option<Mutex<()>>, Fault> {
     let locking = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
     match module.initialize(locking) {
         Ok(()) => Ok(None),
-        Err(Error::Pkcs11(RvError::CantLock, _)) => module
+        Err(Error::Pkcs11(RvError::CantLock | RvError::NeedToCreateThreads, _)) => module
             .initialize(CInitializeArgs::new(CInitializeFlags::empty()))
             .map(|()| Some(Mutex::new(())))
             .map_err(|error| fault("C_Initialize", &error)),
@@ -101,12 +128,16 @@ fn select(module: &Pkcs11, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), 
     let slots = module.get_slots_with_token().map_err(|error| fault("C_GetSlotList", &error))?;
     let mut seen = Vec::new();
     let mut found = Vec::new();
+    let mut unreadable = Vec::new();
     for slot in slots {
         // One odd slot must not hide the others.
         match module.get_token_info(slot) {
             Ok(info) if is_wanted(&info, wanted) => found.push((slot, info)),
             Ok(info) => seen.push(format!("{:?}", info.label().trim_end())),
-            Err(error) => seen.push(format!("unreadable: {}", code(&error))),
+            Err(error) => {
+                seen.push(format!("unreadable: {}", code(&error)));
+                unreadable.push(fault("C_GetTokenInfo", &error));
+            }
         }
     }
     let any = |wanted: &Option<String>| format!("{:?}", wanted.as_deref().unwrap_or("any"));
@@ -116,14 +147,29 @@ fn select(module: &Pkcs11, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), 
         name = format!("{name}, manufacturer {manufacturer}, model {model}");
     }
     match found.len() {
-        // Down and not misconfigured: a token that is unplugged or rebooting looks the same.
-        0 => Err(Fault::down(format!(
-            "no token with {name}; the module shows: {}",
-            if seen.is_empty() { "none".to_owned() } else { seen.join(", ") }
-        ))),
+        // Absent and not misconfigured: a token that is unplugged or rebooting looks the same. What is wrong with
+        // the only one there is says more.
+        0 => Err(match (unreadable.pop(), seen.len()) {
+            (Some(fault), 1) if fault.advice.quarantine => fault,
+            _ => token_absent(format!(
+                "no token with {name}; the module shows: {}",
+                if seen.is_empty() { "none".to_owned() } else { seen.join(", ") }
+            )),
+        }),
         1 => found.pop().ok_or_else(|| Fault::bug("one is not none")),
         count => Err(Fault::misconfigured(format!("{count} tokens with {name}: name the serial number too"))),
     }
+}
+
+/// What tokens say that have read-write sessions only.
+fn wants_read_write(rv: &RvError) -> bool {
+    matches!(
+        rv,
+        RvError::SessionReadOnly
+            | RvError::SessionParallelNotSupported
+            | RvError::FunctionNotSupported
+            | RvError::ArgumentsBad
+    )
 }
 
 fn is_wanted(info: &TokenInfo, wanted: &TokenSelector) -> bool {
