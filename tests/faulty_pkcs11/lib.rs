@@ -8,16 +8,15 @@
 #[allow(dead_code, reason = "the benchmark uses the rest of it")]
 mod real;
 mod script;
+mod spoil;
 mod strikes;
+mod world;
 
-use cryptoki_sys::{
-    CK_ATTRIBUTE, CK_BBOOL, CK_BYTE, CK_FLAGS, CK_FUNCTION_LIST, CK_MECHANISM, CK_NOTIFY, CK_OBJECT_HANDLE,
-    CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CK_USER_TYPE, CK_UTF8CHAR,
-    CKR_ARGUMENTS_BAD, CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_OK, CKU_USER,
-};
+use cryptoki_sys::*;
 use script::Action;
 use std::ffi::c_void;
 use std::path::PathBuf;
+use std::ptr::from_mut;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -43,14 +42,18 @@ fn before(action: Option<Action>) -> Result<(), CK_RV> {
         Some(Action::Return(code)) => return Err(code),
         Some(Action::Abort) => std::process::abort(),
         Some(Action::Exit) => std::process::exit(1),
-        Some(Action::Corrupt | Action::Short | Action::CountWrong(_)) | None => {}
+        _ => {}
     }
     Ok(())
 }
 
+fn code(result: Result<CK_RV, CK_RV>) -> CK_RV {
+    result.unwrap_or_else(|rv| rv)
+}
+
 /// Calls the real function with the same arguments.
 macro_rules! call_real {
-    ($name:ident($($argument:expr),*)) => {
+    ($name:ident($($argument:expr),* $(,)?)) => {
         match real().and_then(|list| list.$name) {
             // SAFETY: same function, same arguments: whatever our caller owes the module, it owes to us.
             Some(function) => unsafe { function($($argument),*) },
@@ -59,31 +62,103 @@ macro_rules! call_real {
     };
 }
 
-/// Functions where faults are injected before the call, and nothing else is changed.
+fn close_real(session: CK_SESSION_HANDLE) {
+    // Dead here is dead, whatever the real one says.
+    let _ = call_real!(C_CloseSession(session));
+}
+
+/// Functions where only the script's rules, the state of a session and the numbers of slots matter. The first
+/// argument decides: `session`, `slot`, or anything else.
 macro_rules! plain {
-    ($($name:ident($($argument:ident: $type:ty),*);)*) => {
-        $(extern "C" fn $name($($argument: $type),*) -> CK_RV {
-            match before(script::next(stringify!($name))) {
-                Ok(()) => call_real!($name($($argument),*)),
-                Err(rv) => rv,
-            }
+    ($($kind:ident $name:ident($first:ident: $of:ty $(, $argument:ident: $type:ty)*);)*) => {
+        $(extern "C" fn $name($first: $of, $($argument: $type),*) -> CK_RV {
+            code(before(script::next(stringify!($name))).and_then(|()| {
+                let $first = plain!(@$kind $first);
+                Ok(call_real!($name($first, $($argument),*)))
+            }))
         })*
         fn override_plain(list: &mut CK_FUNCTION_LIST) {
             $(list.$name = Some($name);)*
         }
     };
+    (@session $first:ident) => {{
+        world::enter($first, close_real)?;
+        $first
+    }};
+    (@slot $first:ident) => { world::real_slot($first)? };
+    (@other $first:ident) => { $first };
 }
 
 plain! {
-    C_Initialize(args: *mut c_void);
-    C_GetSlotList(present: CK_BBOOL, slots: *mut CK_SLOT_ID, count: *mut CK_ULONG);
-    C_OpenSession(slot: CK_SLOT_ID, flags: CK_FLAGS, application: *mut c_void, notify: CK_NOTIFY, session: *mut CK_SESSION_HANDLE);
-    C_CloseSession(session: CK_SESSION_HANDLE);
-    C_FindObjectsInit(session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG);
-    C_FindObjects(session: CK_SESSION_HANDLE, objects: *mut CK_OBJECT_HANDLE, room: CK_ULONG, count: *mut CK_ULONG);
-    C_GetAttributeValue(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG);
-    C_SignInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE);
-    C_GenerateKeyPair(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, public: *mut CK_ATTRIBUTE, public_count: CK_ULONG, private: *mut CK_ATTRIBUTE, private_count: CK_ULONG, public_key: *mut CK_OBJECT_HANDLE, private_key: *mut CK_OBJECT_HANDLE);
+    other C_Initialize(args: *mut c_void);
+    slot C_GetSlotInfo(slot: CK_SLOT_ID, info: *mut CK_SLOT_INFO);
+    slot C_GetMechanismList(slot: CK_SLOT_ID, list: *mut CK_MECHANISM_TYPE, count: *mut CK_ULONG);
+    slot C_GetMechanismInfo(slot: CK_SLOT_ID, kind: CK_MECHANISM_TYPE, info: *mut CK_MECHANISM_INFO);
+    session C_GetSessionInfo(session: CK_SESSION_HANDLE, info: *mut CK_SESSION_INFO);
+    session C_Logout(session: CK_SESSION_HANDLE);
+    session C_FindObjectsInit(session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG);
+    session C_FindObjectsFinal(session: CK_SESSION_HANDLE);
+}
+
+extern "C" fn C_GetSlotList(present: CK_BBOOL, slots: *mut CK_SLOT_ID, count: *mut CK_ULONG) -> CK_RV {
+    if let Err(rv) = before(script::next("C_GetSlotList")) {
+        return rv;
+    }
+    let rv = call_real!(C_GetSlotList(present, slots, count));
+    // SAFETY: PKCS#11 wants a valid pointer here.
+    let Some(count) = (unsafe { count.as_mut() }) else {
+        return rv;
+    };
+    if script::facts().removed {
+        *count = 0;
+    } else if rv == CKR_OK && !slots.is_null() {
+        for place in 0..*count as usize {
+            // SAFETY: the real module has just written that many.
+            unsafe { *slots.add(place) = world::shown_slot(*slots.add(place)) };
+        }
+    }
+    rv
+}
+
+extern "C" fn C_GetTokenInfo(slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO) -> CK_RV {
+    code(before(script::next("C_GetTokenInfo")).and_then(|()| {
+        let rv = call_real!(C_GetTokenInfo(world::real_slot(slot)?, info));
+        if rv == CKR_OK
+            && let Some(limit) = script::wrong_limit()
+            // SAFETY: the real module has just filled what `info` points to, so it points to a token info.
+            && let Some(info) = unsafe { info.as_mut() }
+        {
+            info.flags |= strikes::flags(limit);
+        }
+        Ok(rv)
+    }))
+}
+
+extern "C" fn C_OpenSession(
+    slot: CK_SLOT_ID,
+    flags: CK_FLAGS,
+    application: *mut c_void,
+    notify: CK_NOTIFY,
+    session: *mut CK_SESSION_HANDLE,
+) -> CK_RV {
+    code(before(script::next("C_OpenSession")).and_then(|()| {
+        let slot = world::real_slot(slot)?;
+        world::may_open(close_real)?;
+        let rv = call_real!(C_OpenSession(slot, flags, application, notify, session));
+        if rv == CKR_OK {
+            // SAFETY: the real module has just written it.
+            world::opened(unsafe { *session });
+        }
+        Ok(rv)
+    }))
+}
+
+extern "C" fn C_CloseSession(session: CK_SESSION_HANDLE) -> CK_RV {
+    code(before(script::next("C_CloseSession")).and_then(|()| {
+        world::enter(session, close_real)?;
+        world::closed(session);
+        Ok(call_real!(C_CloseSession(session)))
+    }))
 }
 
 extern "C" fn C_Login(
@@ -92,26 +167,122 @@ extern "C" fn C_Login(
     pin: *mut CK_UTF8CHAR,
     length: CK_ULONG,
 ) -> CK_RV {
-    if let Err(rv) = before(script::next("C_Login")) {
-        return rv;
-    }
-    let real = || call_real!(C_Login(session, user, pin, length));
-    if user == CKU_USER { strikes::login(script::wrong_limit(), real) } else { real() }
+    code(before(script::next("C_Login")).and_then(|()| {
+        world::enter(session, close_real)?;
+        let real = || call_real!(C_Login(session, user, pin, length));
+        Ok(if user == CKU_USER { strikes::login(script::wrong_limit(), real) } else { real() })
+    }))
 }
 
-extern "C" fn C_GetTokenInfo(slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO) -> CK_RV {
-    if let Err(rv) = before(script::next("C_GetTokenInfo")) {
-        return rv;
-    }
-    let rv = call_real!(C_GetTokenInfo(slot, info));
-    if rv == CKR_OK
-        && let Some(limit) = script::wrong_limit()
-        // SAFETY: the real module has just filled what `info` points to, so it points to a token info.
-        && let Some(info) = unsafe { info.as_mut() }
-    {
-        info.flags |= strikes::flags(limit);
-    }
-    rv
+extern "C" fn C_FindObjects(
+    session: CK_SESSION_HANDLE,
+    objects: *mut CK_OBJECT_HANDLE,
+    room: CK_ULONG,
+    count: *mut CK_ULONG,
+) -> CK_RV {
+    code(before(script::next("C_FindObjects")).and_then(|()| {
+        world::enter(session, close_real)?;
+        let rv = call_real!(C_FindObjects(session, objects, room, count));
+        if rv == CKR_OK {
+            // SAFETY: the real module has just written `count` and that many handles.
+            unsafe {
+                for place in 0..*count as usize {
+                    *objects.add(place) = world::shown_object(*objects.add(place));
+                }
+            }
+        }
+        Ok(rv)
+    }))
+}
+
+extern "C" fn C_GetAttributeValue(
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> CK_RV {
+    code(before(script::next("C_GetAttributeValue")).and_then(|()| {
+        world::enter(session, close_real)?;
+        let object = world::real_object(object)?;
+        Ok(call_real!(C_GetAttributeValue(session, object, template, count)))
+    }))
+}
+
+extern "C" fn C_DestroyObject(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> CK_RV {
+    code(before(script::next("C_DestroyObject")).and_then(|()| {
+        world::enter(session, close_real)?;
+        Ok(call_real!(C_DestroyObject(session, world::real_object(object)?)))
+    }))
+}
+
+extern "C" fn C_GenerateKeyPair(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    public: *mut CK_ATTRIBUTE,
+    public_count: CK_ULONG,
+    private: *mut CK_ATTRIBUTE,
+    private_count: CK_ULONG,
+    public_key: *mut CK_OBJECT_HANDLE,
+    private_key: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    code(before(script::next("C_GenerateKeyPair")).and_then(|()| {
+        world::enter(session, close_real)?;
+        let rv = call_real!(C_GenerateKeyPair(
+            session,
+            mechanism,
+            public,
+            public_count,
+            private,
+            private_count,
+            public_key,
+            private_key
+        ));
+        if rv == CKR_OK {
+            // SAFETY: the real module has just written both.
+            unsafe {
+                *public_key = world::shown_object(*public_key);
+                *private_key = world::shown_object(*private_key);
+            }
+        }
+        Ok(rv)
+    }))
+}
+
+extern "C" fn C_SignInit(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    key: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let action = script::next("C_SignInit");
+    code(before(action).and_then(|()| {
+        world::enter(session, close_real)?;
+        let mut key = world::real_object(key).map_err(|_| CKR_KEY_HANDLE_INVALID)?;
+        if action == Some(Action::OtherKey) {
+            key = other_key(session, key)?;
+        }
+        Ok(call_real!(C_SignInit(session, mechanism, key)))
+    }))
+}
+
+/// Another private key of the same type in the same token.
+fn other_key(session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+    let good = |rv| if rv == CKR_OK { Ok(()) } else { Err(rv) };
+    let mut class = CKO_PRIVATE_KEY;
+    let mut kind: CK_KEY_TYPE = 0;
+    let attribute = |type_, value: *mut CK_ULONG| CK_ATTRIBUTE {
+        type_,
+        pValue: value.cast(),
+        ulValueLen: size_of::<CK_ULONG>() as _,
+    };
+    let mut wanted = [attribute(CKA_KEY_TYPE, from_mut(&mut kind))];
+    good(call_real!(C_GetAttributeValue(session, key, wanted.as_mut_ptr(), 1)))?;
+    let mut template =
+        [attribute(CKA_CLASS, from_mut(&mut class)), attribute(CKA_KEY_TYPE, from_mut(&mut kind))];
+    let (mut found, mut count) = ([0; 2], 0);
+    good(call_real!(C_FindObjectsInit(session, template.as_mut_ptr(), 2)))?;
+    good(call_real!(C_FindObjects(session, found.as_mut_ptr(), 2, &mut count)))?;
+    good(call_real!(C_FindObjectsFinal(session)))?;
+    found[..count as usize].iter().copied().find(|other| *other != key).ok_or(CKR_KEY_HANDLE_INVALID)
 }
 
 extern "C" fn C_Sign(
@@ -122,22 +293,29 @@ extern "C" fn C_Sign(
     length: *mut CK_ULONG,
 ) -> CK_RV {
     // A question for the size is not a signature.
-    let action = if signature.is_null() { None } else { script::next("C_Sign") };
-    if let Err(rv) = before(action) {
+    let asked = signature.is_null();
+    let action = if asked { None } else { script::next("C_Sign") };
+    let entered = before(action).and_then(|()| world::enter(session, close_real));
+    if let Err(rv) = entered {
         return rv;
     }
     let rv = call_real!(C_Sign(session, data, data_length, signature, length));
-    if rv != CKR_OK || signature.is_null() {
+    if rv != CKR_OK {
         return rv;
     }
-    // SAFETY: the call succeeded, so `length` is valid, and `signature` holds that many bytes.
+    // SAFETY: the call succeeded, so `length` is valid, and `signature` holds that many bytes, or more where DER was
+    // announced.
     unsafe {
-        match action {
-            Some(Action::Corrupt) if *length > 0 => *signature.add(*length as usize / 2) ^= 1,
-            Some(Action::Short) if *length > 0 => *length -= 1,
-            _ => {}
+        if asked && script::wants_room() {
+            *length += 16;
+        }
+        if !asked && let Some(action) = action {
+            let bad = spoil::spoil(action, std::slice::from_raw_parts(signature, *length as usize));
+            std::ptr::copy_nonoverlapping(bad.as_ptr(), signature, bad.len());
+            *length = bad.len() as _;
         }
     }
+    world::leak();
     rv
 }
 
@@ -153,8 +331,16 @@ pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> 
     let ours = LIST.get_or_init(|| {
         let mut list = *real;
         override_plain(&mut list);
-        list.C_Login = Some(C_Login);
+        list.C_GetSlotList = Some(C_GetSlotList);
         list.C_GetTokenInfo = Some(C_GetTokenInfo);
+        list.C_OpenSession = Some(C_OpenSession);
+        list.C_CloseSession = Some(C_CloseSession);
+        list.C_Login = Some(C_Login);
+        list.C_FindObjects = Some(C_FindObjects);
+        list.C_GetAttributeValue = Some(C_GetAttributeValue);
+        list.C_DestroyObject = Some(C_DestroyObject);
+        list.C_GenerateKeyPair = Some(C_GenerateKeyPair);
+        list.C_SignInit = Some(C_SignInit);
         list.C_Sign = Some(C_Sign);
         list.C_GetFunctionList = Some(C_GetFunctionList);
         list
