@@ -167,10 +167,15 @@ extern "C" fn C_Login(
     pin: *mut CK_UTF8CHAR,
     length: CK_ULONG,
 ) -> CK_RV {
-    code(before(script::next("C_Login")).and_then(|()| {
+    let action = script::next("C_Login");
+    code(before(action).and_then(|()| {
         world::enter(session, close_real)?;
         let real = || call_real!(C_Login(session, user, pin, length));
-        Ok(if user == CKU_USER { strikes::login(script::wrong_limit(), real) } else { real() })
+        let rv = if user == CKU_USER { strikes::login(script::wrong_limit(), real) } else { real() };
+        match action {
+            Some(Action::Then(code)) => Err(code),
+            _ => Ok(rv),
+        }
     }))
 }
 

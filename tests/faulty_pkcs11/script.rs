@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `hang`, `delay MS` | the call never returns, or later |
 //! | `rv CODE` | it returns the code and does nothing |
+//! | `then CODE` | `C_Login`: it does what it should and returns the code |
 //! | `abort`, `exit` | the process ends |
 //! | `corrupt`, `short` | `C_Sign`: one bit of the signature is wrong, its last byte is missing |
 //! | `der`, `zero` | `C_Sign`: an ECDSA signature as DER, the first half of the signature is zero (`r`, for ECDSA) |
@@ -41,6 +42,7 @@ pub enum Action {
     Hang,
     Delay(Duration),
     Return(u64),
+    Then(u64),
     Abort,
     Exit,
     Corrupt,
@@ -169,6 +171,7 @@ impl Rule {
             "hang" => Action::Hang,
             "delay" => Action::Delay(Duration::from_millis(number(&mut words)?)),
             "rv" => Action::Return(number(&mut words)?),
+            "then" => Action::Then(number(&mut words)?),
             "abort" => Action::Abort,
             "exit" => Action::Exit,
             "corrupt" => Action::Corrupt,

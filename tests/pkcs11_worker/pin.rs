@@ -138,7 +138,7 @@ async fn logins_that_end_unknown_are_counted() {
 #[tokio::test]
 async fn a_good_login_ends_the_count() {
     // The second answers that it is logged in already.
-    for script in ["", "C_Login rv 0x100"] {
+    for script in ["", "C_Login then 0x100"] {
         let token = Token::faulty(script);
         fs::write(token.path("hsm.pin"), "again 2\n").unwrap();
         token.start().await;

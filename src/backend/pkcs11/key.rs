@@ -34,10 +34,20 @@ impl Key {
         Self { id: id.to_vec(), algorithm, public, state: Mutex::new(State { generation, index: Ok(index) }) }
     }
 
-    /// The index that names it in the present generation.
+    /// The index that names it in the present generation. What a look-up found quarantines the key once: after a
+    /// release the next look-up decides.
     pub(super) fn index(&self) -> Result<u16, Fault> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.index.clone()
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = state.index.clone();
+        if let Err(fault) = &mut state.index {
+            fault.advice.quarantine = false;
+        }
+        index
+    }
+
+    /// Whether a look-up has found it.
+    pub(super) fn is_found(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).index.is_ok()
     }
 
     /// Notes what a look-up in `generation` has found; a late one, from an earlier worker, is worth nothing.

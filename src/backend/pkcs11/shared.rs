@@ -115,7 +115,7 @@ impl Inner {
             keys.iter().filter_map(Weak::upgrade).collect()
         };
         for key in keys {
-            if faulty_only && key.index().is_ok() {
+            if faulty_only && key.is_found() {
                 continue;
             }
             let request = Request::Open { key: Which::Id(key.id.clone()), algorithm: key.algorithm };

@@ -2,11 +2,13 @@
 
 use super::super::key::public_key;
 use super::super::protocol::{Material, Which};
+use super::super::recovery::login_lost;
 use super::Fault;
 use super::fault::fault;
 use super::mechanism::Plan;
 use super::names;
 use super::point::{describe, ec, ed25519, fits, ml_dsa};
+use super::pool::is_logged_in;
 use super::token::Token;
 use crate::backend::{Class, Listed};
 use crate::jose::{Algorithm, PublicKey, hex};
@@ -209,6 +211,8 @@ fn only(session: &Session, class: ObjectClass, id: &[u8]) -> Result<ObjectHandle
     let what = if class == ObjectClass::PRIVATE_KEY { "private" } else { "public" };
     match find(session, class, id)?.as_slice() {
         [handle] => Ok(*handle),
+        // Private keys are invisible without it.
+        [] if !is_logged_in(session) => Err(login_lost("the login is lost".into())),
         [] => Err(Fault::misconfigured(format!("the token has no {what} key with this CKA_ID"))),
         many => Err(Fault::misconfigured(format!(
             "{} {what} keys share this CKA_ID: give each its own",

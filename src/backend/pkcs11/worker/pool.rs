@@ -23,7 +23,7 @@ pub(super) struct Pool {
     places: Vec<Mutex<Place>>,
     open: AtomicUsize,
     /// Codes with a limit, as they came.
-    recent: Mutex<VecDeque<(Instant, u64)>>,
+    recent: Mutex<VecDeque<(Instant, String)>>,
 }
 
 /// Where one thread's session is, if it has one.
@@ -110,14 +110,14 @@ impl Pool {
     }
 
     /// Counts a fault with a limit; says whether it is reached.
-    pub(super) fn is_too_often(&self, code: u64, limit: u8) -> bool {
+    pub(super) fn is_too_often(&self, code: &str, limit: u8) -> bool {
         if limit == 0 {
             return false;
         }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|(at, _)| at.elapsed() < WINDOW);
-        recent.push_back((Instant::now(), code));
-        recent.iter().filter(|(_, other)| *other == code).count() >= usize::from(limit)
+        recent.push_back((Instant::now(), code.to_owned()));
+        recent.iter().filter(|(_, other)| other == code).count() >= usize::from(limit)
     }
 }
 

@@ -113,7 +113,7 @@ impl Server {
         }
         // Nothing but the deepest trouble of a session counts: a key that is refused says nothing about the worker.
         self.failures = if row.class == Class::Down { self.failures + 1 } else { 0 };
-        let too_often = self.pool.is_too_often(row.code, row.limit) || self.failures >= FAILURES;
+        let too_often = self.pool.is_too_often(&fault.code, row.limit) || self.failures >= FAILURES;
         if row.replaces() || too_often {
             return (fault, true);
         }

@@ -163,13 +163,7 @@ fn select(module: &Pkcs11, wanted: &TokenSelector) -> Result<(Slot, TokenInfo), 
 
 /// What tokens say that have read-write sessions only.
 fn wants_read_write(rv: &RvError) -> bool {
-    matches!(
-        rv,
-        RvError::SessionReadOnly
-            | RvError::SessionParallelNotSupported
-            | RvError::FunctionNotSupported
-            | RvError::ArgumentsBad
-    )
+    matches!(rv, RvError::SessionReadOnly | RvError::SessionParallelNotSupported | RvError::ArgumentsBad)
 }
 
 fn is_wanted(info: &TokenInfo, wanted: &TokenSelector) -> bool {
