@@ -1,1 +1,131 @@
-//! x
+//! Faults that come again: what has a limit, and what follows when it is reached.
+
+use super::bed::{Bed, until};
+use futures_util::future::join_all;
+use jwsd::backend::{Class, KeyStore as _};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn three_failed_functions_in_ten_seconds_cost_the_worker() {
+    let bed = Bed::new().await;
+    for worker in [1, 1, 2] {
+        bed.token.script("C_Sign rv 6 total 1");
+        let signing = bed.sign(LIMIT).await;
+        assert!(signing.result.is_ok() && signing.attempts.len() == 2);
+        assert_eq!(bed.generation().await, worker);
+    }
+}
+
+#[tokio::test]
+async fn workers_that_are_of_no_use_end_in_quarantine() {
+    for code in ["2", "5", "0x80000384"] {
+        let bed = Bed::new().await;
+        bed.token.script(&format!("C_Sign rv {code}"));
+        until("quarantine", async || {
+            assert!(bed.sign(LIMIT).await.result.is_err());
+            bed.quarantined().0
+        })
+        .await;
+        let workers = bed.generation().await;
+        assert_eq!(workers, 3, "{code}");
+        bed.token.script("");
+        let error = bed.sign(LIMIT).await.result.err().unwrap();
+        assert_eq!(error.class, Class::Untrusted, "{error}");
+        until("no worker", async || !bed.backend.status().await.ready).await;
+        bed.release();
+        bed.signs_again(code).await;
+        assert_eq!(bed.generation().await, workers + 1);
+    }
+}
+
+/// The HSM restarts and answers everything with an error for a while: nobody has to release anything.
+#[tokio::test]
+async fn a_long_start_is_no_quarantine() {
+    let bed = Bed::new().await;
+    bed.token.script("C_OpenSession rv 5");
+    bed.restart();
+    until("several starts", async || bed.generation().await > 4).await;
+    bed.token.script("");
+    assert_eq!(bed.quarantined(), (false, false));
+    bed.signs_again("a long start").await;
+}
+
+#[tokio::test]
+async fn a_login_is_made_anew_three_times_and_no_more() {
+    let bed = Bed::new().await;
+    bed.token.script("C_Sign rv 0x101");
+    until("the budget is spent", async || {
+        let error = bed.sign(LIMIT).await.result.err().unwrap();
+        error.message.contains("lost too often") && error.class == Class::Down && error.retry_after.is_some()
+    })
+    .await;
+    assert_eq!((bed.generation().await, bed.logins()), (4, 4));
+    let status = bed.backend.status().await;
+    assert!(!status.ready && status.reason.unwrap().contains("lost too often"));
+    bed.token.script("");
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!((bed.generation().await, bed.logins()), (4, 4));
+}
+
+/// Idle sessions die, and the login with them.
+#[tokio::test]
+async fn idle_sessions_are_replaced_and_the_login_too() {
+    let bed = Bed::new().await;
+    bed.token.script("idle 100");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let signing = bed.sign(LIMIT).await;
+    assert!(signing.result.is_ok());
+    assert_eq!(signing.attempts.len(), 2);
+    assert_eq!((bed.generation().await, bed.logins()), (2, 2));
+}
+
+/// A token that gives one session less than there were: everything is signed, by fewer sessions and the same worker.
+#[tokio::test]
+async fn the_pool_shrinks_and_grows_again() {
+    let bed = Bed::new().await;
+    // The third is the worker's own.
+    bed.token.script("sessions 2\nC_Sign rv 0x30 total 1");
+    let all = async || join_all((0..12).map(|_| bed.sign(LIMIT))).await;
+    for _ in 0..5 {
+        let refused = all().await.into_iter().filter(|signing| signing.result.is_err()).count();
+        assert_eq!(refused, 0);
+    }
+    bed.token.script("C_Sign delay 100");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // Two at a time again, or this would take twice as long.
+    let since = std::time::Instant::now();
+    assert!(all().await.iter().all(|signing| signing.result.is_ok()));
+    let took = since.elapsed();
+    assert!(took < Duration::from_millis(1150), "{took:?} for twelve signatures of 100 ms on two sessions");
+    assert_eq!(bed.generation().await, 1);
+}
+
+#[tokio::test]
+async fn without_any_session_the_worker_goes() {
+    let bed = Bed::new().await;
+    bed.token.script("sessions 0\nC_Sign rv 0x30 total 2");
+    let results = join_all((0..2).map(|_| bed.sign(Duration::from_millis(500)))).await;
+    assert!(results.iter().any(|signing| signing.result.is_err()));
+    bed.token.script("");
+    bed.signs_again("no sessions").await;
+    assert!(bed.generation().await > 1);
+}
+
+/// A module that leaks is replaced before it takes the machine down, between two requests.
+#[tokio::test]
+async fn a_leak_costs_no_request() {
+    let bed = Bed::new().await;
+    bed.token.script("leak 65536");
+    until("a new worker", async || {
+        if bed.generation().await == 1 {
+            assert!(bed.sign(LIMIT).await.result.is_ok());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bed.generation().await > 1
+    })
+    .await;
+    bed.token.script("");
+    assert!(bed.sign(LIMIT).await.result.is_ok());
+}

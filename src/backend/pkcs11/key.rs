@@ -117,9 +117,10 @@ impl SigningKey for Signer {
             let signed = self.dispatcher.sign(&self.key, input, ask).await;
             signed
                 .and_then(|bytes| {
-                    Signature::from_backend(bytes, &self.key.public)
-                        .map(Signed::from)
-                        .map_err(|bad| Fault::new(Class::Untrusted, bad.to_string()))
+                    Signature::from_backend(bytes, &self.key.public).map(Signed::from).map_err(|bad| {
+                        self.distrust();
+                        Fault::new(Class::Untrusted, bad.to_string())
+                    })
                 })
                 .map_err(|fault| fault.of(&self.backend))
         })
