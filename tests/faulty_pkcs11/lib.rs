@@ -104,17 +104,18 @@ extern "C" fn C_GetSlotList(present: CK_BBOOL, slots: *mut CK_SLOT_ID, count: *m
     if let Err(rv) = before(script::next("C_GetSlotList")) {
         return rv;
     }
-    let rv = call_real!(C_GetSlotList(present, slots, count));
-    // SAFETY: PKCS#11 wants a valid pointer here.
-    let Some(count) = (unsafe { count.as_mut() }) else {
-        return rv;
-    };
     if script::facts().removed {
-        *count = 0;
-    } else if rv == CKR_OK && !slots.is_null() {
-        for place in 0..*count as usize {
-            // SAFETY: the real module has just written that many.
-            unsafe { *slots.add(place) = world::shown_slot(*slots.add(place)) };
+        // SAFETY: PKCS#11 wants a valid pointer here.
+        unsafe { *count = 0 };
+        return CKR_OK;
+    }
+    let rv = call_real!(C_GetSlotList(present, slots, count));
+    if rv == CKR_OK && !slots.is_null() {
+        // SAFETY: the real module has just written `count`, and that many slots.
+        unsafe {
+            for place in 0..*count as usize {
+                *slots.add(place) = world::shown_slot(*slots.add(place));
+            }
         }
     }
     rv

@@ -264,3 +264,17 @@ async fn a_token_is_known_by_manufacturer_and_model_too() {
         );
     }
 }
+
+/// The token is changed under a worker that goes on: its handle is stale, and what is found instead is not the key.
+#[tokio::test]
+async fn a_key_replaced_under_the_worker_is_not_signed_with() {
+    let token = Token::new();
+    let backend = token.start().await;
+    let ours = token.generate(&backend, b"k", Algorithm::ES256).await;
+    ours.sign(b"x", soon()).await.unwrap();
+    change(&token, "replace");
+    let error = ours.sign(b"x", soon()).await.err().unwrap();
+    assert_eq!(error.class, Class::Untrusted, "{error}");
+    assert!(error.advice.quarantine && error.message.contains("another public key"), "{error}");
+    assert_eq!(backend.status().await.generation, 1);
+}

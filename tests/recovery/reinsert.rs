@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
-/// How long after the token is back there may be errors.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long after the token is back there may be errors: a second, and some more where the machine is busy.
+const GRACE: Duration = Duration::from_millis(1500);
 const LIMIT: Duration = Duration::from_millis(300);
 
 /// Errors while it is gone and one second after, none at any other time, and whatever is signed is signed by the key.

@@ -5,6 +5,7 @@
 use super::Fault;
 use super::pipe::End;
 use super::protocol::{self, BadFrame, Reply, Request};
+use super::recovery::CRASH;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,7 +36,7 @@ impl Control {
 
     /// One request and its answer.
     pub(super) async fn call(&self, request: Request) -> Result<Reply, Fault> {
-        let gone = || Fault::down("the worker went away");
+        let gone = || CRASH.fault("the worker went away");
         let (sender, answer) = oneshot::channel();
         self.0.send((request, sender)).await.map_err(|_| gone())?;
         match answer.await.map_err(|_| gone())?? {

@@ -19,12 +19,8 @@ const BACKOFF: [Duration; 6] = [
 ];
 /// The same while the token is gone. Such starts fail before any login and cost little, and a token that is back
 /// should sign within a second.
-const POLL: [Duration; 4] = [
-    Duration::from_millis(250),
-    Duration::from_millis(375),
-    Duration::from_millis(500),
-    Duration::from_millis(750),
-];
+const POLL: [Duration; 3] =
+    [Duration::from_millis(250), Duration::from_millis(375), Duration::from_millis(500)];
 /// So many logins may follow lost ones within [`LOGIN_WINDOW`].
 const LOGINS: usize = 3;
 const LOGIN_WINDOW: Duration = Duration::from_secs(3600);
@@ -195,7 +191,7 @@ mod tests {
         let (mut history, now) = (History::default(), Instant::now());
         assert_eq!(history.ended(&fault(0x32), 1, true, now).0, Next::Start(Duration::ZERO));
         let polls: Vec<_> = (0..6).map(|_| history.not_started(&fault(0xE0), now).0).collect();
-        assert_eq!(polls, [250, 375, 500, 750, 750, 750].map(|ms| Next::Start(Duration::from_millis(ms))));
+        assert_eq!(polls, [250, 375, 500, 500, 500, 500].map(|ms| Next::Start(Duration::from_millis(ms))));
         let mut history = History::default();
         let waits: Vec<_> = (0..7).map(|_| history.not_started(&fault(0x30), now).0).collect();
         assert_eq!(

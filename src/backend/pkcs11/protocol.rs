@@ -33,7 +33,7 @@ pub(super) struct Init {
 }
 
 /// A control request.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Request {
     Open { key: Which, algorithm: Algorithm },
     Generate { id: Vec<u8>, label: String, algorithm: Algorithm, rsa_bits: u32 },

@@ -133,16 +133,28 @@ impl Inner {
         None
     }
 
-    /// One request to a worker, which is replaced if the answer demands it.
-    pub(super) async fn call(&self, live: &Live, request: Request) -> Result<Reply, Fault> {
-        let answer = live.control.call(request).await;
-        if let Err(fault) = &answer
-            && fault.row().is_some_and(Row::replaces)
-            && self.is_live(live.generation)
-        {
+    /// Asks the worker that is ready, and the next one if this one has to go for it. Says which has answered.
+    pub(super) async fn ask(&self, request: Request) -> Result<(u64, Reply), Fault> {
+        let live = self.ready().await?;
+        let fault = match live.control.call(request.clone()).await {
+            Ok(reply) => return Ok((live.generation, reply)),
+            Err(fault) => fault,
+        };
+        let row = fault.row().filter(|row| row.replaces());
+        if row.is_some() && self.is_live(live.generation) {
             self.dispatcher.replace(fault.clone());
         }
-        answer
+        // A key that was made before the fault would be there twice.
+        if !row.is_some_and(|row| row.here) || matches!(request, Request::Generate { .. }) {
+            return Err(fault);
+        }
+        let mut phase = self.phase.subscribe();
+        let ended =
+            phase.wait_for(|now| !matches!(now, Phase::Ready(now) if now.generation == live.generation));
+        // What becomes of it is for `ready` to say.
+        let _ = timeout(self.settings.start_timeout, ended).await;
+        let live = self.ready().await?;
+        Ok((live.generation, live.control.call(request).await?))
     }
 
     /// From now on the key is found again in every generation.

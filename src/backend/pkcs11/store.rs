@@ -62,7 +62,6 @@ impl Backend {
     ) -> Result<Opened, Fault> {
         let inner = &self.inner;
         loop {
-            let live = inner.ready().await?;
             let which = match wanted {
                 Wanted::Id(id) => Which::Id(id.to_vec()),
                 Wanted::Name(name) => Which::Name(name.to_owned()),
@@ -72,15 +71,16 @@ impl Backend {
                 ),
             };
             let request = Request::Open { key: which, algorithm };
-            let (id, index, public) = opened(inner.call(&live, request).await?)?;
+            let (generation, reply) = inner.ask(request).await?;
+            let (id, index, public) = opened(reply)?;
             let public = public_key(public)?;
             if let Some(pinned) = pinned {
                 same(&id, &public, pinned)?;
             }
-            let key = Arc::new(Key::new(&id, algorithm, public.clone(), (live.generation, index)));
+            let key = Arc::new(Key::new(&id, algorithm, public.clone(), (generation, index)));
             inner.register(&key);
             // From here on a new generation finds it again by itself; if one began meanwhile, the index is stale.
-            if inner.is_live(live.generation) {
+            if inner.is_live(generation) {
                 let backend = inner.settings.name.clone();
                 let dispatcher = Arc::clone(&inner.dispatcher);
                 return Ok(Opened { id, public, signer: Arc::new(Signer { backend, key, dispatcher }) });
@@ -89,7 +89,7 @@ impl Backend {
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, Fault> {
-        self.inner.call(&self.inner.ready().await?, request).await
+        self.inner.ask(request).await.map(|(_, reply)| reply)
     }
 
     fn fault(&self, fault: Fault) -> Error {

@@ -159,16 +159,16 @@ impl Worker {
             let _outcome_is_being_written = login.lock();
             log_in(&token, &anchor, &marker, &init.name, pin)?;
         }
-        let mut sessions = Vec::new();
-        for _ in 0..init.sessions.max(1) {
+        let count = init.sessions.max(1);
+        let mut sessions = vec![Some(token.open_session()?)];
+        for _ in 1..count {
             match token.open_session() {
-                Ok(session) => sessions.push(session),
-                // Some sessions are better than none: the token may have fewer than were asked for.
-                Err(fault) if sessions.is_empty() || !pool::leaves_others(&fault) => return Err(fault.into()),
-                Err(_) => break,
+                Ok(session) => sessions.push(Some(session)),
+                // Some are better than none: the token may have fewer than were asked for, or more of them later.
+                Err(fault) if pool::leaves_others(&fault) => sessions.push(None),
+                Err(fault) => return Err(fault.into()),
             }
         }
-        let count = u16::try_from(sessions.len()).map_err(|_| Fault::bug("more sessions than asked for"))?;
         let pool = Arc::new(Pool::new(Arc::clone(&token), sessions));
         let worker = Self { token, anchor, keys: Arc::default(), signs: Arc::default(), sessions: count };
         for number in 0..count {

@@ -40,9 +40,14 @@ impl Place {
 }
 
 impl Pool {
-    pub(super) fn new(token: Arc<Token>, sessions: Vec<Session>) -> Self {
-        let place = |session| Mutex::new(Place { session: Some(session), refused: None });
-        let open = AtomicUsize::new(sessions.len());
+    /// One place for each thread; `None` where the token gave no session yet.
+    pub(super) fn new(token: Arc<Token>, sessions: Vec<Option<Session>>) -> Self {
+        let now = Instant::now();
+        let open = AtomicUsize::new(sessions.iter().flatten().count());
+        let place = |session: Option<Session>| {
+            let refused = session.is_none().then_some(now);
+            Mutex::new(Place { session, refused })
+        };
         Self { token, places: sessions.into_iter().map(place).collect(), open, recent: Mutex::default() }
     }
 
