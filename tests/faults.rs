@@ -95,8 +95,8 @@ fn one_fault_is_repeated_and_recorded() {
     site.write_config();
     let daemon = site.start();
     for (fault, word) in [
-        ("C_Sign rv 0x30 nth 1\n", "hsm CKR_DEVICE_ERROR"),
-        ("C_Sign rv 0x101 nth 1\n", "hsm CKR_USER_NOT_LOGGED_IN"),
+        ("C_Sign rv 0x30 total 1\n", "hsm CKR_DEVICE_ERROR"),
+        ("C_Sign rv 0x101 total 1\n", "hsm CKR_USER_NOT_LOGGED_IN"),
     ] {
         script(&site, fault);
         let answer = daemon.sign("access");

@@ -104,7 +104,7 @@ async fn a_crash_costs_one_request() {
 
 #[tokio::test]
 async fn a_bad_signature_is_caught() {
-    let token = Token::faulty("C_Sign corrupt nth 1\nC_Sign short nth 1");
+    let token = Token::faulty("C_Sign corrupt total 1\nC_Sign short total 1");
     let backend = token.start().await;
     let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
     let signature = opened.sign(b"x", soon()).await.unwrap();

@@ -1,8 +1,8 @@
 //! The module and the one token in it: load, find, log in, open sessions.
 
 use super::super::TokenSelector;
-use super::super::uri::{Attribute, Uri};
 use super::super::recovery::token_absent;
+use super::super::uri::{Attribute, Uri};
 use super::Fault;
 use super::fault::{code, fault};
 use crate::backend::Class;
