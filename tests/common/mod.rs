@@ -1,6 +1,7 @@
 //! A real daemon as a process, on real sockets, against a real SoftHSM token, in a directory of its own.
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses another part")]
 
+pub mod daemon;
 pub mod http;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub use daemon::Daemon;
 pub use http::{Connection, Response};
 
 pub const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -343,100 +345,6 @@ env = {{ {env} }}
             }
             assert!(started.elapsed() < Duration::from_secs(60), "not ready in a minute:\n{}", daemon.log());
             thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-/// A running daemon; killed when dropped.
-pub struct Daemon {
-    run: PathBuf,
-    audit: PathBuf,
-    child: Child,
-    log: Arc<Mutex<String>>,
-    reader: Option<thread::JoinHandle<()>>,
-}
-
-impl Daemon {
-    /// The process that was started (strace, when it was started through it).
-    pub fn pid(&self) -> i32 {
-        self.child.id().try_into().unwrap()
-    }
-
-    pub fn socket(&self, name: &str) -> PathBuf {
-        self.run.join(name)
-    }
-
-    /// What it has written for operators so far.
-    pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    pub fn connect(&self) -> Connection {
-        Connection::open(&self.socket("sign.sock")).unwrap()
-    }
-
-    /// One request on a connection of its own.
-    pub fn post(&self, path: &str, body: &Value) -> Response {
-        self.connect().post(path, &body.to_string()).unwrap()
-    }
-
-    pub fn get(&self, socket: &str, path: &str) -> std::io::Result<Response> {
-        Connection::open(&self.socket(socket))?.request("GET", path, &[], "")
-    }
-
-    pub fn sign(&self, profile: &str) -> Response {
-        self.post("/v1/sign", &good(profile))
-    }
-
-    pub fn status(&self) -> Value {
-        self.get("admin.sock", "/v1/status").unwrap().json()
-    }
-
-    /// `C_Sign` calls so far.
-    pub fn signs(&self) -> u64 {
-        self.status()["backends"]["hsm"]["signs"].as_u64().unwrap()
-    }
-
-    pub fn worker_pid(&self) -> i32 {
-        i32::try_from(self.status()["backends"]["hsm"]["worker_pid"].as_i64().unwrap()).unwrap()
-    }
-
-    pub fn key_set(&self) -> Value {
-        self.get("public.sock", "/.well-known/jwks.json").unwrap().json()
-    }
-
-    pub fn records(&self) -> Vec<Value> {
-        records(&self.audit)
-    }
-
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
-    }
-
-    /// kill -9, and wait for the end.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// SIGTERM, and wait for the end; gives the exit code and the whole log.
-    pub fn stop(mut self) -> (Option<i32>, String) {
-        self.signal(nix::sys::signal::Signal::SIGTERM);
-        let status = self.child.wait().unwrap();
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
-        }
-        (status.code(), self.log())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Already gone is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", self.log());
         }
     }
 }
