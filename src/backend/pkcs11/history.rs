@@ -28,17 +28,20 @@ const LOGIN_WINDOW: Duration = Duration::from_secs(3600);
 /// back by itself, and a worker that crashes harms nobody else, so the breaker alone holds it back.
 const CRASHES: usize = 3;
 const CRASH_WINDOW: Duration = Duration::from_secs(60);
-/// Workers in a row that logged in and ended by a fault of the module's core without one signature: another one
-/// will not help. The recovery table says "the second time"; the first is what an HSM that restarts gives while a
-/// worker is under way, and a quarantine needs an operator, so it takes one more.
+/// So many workers in a row that logged in and ended by a fault of the module's core without one signature, for at
+/// least [`USELESS_FOR`]: another one will not help. The recovery table says "the second time"; but an HSM that
+/// restarts may answer so for a while, and must come back without an operator. Meanwhile the breaker is open, so
+/// people have heard of it and requests are not held up.
 const USELESS: u32 = 3;
+const USELESS_FOR: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct History {
     failures: usize,
     polls: usize,
-    useless: u32,
+    /// Workers in a row that were of no use, and when the first of them ended.
+    useless: Option<(u32, Instant)>,
     crashes: VecDeque<Instant>,
     logins: VecDeque<Instant>,
 }
@@ -65,7 +68,8 @@ impl History {
         let row = fault.row();
         let core =
             row.is_some_and(|row| row.quarantine == Quarantine::WhenUseless && row.scope != Scope::Key);
-        self.useless = if core && signed == 0 { self.useless + 1 } else { 0 };
+        let (count, since) = self.useless.map_or((1, now), |(count, since)| (count + 1, since));
+        self.useless = (core && signed == 0).then_some((count, since));
         let blame = match row {
             Some(row) if *row == CRASH => self.crashed(now),
             // The requests that were under way have blamed it already.
@@ -75,12 +79,10 @@ impl History {
         if let Some(quarantine) = at_once(fault) {
             return (quarantine, blame);
         }
-        if self.useless >= USELESS {
-            self.useless = 0;
-            let why = format!(
-                "{USELESS} workers in a row ended without a signature, the last by {}",
-                fault.message
-            );
+        if self.useless.is_some() && count >= USELESS && now.saturating_duration_since(since) >= USELESS_FOR {
+            self.useless = None;
+            let why =
+                format!("{count} workers in a row ended without a signature, the last by {}", fault.message);
             return (Next::Quarantine(why), blame);
         }
         if row.is_some_and(|row| row.remedy == Remedy::Login)
@@ -206,17 +208,25 @@ mod tests {
     }
 
     #[test]
-    fn three_workers_without_a_signature_are_enough() {
+    fn workers_that_are_of_no_use_for_a_minute_are_enough() {
         for code in [0x02, 0x05, 0x8000_0384, 0x999] {
-            let (mut history, now) = (History::default(), Instant::now());
-            for signed in [0, 0, 1, 0, 0] {
+            let (mut history, start) = (History::default(), Instant::now());
+            let ends = [(0, 0), (10, 0), (20, 0), (70, 1), (80, 0), (139, 0), (139, 0)];
+            for (second, signed) in ends {
+                let now = start + Duration::from_secs(second);
                 let (next, blame) = history.ended(&fault(code), signed, signed > 0, now);
                 assert!(matches!(next, Next::Start(_)) && blame, "{next:?}");
             }
-            assert!(matches!(history.ended(&fault(code), 0, false, now).0, Next::Quarantine(_)), "{code:#x}");
+            let (next, _) = history.ended(&fault(code), 0, false, start + Duration::from_secs(140));
+            assert!(matches!(next, Next::Quarantine(_)), "{code:#x}: {next:?}");
         }
-        let (mut history, now) = (History::default(), Instant::now());
+        let (mut history, start) = (History::default(), Instant::now());
+        history.ended(&fault(0x05), 0, false, start);
+        let (next, _) = history.ended(&fault(0x05), 0, false, start + MINUTE);
+        assert!(matches!(next, Next::Start(_)), "two may be chance: {next:?}");
+        let (mut history, mut now) = (History::default(), Instant::now());
         for _ in 0..10 {
+            now += MINUTE;
             // An HSM that restarts refuses logins for as long as it likes, and no key of ours with it.
             assert!(matches!(history.not_started(&fault(0x05), now).0, Next::Start(_)));
             assert!(matches!(history.ended(&fault(0x63), 0, false, now).0, Next::Start(_)));
