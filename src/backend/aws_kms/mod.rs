@@ -1,7 +1,31 @@
 //! AWS KMS, in this process: the SDK is Rust, asynchronous and has deadlines.
+//!
+//! A request passes the [`gate`], is sent once by the [`service`] with credentials from their keeper, and comes back
+//! as a signature in JOSE form or as a fault out of the one table in [`error`]. Repeating it, here or in another
+//! region, is left to [`super::Replicas`].
+//!
+//! Keys are named by ARN once they are open. A key in several regions is a multi-Region key: it is made with AWS's own
+//! tools (which also decide who may replicate it) and taken over by name; its replicas are found by their ARN.
 
-use super::{Error, Health, KeyStore};
-use std::sync::Arc;
+mod arn;
+mod budget;
+mod client;
+mod credentials;
+mod error;
+mod gate;
+mod hedge;
+mod key;
+mod list;
+mod message;
+mod mu;
+mod rate;
+mod service;
+mod spec;
+mod store;
+
+pub use client::check_endpoint;
+pub use store::Backend;
+
 use std::time::Duration;
 
 /// What `[backend.NAME]` with `kind = "aws-kms"` says, resolved.
@@ -27,14 +51,4 @@ pub struct Settings {
     pub attempt_timeout: Duration,
     /// Whether a slow `Sign` request is asked a second time in parallel.
     pub hedge: bool,
-}
-
-/// One region of AWS KMS under one set of credentials.
-pub struct Backend;
-
-impl Backend {
-    /// Finds credentials and asks the service once.
-    pub async fn start(_settings: Settings, _health: Arc<Health>) -> (Arc<dyn KeyStore>, Result<(), Error>) {
-        todo!()
-    }
 }
