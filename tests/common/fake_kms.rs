@@ -232,7 +232,7 @@ impl Headers {
         Self {
             action: text("x-amz-target").trim_start_matches("TrentService.").to_owned(),
             access_key: credential.split('/').next().unwrap_or_default().to_owned(),
-            signed: signed.in_tz("UTC").unwrap().timestamp().as_second(),
+            signed: jiff::tz::TimeZone::UTC.to_timestamp(signed).unwrap().as_second(),
         }
     }
 }
@@ -263,7 +263,10 @@ async fn answer(script: Arc<Mutex<Script>>, region: String, request: Request<Inc
             .status(status)
             .header("content-type", kind)
             .header("x-amzn-requestid", uuid::Uuid::now_v7().to_string())
-            .header("date", jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap())
+            .header(
+                "date",
+                jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap(),
+            )
             .body(Full::new(Bytes::from(body)))
             .unwrap())
     };
@@ -293,16 +296,21 @@ async fn answer(script: Arc<Mutex<Script>>, region: String, request: Request<Inc
             count("close");
             return Err(std::io::Error::other("closed by script"));
         }
-        Some(Fault::Late(delay)) => tokio::time::sleep(*delay).await,
+        Some(Fault::Late(delay)) => {
+            // Whoever asked may not wait for it.
+            count("late");
+            tokio::time::sleep(*delay).await;
+        }
         Some(Fault::BadSignature | Fault::Truncated) | None => {}
     }
     let done = perform(&mut script.lock().unwrap(), &region, &header.action, &body);
     match done {
         Ok(mut answer) => {
-            count(match fault {
-                Some(Fault::BadSignature | Fault::Truncated) => "bad signature",
-                _ => "ok",
-            });
+            match fault {
+                Some(Fault::BadSignature | Fault::Truncated) => count("bad signature"),
+                Some(Fault::Late(_)) => {}
+                _ => count("ok"),
+            }
             spoil(&mut answer, fault.as_ref());
             respond(200, "application/x-amz-json-1.1", answer.to_string())
         }
@@ -379,7 +387,9 @@ fn perform(script: &mut Script, region: &str, action: &str, body: &Value) -> Res
             let message = STANDARD.decode(text("Message")).unwrap_or_default();
             let algorithm = text("SigningAlgorithm");
             let signature = key.pair.sign(&key.spec, algorithm, text("MessageType"), &message)?;
-            Ok(json!({ "KeyId": arn, "Signature": STANDARD.encode(signature), "SigningAlgorithm": algorithm }))
+            Ok(
+                json!({ "KeyId": arn, "Signature": STANDARD.encode(signature), "SigningAlgorithm": algorithm }),
+            )
         }
         _ => Err(("UnsupportedOperationException", format!("{action} is not played here"))),
     }

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::Settings;
 use super::client;
 use crate::clock::{Clock, SystemClock};
+use crate::telemetry::Chain;
 
 /// Loading must end within this, however many places are looked at.
 const LOAD_LIMIT: Duration = Duration::from_secs(10);
@@ -124,7 +125,7 @@ impl Keeper {
             inner.busy.store(false, Ordering::Release);
             let loaded = loaded
                 .map_err(|_| format!("no answer within {LOAD_LIMIT:?}"))
-                .and_then(|loaded| loaded.map_err(|error| chain(&error)));
+                .and_then(|loaded| loaded.map_err(|error| Chain(&error).to_string()));
             inner.state.send_modify(|state| state.take(loaded, now(), &inner.backend));
         });
     }
@@ -192,11 +193,6 @@ impl Source {
             Self::Given(provider) => provider.provide_credentials().await,
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

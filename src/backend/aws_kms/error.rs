@@ -4,8 +4,9 @@
 //! by the status of the response; nothing unknown is ever repeated unless the service was at fault.
 
 use crate::backend::{Advice, Class, Error, Scope};
+use crate::telemetry::Chain;
 use aws_sdk_kms::config::http::HttpResponse;
-use aws_sdk_kms::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId as _;
 use std::time::Duration;
 
@@ -182,12 +183,14 @@ pub(super) struct Fault {
     pub(super) retry_after: Option<Duration>,
     /// Date header of the response, whose clock counts.
     pub(super) date: Option<String>,
+    /// What was wrong on our side was put right, so that a repeat is another request.
+    pub(super) cured: bool,
 }
 
 impl Fault {
     pub(super) fn new(kind: Kind, code: &str, message: impl Into<String>) -> Self {
         let retry_after = (kind == Kind::Throttled).then_some(RETRY_AFTER);
-        Self { kind, code: code.to_owned(), message: message.into(), retry_after, date: None }
+        Self { kind, code: code.to_owned(), message: message.into(), retry_after, date: None, cured: false }
     }
 
     /// What the SDK says went wrong.
@@ -197,7 +200,7 @@ impl Fault {
     {
         let response = error.raw_response();
         let status = response.map(|response| response.status().as_u16());
-        let text = error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned);
+        let text = error.message().map_or_else(|| Chain(error).to_string(), str::to_owned);
         let code = match (error.code(), error) {
             (Some(code), _) => clean(code, 64),
             (None, SdkError::TimeoutError(_)) => "timeout".to_owned(),
@@ -219,7 +222,8 @@ impl Fault {
     }
 
     /// As the backend's error. `fresh`: its key was made within [`FRESH`]; `spare`: the budget has room for a repeat
-    /// here, and is asked only if one would be allowed.
+    /// here, and is asked only if one would be allowed. What only a cure helps against is repeated after one, outside
+    /// of the budget: a cure is not to be had twice.
     pub(super) fn settle(self, backend: &str, fresh: bool, spare: impl FnOnce() -> bool) -> Error {
         let mut rule = self.kind.rule();
         let fresh = fresh && rule.fresh > 0;
@@ -233,7 +237,11 @@ impl Fault {
                 ..rule
             };
         }
-        let here = rule.here && spare();
+        let here = rule.here
+            && match self.kind {
+                Kind::Credentials | Kind::Clock => self.cured,
+                _ => spare(),
+            };
         let longest = if fresh { FRESH_PAUSE } else { PAUSE };
         Error {
             backend: backend.to_owned(),
@@ -242,8 +250,9 @@ impl Fault {
             advice: Advice {
                 retries: rule.retries,
                 here,
-                pause: if here { jitter(longest) } else { Duration::ZERO },
-                scope: rule.scope,
+                pause: if here && !self.cured { jitter(longest) } else { Duration::ZERO },
+                // What was put right is nobody's fault any more.
+                scope: if self.cured { Scope::Request } else { rule.scope },
                 quarantine: rule.quarantine,
             },
             code: self.code,
@@ -258,7 +267,8 @@ fn judge(code: &str, status: u16, text: &str) -> Kind {
         Some((_, Kind::Credentials)) if of_time(text) => Kind::Clock,
         Some((_, kind)) => *kind,
         None if status == 429 => Kind::Throttled,
-        None if status >= 500 => Kind::Service,
+        // Also what is no fault but cannot be read.
+        None if status >= 500 || status < 400 => Kind::Service,
         None => Kind::Misconfigured,
     }
 }
@@ -292,6 +302,20 @@ mod tests {
     }
 
     #[test]
+    fn a_cure_allows_one_repeat_that_no_budget_pays_for() {
+        for kind in [Kind::Credentials, Kind::Clock] {
+            let settle = |cured, spare| {
+                let fault = Fault { cured, ..Fault::new(kind, "code", "told") };
+                fault.settle("cloud", false, || spare).advice
+            };
+            let advice = settle(true, false);
+            assert_eq!((advice.retries, advice.here, advice.scope), (1, true, Scope::Request));
+            let advice = settle(false, true);
+            assert_eq!((advice.retries, advice.here, advice.scope), (1, false, Scope::Backend));
+        }
+    }
+
+    #[test]
     fn the_table_says_what_follows() {
         use Class::{Bug, Busy, Down, Misconfigured};
         for (code, class, retries, here, scope, quarantine) in [
@@ -307,10 +331,10 @@ mod tests {
             ("InvalidKeyUsageException", Misconfigured, 0, false, Scope::Request, false),
             ("ValidationException", Bug, 0, false, Scope::Request, false),
             ("InvalidGrantTokenException", Bug, 0, false, Scope::Request, false),
-            ("ExpiredTokenException", Down, 1, true, Scope::Backend, false),
-            ("UnrecognizedClientException", Down, 1, true, Scope::Backend, false),
-            ("IncompleteSignature", Down, 1, true, Scope::Backend, false),
-            ("RequestTimeTooSkewed", Down, 1, true, Scope::Backend, false),
+            ("ExpiredTokenException", Down, 1, false, Scope::Backend, false),
+            ("UnrecognizedClientException", Down, 1, false, Scope::Backend, false),
+            ("IncompleteSignature", Down, 1, false, Scope::Backend, false),
+            ("RequestTimeTooSkewed", Down, 1, false, Scope::Backend, false),
             ("NeverHeardOfException", Misconfigured, 0, false, Scope::Request, false),
         ] {
             let error = settled(code, false, true);
@@ -341,6 +365,7 @@ mod tests {
     fn statuses_count_where_no_code_is_known_and_times_are_not_taken_for_wrong_secrets() {
         for (code, status, text, kind) in [
             ("HTTP 502", 502, "<html>", Kind::Service),
+            ("HTTP 200", 200, "unexpected end of stream", Kind::Service),
             ("HTTP 429", 429, "", Kind::Throttled),
             ("HTTP 404", 404, "", Kind::Misconfigured),
             (

@@ -43,14 +43,16 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(settings: Settings, source: Source, health: Arc<Health>) -> Self {
         let keeper = Keeper::new(source, &settings.name);
+        let client = client::build(&settings, keeper.clone());
+        let trouble = client.as_ref().err().cloned().unwrap_or_else(|| "it was not asked yet".to_owned());
         Self {
-            client: client::build(&settings, keeper.clone()),
+            client,
             gate: Gate::new(settings.rate, settings.concurrency, settings.hedge),
             settings,
             health,
             signs: AtomicU64::new(0),
             keeper,
-            trouble: Mutex::new(Some("it was not asked yet".to_owned())),
+            trouble: Mutex::new(Some(trouble)),
         }
     }
 
@@ -83,38 +85,38 @@ impl Service {
                 Err(_) => Err(late()),
             },
         };
-        if let Err(fault) = &answer {
-            self.learn(fault, generation, limit).await;
-        }
+        let answer = match answer {
+            Ok(answer) => Ok(answer),
+            Err(fault) => Err(self.learn(fault, generation, limit).await),
+        };
         self.remember(answer.as_ref().err());
         answer
     }
 
     /// Puts right what a fault shows to be wrong on our side.
-    async fn learn(&self, fault: &Fault, generation: u64, limit: Instant) {
+    async fn learn(&self, fault: Fault, generation: u64, limit: Instant) -> Fault {
+        let backend = &self.settings.name;
         self.gate.failed(fault.kind);
-        match fault.kind {
+        let cured = match fault.kind {
             Kind::Credentials => {
-                let renewed = timeout_at(limit, self.keeper.renewed(generation)).await;
-                tracing::warn!(
-                    backend = self.settings.name,
-                    code = fault.code,
-                    renewed = renewed.unwrap_or(false),
-                    "Credentials were refused"
-                );
+                let renewed = timeout_at(limit, self.keeper.renewed(generation)).await.unwrap_or(false);
+                tracing::warn!(backend, code = fault.code, renewed, "Credentials were refused");
+                renewed
             }
             // The SDK noted the difference and signs the next request with it.
             Kind::Clock => {
                 let behind = fault.date.as_deref().and_then(behind_by);
                 tracing::warn!(
-                    backend = self.settings.name,
+                    backend,
                     code = fault.code,
                     behind_seconds = behind,
                     "The clock of this host differs from AWS's: set it right"
                 );
+                behind.is_some()
             }
-            _ => {}
-        }
+            _ => false,
+        };
+        Fault { cured, ..fault }
     }
 
     /// Keeps whether the service would work, for people.
@@ -122,9 +124,8 @@ impl Service {
         let trouble = match fault.map(|fault| (fault.kind, fault)) {
             None => None,
             Some((Kind::Service | Kind::Credentials | Kind::Clock, fault)) => Some(fault.to_string()),
-            // An endpoint that may not be used never works; other faults are of one key, and prove that it answers.
-            Some((_, fault)) if self.client.is_err() => Some(fault.to_string()),
             Some((Kind::Hurried, _)) => return,
+            // Other faults are of one key, and prove that it answers.
             Some(_) => None,
         };
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;

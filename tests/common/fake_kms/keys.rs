@@ -2,7 +2,6 @@
 
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
@@ -62,10 +61,16 @@ impl Pair {
     }
 
     /// `Sign`, with KMS's limits.
-    pub fn sign(&self, spec: &str, algorithm: &str, form: &str, message: &[u8]) -> Result<Vec<u8>, Exception> {
-        let invalid = |text: &str| Err(("ValidationException", text.to_owned()));
+    pub fn sign(
+        &self,
+        spec: &str,
+        algorithm: &str,
+        form: &str,
+        message: &[u8],
+    ) -> Result<Vec<u8>, Exception> {
+        let invalid = |text: &str| ("ValidationException", text.to_owned());
         if message.is_empty() || message.len() > 4096 {
-            return invalid("Value at 'message' failed to satisfy constraint: length 1 to 4096");
+            return Err(invalid("Value at 'message' failed to satisfy constraint: length 1 to 4096"));
         }
         if !algorithms(spec).contains(&algorithm) {
             return Err((
@@ -80,9 +85,9 @@ impl Pair {
         };
         let hashed = || match form {
             "RAW" => Ok(digest::digest(hash, message)),
-            "DIGEST" if message.len() != hash.output_len => invalid("Digest is invalid length"),
+            "DIGEST" if message.len() != hash.output_len => Err(invalid("Digest is invalid length")),
             "DIGEST" => Ok(Digest::import_less_safe(message, hash).unwrap()),
-            _ => invalid("MessageType is not for this key"),
+            _ => Err(invalid("MessageType is not for this key")),
         };
         match self {
             Self::Rsa(pair) => {
@@ -99,9 +104,9 @@ impl Pair {
             }
             Self::MlDsa(_, seed) if form == "EXTERNAL_MU" => match <&[u8; 64]>::try_from(message) {
                 Ok(mu) => Ok(sign_mu(spec, seed, mu)),
-                Err(_) => invalid("mu must be of 64 bytes"),
+                Err(_) => Err(invalid("mu must be of 64 bytes")),
             },
-            Self::Ed25519(_) | Self::MlDsa(..) => invalid("MessageType is not for this key"),
+            Self::Ed25519(_) | Self::MlDsa(..) => Err(invalid("MessageType is not for this key")),
         }
     }
 }

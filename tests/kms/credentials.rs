@@ -1,0 +1,137 @@
+//! Credentials that end, and clocks that differ.
+
+use super::*;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use std::sync::Mutex;
+
+/// Hands out the access key that it holds.
+#[derive(Debug, Clone)]
+struct Desk(Arc<Mutex<Option<&'static str>>>);
+
+impl Desk {
+    fn put(&self, id: Option<&'static str>) {
+        *self.0.lock().unwrap() = id;
+    }
+}
+
+impl ProvideCredentials for Desk {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let id = *self.0.lock().unwrap();
+        future::ProvideCredentials::ready(match id {
+            Some(id) => Ok(Credentials::new(id, "not-a-secret", None, None, "test")),
+            None => Err(CredentialsError::not_loaded("the desk is empty")),
+        })
+    }
+}
+
+async fn with_desk() -> (FakeKms, Desk, Replicas) {
+    let fake = FakeKms::start(REGION).await;
+    let arn = fake.add("ECC_NIST_P256");
+    let desk = Desk(Arc::new(Mutex::new(Some("first"))));
+    let provider = SharedCredentialsProvider::new(desk.clone());
+    let settings = kms::settings("cloud", REGION, &fake.url());
+    let (store, started) = Backend::start_with(settings, provider, None).await;
+    started.unwrap();
+    let replicas = replicas(&[store], &arn, Algorithm::ES256).await;
+    (fake, desk, replicas)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_credentials_are_renewed_and_nothing_is_lost() {
+    for code in ["ExpiredTokenException", "UnrecognizedClientException", "IncompleteSignature"] {
+        let (fake, desk, replicas) = with_desk().await;
+        let replicas = Arc::new(replicas);
+        let ids: [&'static str; 2] = ["first", "second"];
+        for round in 0..usize::try_from(rounds(4)).unwrap() {
+            let (old, new) = (ids[round % 2], ids[(round + 1) % 2]);
+            desk.put(Some(new));
+            fake.script().refused = [(old.to_owned(), code)].into();
+            // All are refused at once; one renewal helps them all.
+            let requests = (0..20).map(|_| {
+                let replicas = Arc::clone(&replicas);
+                tokio::spawn(async move { sign(&replicas, LONG).await })
+            });
+            for request in requests.collect::<Vec<_>>() {
+                let outcome = request.await.unwrap();
+                outcome.assert_ok();
+                assert!(outcome.attempts <= 2, "{code}");
+            }
+            for _ in 0..60 {
+                sign(&replicas, LONG).await.assert_ok();
+            }
+        }
+        let asked = rounds(4) * 80;
+        assert!(fake.signs() * 10 <= asked * 13, "{code}: {} for {asked}", fake.signs());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_newer_credentials_requests_fail_until_there_are_some() {
+    let (fake, desk, replicas) = with_desk().await;
+    desk.put(None);
+    sign(&replicas, LONG).await.assert_ok();
+    fake.script().refused = [("first".to_owned(), "ExpiredTokenException")].into();
+    let outcome = sign(&replicas, LONG).await;
+    let fault = outcome.fault.unwrap();
+    assert!(fault.class == Class::Down && fault.code.starts_with("ExpiredTokenException"), "{fault}");
+    assert!(outcome.attempts <= 2);
+    let status = replicas.members()[0].store().status().await;
+    assert!(!status.ready && status.reason.unwrap().contains("ExpiredTokenException"));
+    desk.put(Some("second"));
+    let over = Instant::now();
+    while sign(&replicas, LONG).await.fault.is_some() {
+        assert!(over.elapsed() < Duration::from_secs(30), "it does not recover");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(replicas.members()[0].store().status().await.ready);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_credentials_at_all_is_a_fault_that_says_so() {
+    let fake = FakeKms::start(REGION).await;
+    let desk = SharedCredentialsProvider::new(Desk(Arc::default()));
+    let settings = kms::settings("cloud", REGION, &fake.url());
+    let (store, started) = Backend::start_with(settings, desk, None).await;
+    let error = started.unwrap_err();
+    assert!(error.class == Class::Down && error.message.contains("the desk is empty"), "{error}");
+    assert!(!store.status().await.ready);
+    assert!(fake.script().asked.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_ten_minutes_off_costs_one_repeat() {
+    for ahead in [600, -600] {
+        let (fake, replicas) = one_key().await;
+        for round in 0..rounds(3) {
+            // The clock jumps, and back.
+            fake.script().ahead = if round % 2 == 0 { ahead } else { 0 };
+            let outcome = sign(&replicas, LONG).await;
+            outcome.assert_ok();
+            assert_eq!(outcome.attempts, 2, "{ahead}");
+            for _ in 0..4 {
+                let outcome = sign(&replicas, LONG).await;
+                outcome.assert_ok();
+                assert_eq!(outcome.attempts, 1, "{ahead}: the difference is kept");
+            }
+        }
+        assert_eq!(fake.outcome("InvalidSignatureException"), rounds(3));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_starts_with_a_clock_ten_minutes_off() {
+    for ahead in [600, -600] {
+        let fake = FakeKms::start(REGION).await;
+        fake.script().ahead = ahead;
+        let arn = fake.add("ML_DSA_44");
+        let replicas = replicas(&[store(&fake).await], &arn, Algorithm::MlDsa44).await;
+        let outcome = sign(&replicas, LONG).await;
+        outcome.assert_ok();
+        assert_eq!(outcome.attempts, 1);
+    }
+}
