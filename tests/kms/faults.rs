@@ -148,12 +148,15 @@ async fn a_request_that_hangs_ends_and_is_made_again_on_a_new_connection() {
         let outcome = sign(&replicas, LONG).await;
         outcome.assert_ok();
         assert_eq!(outcome.attempts, 2);
+        for _ in 0..CALM {
+            sign(&replicas, LONG).await.assert_ok();
+        }
     }
     // The caller's deadline ends it too.
     fake.script().fail(1, &Fault::Hang);
     let started = Instant::now();
     let outcome = sign(&replicas, Duration::from_millis(300)).await;
-    assert!(outcome.fault.is_some());
+    assert_eq!(outcome.class(), Some(Class::Deadline));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     sign(&replicas, LONG).await.assert_ok();
 }

@@ -105,7 +105,7 @@ async fn a_key_that_does_not_fit_is_not_opened() {
     let error = open(arn.clone(), Algorithm::ES384).await;
     assert!(error.message.contains("does not sign ES384"), "{error}");
     let error = open("alias/none".to_owned(), Algorithm::ES256).await;
-    assert!(error.code.starts_with("NotFoundException"), "{error}");
+    assert!(error.class == Class::Misconfigured && error.code.starts_with("NotFoundException"), "{error}");
     let secp = fake.put("secp", "ECC_NIST_P384", Arc::new(fake_kms::keys::Pair::generate("ECC_NIST_P384")));
     fake.script().keys.get_mut(&secp).unwrap().spec = "ECC_SECG_P256K1".to_owned();
     assert!(open(secp, Algorithm::ES256).await.message.contains("ECC_SECG_P256K1"));

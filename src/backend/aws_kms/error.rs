@@ -17,7 +17,9 @@ pub(super) enum Kind {
     Throttled,
     /// The service failed, or could not be reached.
     Service,
-    /// The service was given too little time to be blamed for not answering.
+    /// The service did not answer by the request's deadline.
+    Late,
+    /// The same, but it was given too little time to be blamed for that.
     Hurried,
     /// The key is out of order for the moment.
     KeyUnavailable,
@@ -117,6 +119,7 @@ impl Kind {
                 "the account's quota is spent: lower `rate`, or ask AWS for more",
             ),
             Self::Service => rule(Class::Down, 2, true, Scope::Backend, "look at the AWS health dashboard"),
+            Self::Late => rule(Class::Deadline, 2, true, Scope::Backend, "look at the AWS health dashboard"),
             Self::Hurried => rule(Class::Deadline, 2, false, Scope::Request, "give requests more time"),
             Self::KeyUnavailable => {
                 rule(Class::Down, 2, true, Scope::Key, "a copy in another Region would help")
@@ -268,7 +271,7 @@ fn judge(code: &str, status: u16, text: &str) -> Kind {
         Some((_, kind)) => *kind,
         None if status == 429 => Kind::Throttled,
         // Also what is no fault but cannot be read.
-        None if status >= 500 || status < 400 => Kind::Service,
+        None if !(400..500).contains(&status) => Kind::Service,
         None => Kind::Misconfigured,
     }
 }

@@ -35,13 +35,17 @@ pub struct Settings {
     pub name: String,
     /// `eu-central-1`.
     pub region: String,
-    /// Another address of the service than the region's own: a VPC endpoint or an emulator.
+    /// Another address of the service than the region's own: a VPC endpoint or an emulator. See [`check_endpoint`];
+    /// `AWS_ENDPOINT_URL` of the environment is not looked at.
     pub endpoint: Option<String>,
-    /// Profile of the shared AWS configuration files; the SDK's default chain of credentials when absent.
+    /// Profile of the shared AWS configuration files; the SDK's default chain of credentials when absent:
+    /// environment, default profile, web identity, container, instance. Of the profiles, neither those with single
+    /// sign-on nor those with `credential_process` work: a daemon has no browser, and starts no programs.
     pub profile: Option<String>,
     /// ARN of a role to assume with those credentials.
     pub role: Option<String>,
-    /// Most `Sign` requests a second: below the account's quota, which all its users share.
+    /// Most `Sign` requests a second: below the account's quota, which all its users share. AWS documents 300 to 1000
+    /// a second and kind of key, so 240 is safe everywhere; whoever has more may say so.
     pub rate: u32,
     /// Most `Sign` requests at once.
     pub concurrency: u32,

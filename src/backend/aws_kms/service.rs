@@ -23,8 +23,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 const STALL: Duration = Duration::from_millis(250);
 /// Opening, listing and making keys may take so long, call by call.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Calls for one answer, where nobody else repeats.
-const TRIES: u32 = 3;
 
 /// What all keys of a backend share.
 pub(super) struct Service {
@@ -71,7 +69,11 @@ impl Service {
         let started = Instant::now();
         let late = || {
             let given = limit.saturating_duration_since(started);
-            let kind = if given < STALL { Kind::Hurried } else { Kind::Service };
+            let kind = match given {
+                _ if given < STALL => Kind::Hurried,
+                _ if given < self.settings.attempt_timeout => Kind::Late,
+                _ => Kind::Service,
+            };
             Fault::new(kind, "timeout", format!("no answer within {} ms", given.as_millis()))
         };
         let ready = timeout_at(limit, self.keeper.ready()).await;
@@ -123,7 +125,9 @@ impl Service {
     fn remember(&self, fault: Option<&Fault>) {
         let trouble = match fault.map(|fault| (fault.kind, fault)) {
             None => None,
-            Some((Kind::Service | Kind::Credentials | Kind::Clock, fault)) => Some(fault.to_string()),
+            Some((Kind::Service | Kind::Late | Kind::Credentials | Kind::Clock, fault)) => {
+                Some(fault.to_string())
+            }
             Some((Kind::Hurried, _)) => return,
             // Other faults are of one key, and prove that it answers.
             Some(_) => None,
@@ -136,7 +140,14 @@ impl Service {
         if let Some(reason) = self.health.quarantined() {
             return Some(format!("quarantined: {reason}"));
         }
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        if self.gate.is_closed() {
+            return Some("shut down".to_owned());
+        }
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.or_else(|| {
+            let open = !self.health.is_good();
+            open.then(|| "it failed again and again and is left alone for a moment".to_owned())
+        })
     }
 
     /// Makes a call that changes nothing, again as long as its fault may pass. `fresh`: the key was just made.
@@ -151,9 +162,9 @@ impl Service {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
-            let error = fault.settle(&self.settings.name, fresh, || self.gate.spend());
-            if tries >= TRIES || tries > u32::from(error.advice.retries) || !error.advice.here {
-                return Err(error);
+            let error = fault.clone().settle(&self.settings.name, fresh, || true);
+            if !error.advice.here || tries > u32::from(error.advice.retries) {
+                return Err(fault.settle(&self.settings.name, false, || false));
             }
             tries += 1;
             sleep(error.advice.pause).await;

@@ -206,7 +206,7 @@ impl KeyStore for Backend {
     fn status(&self) -> BoxFuture<'_, Status> {
         let reason = self.service.trouble();
         let signs = self.service.signs.load(Ordering::Relaxed);
-        let ready = reason.is_none() && self.service.health.is_good();
+        let ready = reason.is_none();
         Box::pin(async move { Status { kind: "aws-kms", ready, reason, signs, ..Status::default() } })
     }
 
