@@ -23,7 +23,7 @@ mod regions;
 
 use fake_kms::FakeKms;
 use jwsd::backend::aws_kms::{Backend, Settings};
-use jwsd::backend::{Ask, Class, KeyStore, Member, Replicas, Wanted};
+use jwsd::backend::{Ask, Class, Health, KeyStore, Member, Replicas, Wanted};
 use jwsd::jose::{Algorithm, Verifier};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,8 @@ fn rounds(few: u64) -> u64 {
 }
 
 async fn open_store(settings: Settings) -> Arc<dyn KeyStore> {
-    let (store, started) = Backend::start_with(settings, kms::credentials("test"), None).await;
+    let health = Health::of_backend(&settings.name, None);
+    let (store, started) = Backend::start_with(settings, kms::credentials("test"), health).await;
     started.unwrap();
     store
 }

@@ -3,8 +3,8 @@
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use jwsd::backend::KeyStore;
 use jwsd::backend::aws_kms::{Backend, Settings};
+use jwsd::backend::{Health, KeyStore};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -85,7 +85,8 @@ impl Emulator {
     /// A backend `name` on it.
     pub async fn store(&self, name: &str) -> Arc<dyn KeyStore> {
         let settings = settings(name, "eu-central-1", &self.url());
-        let (store, started) = Backend::start_with(settings, credentials("test"), None).await;
+        let (store, started) =
+            Backend::start_with(settings, credentials("test"), Health::of_backend(name, None)).await;
         started.unwrap();
         store
     }

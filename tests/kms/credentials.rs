@@ -35,7 +35,7 @@ async fn with_desk() -> (FakeKms, Desk, Replicas) {
     let desk = Desk(Arc::new(Mutex::new(Some("first"))));
     let provider = SharedCredentialsProvider::new(desk.clone());
     let settings = kms::settings("cloud", REGION, &fake.url());
-    let (store, started) = Backend::start_with(settings, provider, None).await;
+    let (store, started) = Backend::start_with(settings, provider, Health::of_backend("cloud", None)).await;
     started.unwrap();
     let replicas = replicas(&[store], &arn, Algorithm::ES256).await;
     (fake, desk, replicas)
@@ -96,7 +96,7 @@ async fn no_credentials_at_all_is_a_fault_that_says_so() {
     let fake = FakeKms::start(REGION).await;
     let desk = SharedCredentialsProvider::new(Desk(Arc::default()));
     let settings = kms::settings("cloud", REGION, &fake.url());
-    let (store, started) = Backend::start_with(settings, desk, None).await;
+    let (store, started) = Backend::start_with(settings, desk, Health::of_backend("cloud", None)).await;
     let error = started.unwrap_err();
     assert!(error.class == Class::Down && error.message.contains("the desk is empty"), "{error}");
     assert!(!store.status().await.ready);

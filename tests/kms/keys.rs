@@ -164,7 +164,8 @@ async fn keys_are_made_found_again_and_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_in_the_clear_is_refused() {
     let settings = kms::settings("cloud", REGION, "http://kms.example.com");
-    let (store, started) = Backend::start_with(settings, kms::credentials("test"), None).await;
+    let (store, started) =
+        Backend::start_with(settings, kms::credentials("test"), Health::of_backend("cloud", None)).await;
     let error = started.unwrap_err();
     assert!(error.class == Class::Misconfigured && error.message.contains("https://"), "{error}");
     let status = store.status().await;

@@ -170,8 +170,8 @@ pub(super) const FRESH: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The same while a key is fresh.
 const FRESH_PAUSE: Duration = Duration::from_millis(800);
-/// What callers are told of a spent quota, which is counted by the second.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What callers are told of a spent quota, which is counted by the second, and where nothing better is known.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Characters of a text from outside that are kept.
 const MAX_TEXT: usize = 300;
 

@@ -4,15 +4,15 @@
 //! Must never hold its lock across an await.
 
 use super::budget::Budget;
-use super::error::{Fault, Kind};
+use super::error::{Fault, Kind, RETRY_AFTER};
 use super::hedge::Hedging;
 use super::rate::Rate;
 use crate::backend::Ask;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::backend::fair::{Limiter, Permit, Shed};
+use futures_util::FutureExt as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -21,9 +21,7 @@ const WAITING: usize = 16;
 
 /// The limits of one backend.
 pub(super) struct Gate {
-    permits: Semaphore,
-    concurrency: usize,
-    waiting: AtomicUsize,
+    limiter: Arc<Limiter>,
     limits: Mutex<Limits>,
     passes: TaskTracker,
 }
@@ -36,14 +34,14 @@ struct Limits {
 }
 
 /// The right to send one request; to be held until it is answered.
-pub(super) struct Pass<'a> {
-    _permit: SemaphorePermit<'a>,
+pub(super) struct Pass {
+    _permit: Permit,
     _token: TaskTrackerToken,
 }
 
 impl Gate {
     pub(super) fn new(rate: u32, concurrency: u32, may_hedge: bool) -> Self {
-        let concurrency = usize::try_from(concurrency).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        let concurrency = usize::try_from(concurrency).unwrap_or(usize::MAX).max(1);
         let limits = Limits {
             rate: Rate::new(rate, Instant::now().into_std()),
             budget: Budget::default(),
@@ -51,9 +49,7 @@ impl Gate {
             may_hedge,
         };
         Self {
-            permits: Semaphore::new(concurrency),
-            concurrency,
-            waiting: AtomicUsize::new(0),
+            limiter: Limiter::new(concurrency, concurrency.saturating_mul(WAITING)),
             limits: Mutex::new(limits),
             passes: TaskTracker::new(),
         }
@@ -63,40 +59,24 @@ impl Gate {
     ///
     /// # Errors
     /// [`Kind::Shed`] when it cannot come in time, [`Kind::Stopped`] after [`Self::close`].
-    pub(super) async fn enter(&self, ask: Ask) -> Result<Pass<'_>, Fault> {
-        // A place in the queue, until it is left in whatever way.
-        let place = Place::take(&self.waiting);
-        self.refuse_hopeless(place.ahead, ask.deadline)?;
-        let permit = match timeout_at(ask.deadline, self.permits.acquire()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(Fault::new(Kind::Stopped, "shut down", "no request is taken any more")),
-            Err(_) => return Err(Fault::new(Kind::Shed, "queue", "the deadline passed in the queue")),
-        };
-        drop(place);
+    pub(super) async fn enter(&self, ask: Ask) -> Result<Pass, Fault> {
+        let token = self.passes.token();
+        let permit = self.limiter.acquire(ask).await.map_err(|shed| match shed {
+            Shed::Busy(wait) => refused("queue", shed.to_string(), wait),
+            Shed::Late => refused("queue", shed.to_string(), None),
+        })?;
+        if self.is_closed() {
+            return Err(Fault::new(Kind::Stopped, "shut down", "no request is taken any more"));
+        }
         let now = Instant::now();
         let left = ask.deadline.saturating_duration_since(now);
-        let wait = self
-            .limits()
-            .rate
-            .take(now.into_std(), left)
-            .map_err(|wait| shed("rate", "more is asked than the rate allows", wait))?;
+        let wait = self.limits().rate.take(now.into_std(), left);
+        let wait = wait
+            .map_err(|wait| refused("rate", "more is asked than the rate allows".to_owned(), Some(wait)))?;
         if !wait.is_zero() {
             sleep(wait).await;
         }
-        Ok(Pass { _permit: permit, _token: self.passes.token() })
-    }
-
-    fn refuse_hopeless(&self, ahead: usize, deadline: Instant) -> Result<(), Fault> {
-        let usual = self.limits().hedging.usual().unwrap_or_default();
-        let rounds = u32::try_from(ahead / self.concurrency).unwrap_or(u32::MAX);
-        let wait = usual.saturating_mul(rounds);
-        if ahead >= self.concurrency.saturating_mul(WAITING) {
-            return Err(shed("queue full", "too many requests wait already", wait));
-        }
-        if Instant::now() + wait >= deadline {
-            return Err(shed("queue", "its turn would come after the deadline", wait));
-        }
-        Ok(())
+        Ok(Pass { _permit: permit, _token: token })
     }
 
     /// A request is sent; says after how long, unanswered, it may be sent a second time.
@@ -108,10 +88,11 @@ impl Gate {
     }
 
     /// A pass for a second one, if that is in nobody's way.
-    pub(super) fn enter_twice(&self) -> Option<Pass<'_>> {
-        let permit = self.permits.try_acquire().ok()?;
+    pub(super) fn enter_twice(&self) -> Option<Pass> {
+        let permit = self.limiter.acquire(Ask::own(Instant::now())).now_or_never()?.ok()?;
         let mut limits = self.limits();
         let spare = limits.rate.take_spare(Instant::now().into_std()) && limits.hedging.spend();
+        drop(limits);
         spare.then(|| Pass { _permit: permit, _token: self.passes.token() })
     }
 
@@ -134,14 +115,13 @@ impl Gate {
 
     /// Lets nobody in any more, and waits for those inside.
     pub(super) async fn close(&self) {
-        self.permits.close();
         self.passes.close();
         self.passes.wait().await;
     }
 
     /// Whether [`Self::close`] was called.
     pub(super) fn is_closed(&self) -> bool {
-        self.permits.is_closed()
+        self.passes.is_closed()
     }
 
     fn limits(&self) -> MutexGuard<'_, Limits> {
@@ -149,26 +129,8 @@ impl Gate {
     }
 }
 
-fn shed(code: &str, message: &str, wait: Duration) -> Fault {
-    Fault { retry_after: Some(wait), ..Fault::new(Kind::Shed, code, message) }
-}
-
-/// A place in the queue.
-struct Place<'a> {
-    ahead: usize,
-    waiting: &'a AtomicUsize,
-}
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Self {
-        Self { ahead: waiting.fetch_add(1, Ordering::Relaxed), waiting }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
+fn refused(code: &str, message: String, wait: Option<Duration>) -> Fault {
+    Fault { retry_after: wait.or(Some(RETRY_AFTER)), ..Fault::new(Kind::Shed, code, message) }
 }
 
 #[cfg(test)]
@@ -206,29 +168,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_would_come_too_late_is_not_waited_for() {
-        let gate = Gate::new(1000, 1, false);
-        for _ in 0..200 {
-            gate.answered(Duration::from_secs(1));
-        }
-        let _pass = gate.enter(later()).await.unwrap();
-        let hopeless = Ask::own(Instant::now() + Duration::from_secs(10));
-        let queue: Vec<_> = (0..11).map(|_| Place::take(&gate.waiting)).collect();
-        let started = Instant::now();
-        let fault = refusal(&gate, hopeless).await;
-        assert!(started.elapsed() < Duration::from_secs(5), "it did not wait for its deadline");
-        assert_eq!(fault.retry_after, Some(Duration::from_secs(11)));
-        drop(queue);
-    }
-
-    #[tokio::test]
     async fn the_queue_is_bounded() {
         let gate = Gate::new(1000, 1, false);
         let _pass = gate.enter(later()).await.unwrap();
-        let queue: Vec<_> = (0..WAITING).map(|_| Place::take(&gate.waiting)).collect();
-        assert_eq!(refusal(&gate, later()).await.code, "queue full");
-        drop(queue);
-        assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
+        let mut queue: Vec<_> = (0..WAITING).map(|_| Box::pin(gate.enter(later()))).collect();
+        for waiting in &mut queue {
+            assert!(waiting.now_or_never().is_none());
+        }
+        assert_eq!(refusal(&gate, later()).await.kind, Kind::Shed);
     }
 
     #[tokio::test]

@@ -58,11 +58,6 @@ impl Hedging {
             self.after = Some(Duration::from_micros(u64::from(*percentile)));
         }
     }
-
-    /// What most requests take at most, when that is known.
-    pub(super) fn usual(&self) -> Option<Duration> {
-        self.after
-    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use super::key::Key;
 use super::service::Service;
 use super::{Settings, list, spec};
 use crate::backend::{
-    BackendEvent, BoxFuture, Class, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status,
-    Wanted, show_id,
+    BoxFuture, Class, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted, show_id,
 };
 use crate::jose::{Algorithm, PublicKey, Verifier, hex};
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -20,7 +19,6 @@ use aws_sdk_kms::types::{KeyUsageType, OriginType, Tag};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::sync::mpsc;
 
 /// One region of AWS KMS under one set of credentials.
 pub struct Backend {
@@ -28,31 +26,26 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Finds credentials and asks the service once. `events` hears what happens to the backend. Must be called on a
-    /// tokio runtime.
-    pub async fn start(
-        settings: Settings,
-        events: Option<mpsc::UnboundedSender<BackendEvent>>,
-    ) -> (Arc<dyn KeyStore>, Result<(), Error>) {
+    /// Finds credentials and asks the service once. Must be called on a tokio runtime.
+    pub async fn start(settings: Settings, health: Arc<Health>) -> (Arc<dyn KeyStore>, Result<(), Error>) {
         let source = Source::Chain(Box::new(settings.clone()));
-        Self::begin(settings, source, events).await
+        Self::begin(settings, source, health).await
     }
 
     /// As [`Self::start`], with credentials from somewhere else than the SDK's chain.
     pub async fn start_with(
         settings: Settings,
         credentials: SharedCredentialsProvider,
-        events: Option<mpsc::UnboundedSender<BackendEvent>>,
+        health: Arc<Health>,
     ) -> (Arc<dyn KeyStore>, Result<(), Error>) {
-        Self::begin(settings, Source::Given(credentials), events).await
+        Self::begin(settings, Source::Given(credentials), health).await
     }
 
     async fn begin(
         settings: Settings,
         source: Source,
-        events: Option<mpsc::UnboundedSender<BackendEvent>>,
+        health: Arc<Health>,
     ) -> (Arc<dyn KeyStore>, Result<(), Error>) {
-        let health = Health::of_backend(&settings.name, events);
         let service = Arc::new(Service::new(settings, source, health));
         let asked = service.read(false, |client| client.list_keys().limit(1).send()).await;
         let outcome = match asked {
