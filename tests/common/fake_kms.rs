@@ -75,6 +75,8 @@ pub struct Script {
     pub refused: BTreeMap<String, &'static str>,
     /// Requests by operation.
     pub asked: BTreeMap<String, u64>,
+    /// Requests by access key.
+    pub callers: BTreeMap<String, u64>,
     /// `Sign` requests by what became of them.
     pub signs: BTreeMap<String, u64>,
     /// `Sign` requests by MessageType.
@@ -100,7 +102,11 @@ const ACCOUNT: &str = "111122223333";
 
 impl FakeKms {
     pub async fn start(region: &str) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(region, "127.0.0.1:0").await
+    }
+
+    pub async fn start_at(region: &str, address: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(Mutex::new(Script { dice: 0x9E37_79B9, ..Script::default() }));
         let (shared, place) = (Arc::clone(&script), region.to_owned());
@@ -207,6 +213,7 @@ type Answer = Result<Response<Full<Bytes>>, std::io::Error>;
 fn decide(script: &mut Script, header: &Headers) -> (Option<Fault>, Option<Exception>) {
     let now = Timestamp::now().as_second() + script.ahead;
     *script.asked.entry(header.action.clone()).or_default() += 1;
+    *script.callers.entry(header.access_key.clone()).or_default() += 1;
     let refused = script.refused.get(&header.access_key).map(|code| (*code, "refused".to_owned()));
     let skew = header.signed - now;
     let skewed = (skew.abs() > 300).then(|| {
@@ -240,6 +247,13 @@ impl Headers {
 async fn answer(script: Arc<Mutex<Script>>, region: String, request: Request<Incoming>) -> Answer {
     let header = Headers::of(&request);
     let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+    if body.starts_with(b"Action=AssumeRole&") {
+        let body = assume_role(&mut script.lock().unwrap(), &header.access_key, &body);
+        return Ok(Response::builder()
+            .header("content-type", "text/xml")
+            .body(Full::new(body.into()))
+            .unwrap());
+    }
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (fault, exception, latency, hole) = {
         let mut script = script.lock().unwrap();
@@ -316,6 +330,19 @@ async fn answer(script: Arc<Mutex<Script>>, region: String, request: Request<Inc
         }
         Err(exception) => refuse(exception, 400),
     }
+}
+
+/// What STS answers: credentials whose access key is `role`.
+fn assume_role(script: &mut Script, by: &str, body: &[u8]) -> String {
+    *script.asked.entry("AssumeRole".to_owned()).or_default() += 1;
+    assert!(String::from_utf8_lossy(body).contains("RoleSessionName=jwsd"));
+    let until = Timestamp::from_second(Timestamp::now().as_second() + 3600).unwrap();
+    format!(
+        r#"<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
+        <AccessKeyId>role-of-{by}</AccessKeyId><SecretAccessKey>not-a-secret</SecretAccessKey>
+        <SessionToken>session</SessionToken><Expiration>{until}</Expiration></Credentials>
+        </AssumeRoleResult></AssumeRoleResponse>"#
+    )
 }
 
 fn spoil(answer: &mut Value, fault: Option<&Fault>) {

@@ -4,6 +4,7 @@ use super::*;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use std::process::Command;
 use std::sync::Mutex;
 
 /// Hands out the access key that it holds.
@@ -134,4 +135,79 @@ async fn a_daemon_starts_with_a_clock_ten_minutes_off() {
         outcome.assert_ok();
         assert_eq!(outcome.attempts, 1);
     }
+}
+
+/// Runs an ignored test of this file in a process of its own, whose environment is where credentials come from.
+fn in_child(name: &str, env: &[(&str, &str)]) {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .env_clear()
+        .envs(env.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+}
+
+async fn callers(fake: &FakeKms, settings: Settings) -> Vec<String> {
+    let arn = fake.add("ECC_NIST_P256");
+    let (store, started) = Backend::start(settings, Health::of_backend("cloud", None)).await;
+    started.unwrap();
+    sign(&replicas(&[store], &arn, Algorithm::ES256).await, LONG).await.assert_ok();
+    fake.script().callers.keys().cloned().collect()
+}
+
+#[test]
+fn the_profile_is_read_and_a_loopback_endpoint_is_not_behind_a_proxy() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("credentials");
+    let profile = |name| format!("[{name}]\naws_access_key_id = of-{name}\naws_secret_access_key = x\n");
+    std::fs::write(&file, profile("default") + &profile("signer")).unwrap();
+    let env = [
+        ("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap()),
+        ("AWS_CONFIG_FILE", "/dev/null"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1"),
+    ];
+    in_child("credentials::profile_in_a_child", &env);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run in a child"]
+async fn profile_in_a_child() {
+    let fake = FakeKms::start(REGION).await;
+    let settings = kms::settings("cloud", REGION, &fake.url());
+    assert_eq!(callers(&fake, settings.clone()).await, ["of-default"]);
+    let settings = Settings { profile: Some("signer".to_owned()), ..settings };
+    assert_eq!(callers(&fake, settings).await, ["of-default", "of-signer"]);
+}
+
+#[test]
+fn a_role_is_assumed() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let env = [
+        ("AWS_ACCESS_KEY_ID", "base"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+        ("AWS_CONFIG_FILE", "/dev/null"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ("AWS_ENDPOINT_URL_STS", &url),
+    ];
+    in_child("credentials::role_in_a_child", &env);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run in a child"]
+async fn role_in_a_child() {
+    let url = std::env::var("AWS_ENDPOINT_URL_STS").unwrap();
+    let fake = FakeKms::start_at(REGION, url.trim_start_matches("http://")).await;
+    let mut settings = kms::settings("cloud", REGION, &fake.url());
+    settings.role = Some("arn:aws:iam::111122223333:role/signer".to_owned());
+    assert_eq!(callers(&fake, settings).await, ["role-of-base"]);
+    assert_eq!(fake.script().asked["AssumeRole"], 1);
 }

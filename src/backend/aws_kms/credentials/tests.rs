@@ -1,3 +1,5 @@
+//! Renewal, with a desk that hands out what the test puts there.
+
 use super::*;
 use std::sync::Mutex;
 
