@@ -152,6 +152,8 @@ async fn a_request_that_hangs_ends_and_is_made_again_on_a_new_connection() {
             sign(&replicas, LONG).await.assert_ok();
         }
     }
+    fake.script().fail(3, &Fault::Hang);
+    assert_eq!(sign(&replicas, LONG).await.class(), Some(Class::Down));
     // The caller's deadline ends it too.
     fake.script().fail(1, &Fault::Hang);
     let started = Instant::now();

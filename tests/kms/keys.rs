@@ -167,7 +167,7 @@ async fn an_endpoint_in_the_clear_is_refused() {
     let (store, started) =
         Backend::start_with(settings, kms::credentials("test"), Health::of_backend("cloud", None)).await;
     let error = started.unwrap_err();
-    assert!(error.class == Class::Misconfigured && error.message.contains("https://"), "{error}");
+    assert!(error.class == Class::Misconfigured && error.message.contains("write https"), "{error}");
     let status = store.status().await;
-    assert!(!status.ready && status.reason.unwrap().contains("https://"));
+    assert!(!status.ready && status.reason.unwrap().contains("write https"));
 }

@@ -49,27 +49,24 @@ impl Key {
             return Err(Fault::new(Kind::Bug, "too long", message));
         };
         let gate = &self.service.gate;
-        let pass = gate.enter(ask).await?;
+        let _pass = gate.enter(ask).await?;
         let after = gate.ask();
         let started = Instant::now();
-        let limit = (started + self.service.settings.attempt_timeout).min(ask.deadline);
+        let end = started + self.service.settings.attempt_timeout;
+        let limit = if ask.deadline < end { (ask.deadline, Kind::Late) } else { (end, Kind::Service) };
         let message = Blob::new(message);
         let mut first = pin!(self.request(kind.clone(), message.clone(), limit));
         let slow = match after {
-            Some(after) => timeout_at(limit.min(started + after), &mut first).await,
+            Some(after) => timeout_at(limit.0.min(started + after), &mut first).await,
             None => Ok((&mut first).await),
         };
-        let signature = match slow {
-            Ok(answer) => return answer.map(Signed::from),
+        match slow {
+            Ok(answer) => answer.map(Signed::from),
             Err(_) => match gate.enter_twice() {
-                None => first.await,
-                Some(_second_pass) => {
-                    return self.race(first, self.request(kind, message, limit)).await;
-                }
+                None => first.await.map(Signed::from),
+                Some(_pass) => self.race(first, self.request(kind, message, limit)).await,
             },
-        };
-        drop(pass);
-        signature.map(Signed::from)
+        }
     }
 
     /// The first signature of two requests, and what became of the other one.
@@ -82,10 +79,13 @@ impl Key {
         let (early, late) = tokio::select! {
             answer = &mut first => match answer {
                 Ok(signature) => (Ok(signature), None),
+                // A good one does not make up for that.
+                Err(fault) if fault.kind == Kind::Forged => (Err(fault), None),
                 Err(fault) => (Err(fault), Some(second.await)),
             },
             answer = &mut second => match answer {
                 Ok(signature) => (Ok(signature), None),
+                Err(fault) if fault.kind == Kind::Forged => (Err(fault), None),
                 Err(fault) => (Err(fault), Some(first.await)),
             },
         };
@@ -96,19 +96,23 @@ impl Key {
                 let code = format!("{}, hedged: {}", fault.code, other.code);
                 return Err(Fault { code, ..fault });
             }
-            // Nothing was asked twice.
             (Err(fault), None) => return Err(fault),
         };
         let others = vec![Attempt { backend: Arc::clone(self.service.health.backend()), outcome: other }];
         Ok(Signed { signature, others })
     }
 
-    async fn request(&self, kind: MessageType, message: Blob, limit: Instant) -> Result<Signature, Fault> {
+    async fn request(
+        &self,
+        kind: MessageType,
+        message: Blob,
+        (limit, late): (Instant, Kind),
+    ) -> Result<Signature, Fault> {
         self.service.signs.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         let answer = self
             .service
-            .call(limit, |client| {
+            .call(limit, late, |client| {
                 client
                     .sign()
                     .key_id(&self.arn)

@@ -1,7 +1,7 @@
 //! AWS KMS, in this process: the SDK is Rust, asynchronous and has deadlines.
 //!
-//! A request passes the [`gate`], is sent once by the [`service`] with credentials from their keeper, and comes back
-//! as a signature in JOSE form or as a fault out of the one table in [`error`]. Repeating it, here or in another
+//! A request passes the `gate`, is sent once by the `service` with credentials from their keeper, and comes back
+//! as a signature in JOSE form or as a fault out of the one table in `error`. Repeating it, here or in another
 //! region, is left to [`super::Replicas`].
 //!
 //! Keys are named by ARN once they are open. A key in several regions is a multi-Region key: it is made with AWS's own

@@ -21,8 +21,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// A call that had less time than this says nothing about the service when it is not answered.
 const STALL: Duration = Duration::from_millis(250);
-/// Opening, listing and making keys may take so long, call by call.
+/// Opening, listing and making keys may take so long, repeats included.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// One call of them, at least.
+const READ_LIMIT: Duration = Duration::from_secs(3);
 
 /// What all keys of a backend share.
 pub(super) struct Service {
@@ -33,7 +35,7 @@ pub(super) struct Service {
     pub(super) signs: AtomicU64,
     keeper: Keeper,
     /// Or why the endpoint may not be used.
-    client: Result<Client, String>,
+    client: Result<Client, &'static str>,
     /// Why it would not work now, as the last call showed.
     trouble: Mutex<Option<String>>,
 }
@@ -42,7 +44,6 @@ impl Service {
     pub(super) fn new(settings: Settings, source: Source, health: Arc<Health>) -> Self {
         let keeper = Keeper::new(source, &settings.name);
         let client = client::build(&settings, keeper.clone());
-        let trouble = client.as_ref().err().cloned().unwrap_or_else(|| "it was not asked yet".to_owned());
         Self {
             client,
             gate: Gate::new(settings.rate, settings.concurrency, settings.hedge),
@@ -50,41 +51,52 @@ impl Service {
             health,
             signs: AtomicU64::new(0),
             keeper,
-            trouble: Mutex::new(Some(trouble)),
+            trouble: Mutex::default(),
         }
     }
 
-    /// Makes one call, which must end by `limit`.
+    fn client(&self) -> Result<Client, Fault> {
+        self.client.clone().map_err(|refusal| Fault::new(Kind::Misconfigured, "endpoint", refusal))
+    }
+
+    /// Whether there is all that a call needs. Asks the service nothing: who may sign need not be allowed anything
+    /// else, and every refusal raises an alarm somewhere.
+    pub(super) async fn ready(&self) -> Result<(), Error> {
+        let ready = match self.client() {
+            Ok(_) => self.keeper.ready().await.map_err(no_credentials),
+            Err(fault) => Err(fault),
+        };
+        self.remember(ready.as_ref().err());
+        ready.map_err(|fault| fault.settle(&self.settings.name, false, || false))
+    }
+
+    /// Makes one call, which must end by `limit`; `late` is the fault if it does not.
     pub(super) async fn call<T, E, F>(
         &self,
         limit: Instant,
+        late: Kind,
         send: impl FnOnce(Client) -> F,
     ) -> Result<T, Fault>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     {
-        let client = self.client.clone();
-        let client = client.map_err(|refusal| Fault::new(Kind::Misconfigured, "endpoint", refusal))?;
+        let client = self.client()?;
         let started = Instant::now();
-        let late = || {
+        let no_answer = || {
             let given = limit.saturating_duration_since(started);
-            let kind = match given {
-                _ if given < STALL => Kind::Hurried,
-                _ if given < self.settings.attempt_timeout => Kind::Late,
-                _ => Kind::Service,
-            };
+            let kind = if given < STALL { Kind::Hurried } else { late };
             Fault::new(kind, "timeout", format!("no answer within {} ms", given.as_millis()))
         };
         let ready = timeout_at(limit, self.keeper.ready()).await;
         let ready = ready.unwrap_or_else(|_| Err("nobody handed any out in time".to_owned()));
         let generation = self.keeper.generation();
         let answer = match ready {
-            Err(fault) => Err(Fault::new(Kind::Credentials, "no credentials", fault)),
+            Err(why) => Err(no_credentials(why)),
             // Boxed: the SDK's futures are large.
             Ok(()) => match timeout_at(limit, Box::pin(send(client))).await {
                 Ok(answer) => answer.map_err(|error| Fault::of(&error)),
-                Err(_) => Err(late()),
+                Err(_) => Err(no_answer()),
             },
         };
         let answer = match answer {
@@ -129,6 +141,7 @@ impl Service {
                 Some(fault.to_string())
             }
             Some((Kind::Hurried, _)) => return,
+            Some((_, fault)) if self.client.is_err() => Some(fault.to_string()),
             // Other faults are of one key, and prove that it answers.
             Some(_) => None,
         };
@@ -156,14 +169,17 @@ impl Service {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     {
+        let end = Instant::now() + PATIENCE;
         let mut tries = 1;
         loop {
-            let fault = match self.call(Instant::now() + PATIENCE, &send).await {
+            let limit = Instant::now() + READ_LIMIT.max(self.settings.attempt_timeout);
+            let fault = match self.call(limit.min(end), Kind::Service, &send).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
             let error = fault.clone().settle(&self.settings.name, fresh, || true);
-            if !error.advice.here || tries > u32::from(error.advice.retries) {
+            let over = Instant::now() + error.advice.pause >= end;
+            if over || !error.advice.here || tries > u32::from(error.advice.retries) {
                 return Err(fault.settle(&self.settings.name, false, || false));
             }
             tries += 1;
@@ -177,7 +193,7 @@ impl Service {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     {
-        let answer = self.call(Instant::now() + PATIENCE, send).await;
+        let answer = self.call(Instant::now() + PATIENCE, Kind::Service, send).await;
         answer.map_err(|fault| fault.settle(&self.settings.name, false, || false))
     }
 
@@ -189,6 +205,10 @@ impl Service {
         };
         Fault::new(kind, code, message).settle(&self.settings.name, false, || false)
     }
+}
+
+fn no_credentials(why: String) -> Fault {
+    Fault::new(Kind::Credentials, "no credentials", why)
 }
 
 /// Seconds that our clock is behind that of an HTTP date; negative when it is ahead.

@@ -10,7 +10,7 @@ use super::key::Key;
 use super::service::Service;
 use super::{Settings, list, spec};
 use crate::backend::{
-    BoxFuture, Class, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted, show_id,
+    BoxFuture, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted, show_id,
 };
 use crate::jose::{Algorithm, PublicKey, Verifier, hex};
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -26,7 +26,7 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Finds credentials and asks the service once. Must be called on a tokio runtime.
+    /// Finds credentials. Whether the service answers is seen when keys are opened. Must be called on a tokio runtime.
     pub async fn start(settings: Settings, health: Arc<Health>) -> (Arc<dyn KeyStore>, Result<(), Error>) {
         let source = Source::Chain(Box::new(settings.clone()));
         Self::begin(settings, source, health).await
@@ -47,13 +47,7 @@ impl Backend {
         health: Arc<Health>,
     ) -> (Arc<dyn KeyStore>, Result<(), Error>) {
         let service = Arc::new(Service::new(settings, source, health));
-        let asked = service.read(false, |client| client.list_keys().limit(1).send()).await;
-        let outcome = match asked {
-            Ok(_) => Ok(()),
-            // Who may not list keys was answered all the same.
-            Err(error) if error.class == Class::Misconfigured && error.advice.quarantine => Ok(()),
-            Err(error) => Err(error),
-        };
+        let outcome = service.ready().await;
         (Arc::new(Self { service }), outcome)
     }
 
