@@ -56,23 +56,32 @@ ensure_build_tools() {
     [ -e "$SOFTHSM_MODULE" ] || ensure_apt softhsm2
 }
 
-# ensure_venv: a Python environment under target/ with the pinned packages of tests/interop/requirements.txt, in $VENV.
-ensure_venv() {
-    local wanted=tests/interop/requirements.txt
-    VENV=$TARGET/venv
-    if [ -x "$VENV/bin/python" ] && cmp -s "$wanted" "$VENV/installed.txt"; then
+# ensure_python DIRECTORY FILE: a Python environment with the pinned packages of FILE.
+ensure_python() {
+    if [ -x "$1/bin/python" ] && cmp -s "$2" "$1/installed.txt"; then
         return
     fi
     ensure_command python3 python3 python3-venv
-    rm -rf "$VENV"
-    if ! python3 -m venv "$VENV" 2>/dev/null; then
+    rm -rf "$1"
+    if ! python3 -m venv "$1" 2>/dev/null; then
         ensure_apt python3-venv
-        rm -rf "$VENV"
-        python3 -m venv "$VENV" || fail "python3 -m venv does not work: is python3-venv whole?"
+        rm -rf "$1"
+        python3 -m venv "$1" || fail "python3 -m venv does not work: is python3-venv whole?"
     fi
-    "$VENV/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" \
-        || fail "pip could not install $wanted: check that the package index can be reached"
-    cp "$wanted" "$VENV/installed.txt"
+    "$1/bin/pip" install --quiet --disable-pip-version-check --requirement "$2" \
+        || fail "pip could not install $2: check that the package index can be reached"
+    cp "$2" "$1/installed.txt"
+}
+
+# ensure_venv: the packages of tests/interop/requirements.txt under target/, in $VENV.
+ensure_venv() {
+    VENV=$TARGET/venv
+    ensure_python "$VENV" tests/interop/requirements.txt
+}
+
+# ensure_kms_emulator: what plays AWS KMS in tests/kms.rs, under target/, where the tests look for it.
+ensure_kms_emulator() {
+    ensure_python "$TARGET/kms-venv" tests/kms/requirements.txt
 }
 
 # ensure_node: Node.js, and the pinned packages of tests/interop/package-lock.json under target/, in $NODE_DIR.

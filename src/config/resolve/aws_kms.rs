@@ -4,7 +4,6 @@ use super::{Path, Resolver, SECOND};
 use crate::backend::aws_kms;
 use crate::config::file::AwsKms;
 use crate::config::units::Quantity;
-use std::net::IpAddr;
 use std::time::Duration;
 
 impl Resolver<'_> {
@@ -13,7 +12,7 @@ impl Resolver<'_> {
             self.fault(&path.key("region"), "write a region such as \"eu-central-1\"");
         }
         if let Some(endpoint) = &written.endpoint
-            && let Err(problem) = check_endpoint(endpoint)
+            && let Err(problem) = aws_kms::check_endpoint(endpoint)
         {
             self.fault(&path.key("endpoint"), problem);
         }
@@ -71,24 +70,5 @@ fn is_role(arn: &str) -> bool {
                 && role.strip_prefix("role/").is_some_and(|name| !name.is_empty() && name.bytes().all(fits))
         }
         _ => false,
-    }
-}
-
-/// What is signed is no secret, but whoever answers in the service's place decides whether anything works.
-fn check_endpoint(text: &str) -> Result<(), &'static str> {
-    const FORM: &str = "write an address such as \"https://kms.eu-central-1.amazonaws.com\", without a path";
-    let uri: hyper::Uri = text.parse().map_err(|_| FORM)?;
-    let authority = uri.authority().ok_or(FORM)?;
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or(FORM)?;
-    if authority.as_str().contains('@') || uri.path() != "/" || uri.query().is_some() || text.contains('#') {
-        return Err(FORM);
-    }
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_own = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    match uri.scheme_str() {
-        Some("https") => Ok(()),
-        Some("http") if is_own => Ok(()),
-        Some("http") => Err("write https: only an address of this host may be reached without TLS"),
-        _ => Err(FORM),
     }
 }

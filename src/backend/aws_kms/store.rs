@@ -1,0 +1,203 @@
+//! The backend as the rest of the program sees it: opening, making and listing keys, health.
+//!
+//! What it needs of IAM: `kms:Sign`, `kms:GetPublicKey` and `kms:DescribeKey` on its keys; `kms:CreateKey` and
+//! `kms:TagResource` to make them; `kms:ListKeys` to show them.
+
+use super::arn::Arn;
+use super::credentials::Source;
+use super::error::Kind;
+use super::key::Key;
+use super::service::Service;
+use super::{Settings, list, spec};
+use crate::backend::{
+    BoxFuture, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted, show_id,
+};
+use crate::jose::{Algorithm, PublicKey, Verifier, hex};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::{KeyUsageType, OriginType, Tag};
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// One region of AWS KMS under one set of credentials.
+pub struct Backend {
+    service: Arc<Service>,
+}
+
+impl Backend {
+    /// Finds credentials. Whether the service answers is seen when keys are opened. Must be called on a tokio runtime.
+    pub async fn start(settings: Settings, health: Arc<Health>) -> (Arc<dyn KeyStore>, Result<(), Error>) {
+        let source = Source::Chain(Box::new(settings.clone()));
+        Self::begin(settings, source, health).await
+    }
+
+    /// As [`Self::start`], with credentials from somewhere else than the SDK's chain.
+    pub async fn start_with(
+        settings: Settings,
+        credentials: SharedCredentialsProvider,
+        health: Arc<Health>,
+    ) -> (Arc<dyn KeyStore>, Result<(), Error>) {
+        Self::begin(settings, Source::Given(credentials), health).await
+    }
+
+    async fn begin(
+        settings: Settings,
+        source: Source,
+        health: Arc<Health>,
+    ) -> (Arc<dyn KeyStore>, Result<(), Error>) {
+        let service = Arc::new(Service::new(settings, source, health));
+        let outcome = service.ready().await;
+        (Arc::new(Self { service }), outcome)
+    }
+
+    /// The name to ask KMS for.
+    fn name_of(&self, wanted: Wanted<'_>) -> Result<String, Error> {
+        let region = &self.service.settings.region;
+        let unusable = |message: String| self.service.error(Kind::Misconfigured, message);
+        let (id, copy) = match wanted {
+            Wanted::Name(name) => return Ok(name.to_owned()),
+            Wanted::Id(id) => (id, false),
+            Wanted::Copy { id, .. } => (id, true),
+        };
+        let text = std::str::from_utf8(id).unwrap_or_default();
+        let arn = Arn::of_key(text).ok_or_else(|| {
+            unusable(format!("{} is not the ARN of a KMS key: is it in another backend?", show_id(id)))
+        })?;
+        if !copy && arn.region != region {
+            let message = format!("key {text} is in {}, and this backend asks {region}", arn.region);
+            return Err(unusable(message));
+        }
+        arn.copy_in(region).ok_or_else(|| {
+            let message =
+                format!("key {text} has no copy in {region}: only multi-Region keys (mrk-...) can have one");
+            unusable(message)
+        })
+    }
+
+    async fn open_key(
+        &self,
+        wanted: Wanted<'_>,
+        algorithm: Algorithm,
+        pinned: Option<&PublicKey>,
+    ) -> Result<Opened, Error> {
+        let service = &self.service;
+        let name = self.name_of(wanted)?;
+        // A key that was just made may not be known everywhere yet; an operator's typing error costs a moment.
+        let described = service.read(true, |client| client.describe_key().key_id(&name).send()).await?;
+        let unusable = |message: String| service.error(Kind::Misconfigured, format!("key {name}: {message}"));
+        let metadata = described.key_metadata.ok_or_else(|| unusable("KMS does not describe it".into()))?;
+        let arn = metadata.arn.clone().filter(|arn| Arn::of_key(arn).is_some());
+        let arn = arn.ok_or_else(|| unusable("KMS does not say its ARN".into()))?;
+        if let Some(problem) = list::problems(&metadata).into_iter().next() {
+            return Err(unusable(problem));
+        }
+        if !metadata.signing_algorithms().contains(&spec::signing(algorithm)) {
+            let kind = metadata.key_spec.as_ref().map_or("unknown", |kind| kind.as_str());
+            return Err(unusable(format!("it is of type {kind}, which does not sign {}", algorithm.name())));
+        }
+        if metadata.origin.as_ref().is_some_and(|origin| *origin != OriginType::AwsKms) {
+            tracing::warn!(
+                backend = service.settings.name,
+                arn,
+                "Key was imported: there is a copy outside of KMS"
+            );
+        }
+        let (public, raw) = self.public_key(&arn, algorithm).await?;
+        if pinned.is_some_and(|pinned| *pinned != public) {
+            let message = format!("key {arn} has another public key than the one that was recorded for it");
+            return Err(service.error(Kind::Forged, message));
+        }
+        let made = metadata.creation_date.and_then(|date| Timestamp::from_second(date.secs()).ok());
+        let id = arn.clone().into_bytes();
+        let key = Key::new(Arc::clone(service), arn, algorithm, public.clone(), &raw, made);
+        Ok(Opened { id, public, signer: Arc::new(key) })
+    }
+
+    /// The public key, checked to be of the algorithm's type, and its encoding without the wrapping.
+    async fn public_key(&self, arn: &str, algorithm: Algorithm) -> Result<(PublicKey, Vec<u8>), Error> {
+        let service = &self.service;
+        let answer = service.read(true, |client| client.get_public_key().key_id(arn).send()).await?;
+        let der = answer.public_key.map(Blob::into_inner).unwrap_or_default();
+        let unusable =
+            |why: String| service.error(Kind::Misconfigured, format!("public key of {arn}: {why}"));
+        let public = PublicKey::from_spki(&der).map_err(|error| unusable(error.to_string()))?;
+        Verifier::new(algorithm, public.clone()).map_err(|error| unusable(error.to_string()))?;
+        let info =
+            spki::SubjectPublicKeyInfoRef::try_from(&*der).map_err(|error| unusable(error.to_string()))?;
+        Ok((public, info.subject_public_key.raw_bytes().to_vec()))
+    }
+
+    async fn make(&self, id: &[u8], label: &str, spec: KeySpec) -> Result<Generated, Error> {
+        let service = &self.service;
+        let kind = spec::kind(spec)
+            .ok_or_else(|| service.error(Kind::Bug, format!("no RSA keys of {} bits", spec.rsa_bits)))?;
+        let tag = |key: &str, value: String| {
+            let tag = Tag::builder().tag_key(key).tag_value(value).build();
+            tag.map_err(|error| service.error(Kind::Bug, error.to_string()))
+        };
+        let tags = vec![tag("jwsd:key", label.to_owned())?, tag("jwsd:id", hex(id))?];
+        let made = service
+            .write(|client| {
+                client
+                    .create_key()
+                    .key_spec(kind)
+                    .key_usage(KeyUsageType::SignVerify)
+                    .description(format!("jwsd {label}"))
+                    .set_tags(Some(tags))
+                    .send()
+            })
+            .await
+            .map_err(|error| Error {
+                message: format!(
+                    "{}; if a key was made all the same, it has the tag jwsd:id={}",
+                    error.message,
+                    hex(id)
+                ),
+                ..error
+            })?;
+        let arn = made.key_metadata.and_then(|metadata| metadata.arn);
+        let arn = arn.ok_or_else(|| service.error(Kind::Bug, "KMS does not say the ARN of the new key"))?;
+        let (public, _) = self.public_key(&arn, spec.algorithm).await?;
+        Ok(Generated { id: arn.into_bytes(), public })
+    }
+}
+
+impl KeyStore for Backend {
+    fn open<'a>(
+        &'a self,
+        wanted: Wanted<'a>,
+        algorithm: Algorithm,
+        pinned: Option<&'a PublicKey>,
+    ) -> BoxFuture<'a, Result<Opened, Error>> {
+        Box::pin(self.open_key(wanted, algorithm, pinned))
+    }
+
+    fn generate<'a>(
+        &'a self,
+        id: &'a [u8],
+        label: &'a str,
+        spec: KeySpec,
+    ) -> BoxFuture<'a, Result<Generated, Error>> {
+        Box::pin(self.make(id, label, spec))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {
+        Box::pin(list::keys(&self.service))
+    }
+
+    fn health(&self) -> &Arc<Health> {
+        &self.service.health
+    }
+
+    fn status(&self) -> BoxFuture<'_, Status> {
+        let reason = self.service.trouble();
+        let signs = self.service.signs.load(Ordering::Relaxed);
+        let ready = reason.is_none();
+        Box::pin(async move { Status { kind: "aws-kms", ready, reason, signs, ..Status::default() } })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.service.gate.close())
+    }
+}

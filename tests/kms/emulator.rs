@@ -1,0 +1,34 @@
+//! An emulator that others wrote, over HTTP: our reading of the protocol is not only our own.
+
+use super::*;
+use jwsd::backend::KeySpec;
+use kms::Emulator;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_emulator_makes_keys_and_signs() {
+    let Some(emulator) = Emulator::start() else { return };
+    let store = emulator.store("cloud").await;
+    assert!(store.status().await.ready);
+    let mut made = 0;
+    for algorithm in Algorithm::ALL {
+        // ML-DSA is all that it lacks.
+        if matches!(algorithm, Algorithm::MlDsa44 | Algorithm::MlDsa65 | Algorithm::MlDsa87) {
+            continue;
+        }
+        let key = store.generate(&[made; 16], "access", KeySpec { algorithm, rsa_bits: 2048 }).await.unwrap();
+        made += 1;
+        let arn = String::from_utf8(key.id).unwrap();
+        let replicas = replicas(&[Arc::clone(&store)], &arn, algorithm).await;
+        for _ in 0..3 {
+            let outcome = sign(&replicas, LONG).await;
+            assert!(outcome.fault.is_none(), "{algorithm:?}: {:?}", outcome.fault);
+        }
+    }
+    let listed = store.list().await.unwrap();
+    assert_eq!(listed.len(), usize::from(made));
+    assert!(listed.iter().all(|key| key.problems.is_empty() && key.label == "jwsd access"), "{listed:?}");
+    assert_eq!(store.status().await.signs, u64::from(made) * 3);
+    let error = store.open(Wanted::Name("alias/none"), Algorithm::ES256, None).await.err().unwrap();
+    assert!(error.code.starts_with("NotFoundException"), "{error}");
+    store.shutdown().await;
+}

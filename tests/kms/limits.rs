@@ -1,0 +1,165 @@
+//! More work than KMS takes: throttling, hedges, a queue, the end.
+
+use super::*;
+use fake_kms::Fault;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_of_a_third_loses_nothing_and_is_not_answered_with_more() {
+    let seconds = if rounds(0) > 0 { 30 } else { 3 };
+    let (fake, replicas) = one_key().await;
+    let replicas = Arc::new(replicas);
+    fake.script().share = Some((Fault::Exception("ThrottlingException", 400), 30));
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let (good, busy) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let callers = (0..16).map(|_| {
+        let (replicas, good, busy) = (Arc::clone(&replicas), Arc::clone(&good), Arc::clone(&busy));
+        tokio::spawn(async move {
+            while Instant::now() < until {
+                let outcome = sign(&replicas, Duration::from_secs(5)).await;
+                assert!(outcome.attempts <= 3);
+                match outcome.fault {
+                    None => good.fetch_add(1, Ordering::Relaxed),
+                    Some(fault) => {
+                        assert_eq!(fault.class, Class::Busy, "{fault}");
+                        assert!(fault.retry_after.is_some(), "{fault}");
+                        busy.fetch_add(1, Ordering::Relaxed)
+                    }
+                };
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    let (good, busy) = (good.load(Ordering::Relaxed), busy.load(Ordering::Relaxed));
+    println!("{good} signed, {busy} told to come back, {} requests", fake.signs());
+    assert_eq!(fake.outcome("ok"), good, "no signature was lost");
+    assert!(good > busy, "{good} signed, {busy} told to come back");
+    assert!(fake.signs() * 10 <= (good + busy) * 13, "{} for {}", fake.signs(), good + busy);
+    assert!(replicas.members()[0].health().is_good(), "nobody is to blame for a spent quota");
+    fake.script().share = None;
+    for _ in 0..20 {
+        sign(&replicas, LONG).await.assert_ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_request_is_asked_a_second_time_but_rarely() {
+    let fake = FakeKms::start(REGION).await;
+    let arn = fake.add("ECC_NIST_P256");
+    let settings = Settings { hedge: true, ..kms::settings("cloud", REGION, &fake.url()) };
+    let replicas = replicas(&[open_store(settings).await], &arn, Algorithm::ES256).await;
+    for _ in 0..300 {
+        sign(&replicas, LONG).await.assert_ok();
+    }
+    let before = fake.signs();
+    assert!(before <= 300 + 6, "two in a hundred at most, by chance: {before}");
+    // Both requests are known of, whichever wins.
+    fake.script().next = [Some(Fault::Late(Duration::from_secs(30))), None].into();
+    let started = Instant::now();
+    let ask = Ask::own(Instant::now() + LONG);
+    let signing = replicas.sign(b"header.payload", ask).await;
+    assert!(signing.result.is_ok());
+    assert!(
+        started.elapsed() < Duration::from_secs(4),
+        "before its attempt timed out: {:?}",
+        started.elapsed()
+    );
+    let outcomes: Vec<_> = signing.attempts.iter().map(|attempt| attempt.outcome.as_ref()).collect();
+    assert_eq!(outcomes, ["hedged, not awaited", "ok"]);
+    assert_eq!(fake.signs(), before + 2);
+    // While KMS throttles, nothing is asked twice.
+    fake.script().next = [Some(Fault::Exception("ThrottlingException", 400)), None].into();
+    sign(&replicas, LONG).await.assert_ok();
+    for _ in 0..100 {
+        sign(&replicas, LONG).await.assert_ok();
+    }
+    let before = fake.signs();
+    fake.script().next = [Some(Fault::Late(Duration::from_millis(200))), None].into();
+    sign(&replicas, LONG).await.assert_ok();
+    assert_eq!(fake.signs(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_at_once_than_allowed_and_those_who_wait_are_served() {
+    let fake = FakeKms::start(REGION).await;
+    let arn = fake.add("ECC_NIST_P256");
+    let settings = Settings { concurrency: 4, ..kms::settings("cloud", REGION, &fake.url()) };
+    let replicas = Arc::new(replicas(&[open_store(settings).await], &arn, Algorithm::ES256).await);
+    fake.script().latency = Duration::from_millis(50);
+    let started = Instant::now();
+    let requests = (0..40).map(|_| {
+        let replicas = Arc::clone(&replicas);
+        tokio::spawn(async move { sign(&replicas, LONG).await })
+    });
+    for request in requests.collect::<Vec<_>>() {
+        request.await.unwrap().assert_ok();
+    }
+    assert!(started.elapsed() >= Duration::from_millis(500), "40 requests, 4 at once, 50 ms each");
+    // The queue is bounded: what does not fit is told so without having been sent.
+    let requests = (0..200).map(|_| {
+        let replicas = Arc::clone(&replicas);
+        tokio::spawn(async move { sign(&replicas, LONG).await })
+    });
+    let before = fake.signs();
+    let (mut served, mut refused) = (0, 0);
+    for request in requests.collect::<Vec<_>>() {
+        match request.await.unwrap().fault {
+            None => served += 1,
+            Some(fault) => {
+                assert!(fault.class == Class::Busy && fault.retry_after.is_some(), "{fault}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && served >= 64, "{served} served, {refused} refused");
+    assert_eq!(fake.signs() - before, served);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutting_down_waits_for_requests_and_takes_no_more() {
+    let (fake, replicas) = one_key().await;
+    let replicas = Arc::new(replicas);
+    fake.script().latency = Duration::from_millis(300);
+    let running = tokio::spawn({
+        let replicas = Arc::clone(&replicas);
+        async move { sign(&replicas, LONG).await }
+    });
+    let started = Instant::now();
+    while !fake.script().asked.contains_key("Sign") {
+        assert!(started.elapsed() < LONG);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    replicas.members()[0].store().shutdown().await;
+    assert_eq!(fake.outcome("ok"), 1, "it waited for the answer");
+    running.await.unwrap().assert_ok();
+    assert_eq!(sign(&replicas, LONG).await.class(), Some(Class::Down));
+    assert_eq!(fake.signs(), 1);
+    let status = replicas.members()[0].store().status().await;
+    assert_eq!((status.kind, status.signs), ("aws-kms", 1));
+}
+
+/// How much of `concurrency / latency` comes through; printed, and only a wide miss is a failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn most_of_the_possible_throughput_comes_through() {
+    let (fake, replicas) = one_key().await;
+    let replicas = Arc::new(replicas);
+    fake.script().latency = Duration::from_millis(20);
+    let count = 500 * (1 + rounds(0).min(9));
+    let started = Instant::now();
+    let requests = (0..500).map(|_| {
+        let replicas = Arc::clone(&replicas);
+        tokio::spawn(async move {
+            for _ in 0..count / 500 {
+                sign(&replicas, LONG).await.assert_ok();
+            }
+        })
+    });
+    for request in requests.collect::<Vec<_>>() {
+        request.await.unwrap();
+    }
+    let rate = count as f64 / started.elapsed().as_secs_f64();
+    println!("{rate:.0} a second of the {} that 64 at once and 20 ms allow", 64 * 50);
+    assert!(rate > 64.0 * 50.0 / 20.0, "{rate:.0} a second");
+}
