@@ -68,6 +68,22 @@ impl Bed {
         Ok(bed)
     }
 
+    /// Keys in what plays AWS KMS at `endpoint`, with so many requests at once.
+    pub(crate) fn kms(
+        parent: &Path,
+        endpoint: &str,
+        concurrency: u32,
+        algorithms: &[raw::Algorithm],
+    ) -> Result<Self, Fault> {
+        let bed = Self::bare(parent, algorithms)?;
+        let backend = format!(
+            "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nendpoint = {endpoint:?}\n\
+             rate = \"1000000/s\"\nconcurrency = {concurrency}\nhedge = false\n"
+        );
+        bed.configure(&backend, &["cloud"])?;
+        Ok(bed)
+    }
+
     /// Replaces the script of one of [`Self::twins`], in one step.
     pub(crate) fn script(&self, name: &str, text: &str) -> Result<(), Fault> {
         fs::write(self.path("script.new"), text)?;
@@ -120,10 +136,8 @@ impl Bed {
     pub(crate) fn start(&self, jwsd: &Path) -> Result<Daemon, Fault> {
         let config = self.path("jwsd.toml");
         let listed = run(Command::new(jwsd).args(["keys", "list", "--json", "--config"]).arg(&config))?;
-        let ids = serde_json::from_str::<Vec<Listed>>(&listed)?
-            .into_iter()
-            .map(Listed::decode)
-            .collect::<Result<_, _>>()?;
+        let ids =
+            serde_json::from_str::<Vec<Listed>>(&listed)?.into_iter().filter_map(Listed::decode).collect();
         let log = fs::File::create_new(self.path("log"))?;
         let child = Command::new(jwsd)
             .args(["serve", "--config"])
@@ -294,10 +308,11 @@ struct Listed {
 }
 
 impl Listed {
-    fn decode(self) -> Result<(String, Vec<u8>), Fault> {
+    /// `None` for an id that is not hex, as of KMS.
+    fn decode(self) -> Option<(String, Vec<u8>)> {
         let digits =
-            self.id.as_bytes().chunks(2).map(|pair| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?));
-        Ok((self.key, digits.collect::<Result<_, Fault>>()?))
+            self.id.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
+        Some((self.key, digits.collect::<Option<_>>()?))
     }
 }
 

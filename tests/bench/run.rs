@@ -8,6 +8,7 @@ mod bed;
 mod cost;
 mod disk;
 mod failover;
+mod kms;
 mod load;
 mod raw;
 mod report;
@@ -36,6 +37,9 @@ struct Options {
     /// Instead: what one of two tokens feels when the other one hangs.
     #[arg(long)]
     failover: bool,
+    /// Instead: AWS KMS, as an endpoint in this process plays it, against the same path with SoftHSM.
+    #[arg(long)]
+    kms: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -63,6 +67,9 @@ fn main() -> Result<(), Fault> {
     let jwsd = options.jwsd.clone().map_or_else(beside_us, Ok)?;
     if options.failover {
         return failover::run(&options, &jwsd);
+    }
+    if options.kms {
+        return kms::run(&options, &jwsd);
     }
     let bed = bed::Bed::make(&options.dir, &options.module, &options.algs)?;
     bed.generate(&jwsd)?;
