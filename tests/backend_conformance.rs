@@ -6,8 +6,12 @@
 
 #[path = "backend_conformance/checks.rs"]
 mod checks;
+#[path = "common/fake_kms.rs"]
+mod fake_kms;
 #[path = "pkcs11_worker/fixture.rs"]
 mod fixture;
+#[path = "common/kms.rs"]
+mod kms;
 #[path = "backend_conformance/subjects.rs"]
 mod subjects;
 
@@ -43,3 +47,5 @@ macro_rules! conforms {
 
 conforms! { softhsm, crate::subjects::SOFTHSM }
 conforms! { kryoptic, crate::subjects::KRYOPTIC }
+conforms! { aws_kms, crate::subjects::KMS }
+conforms! { kms_emulator, crate::subjects::KMS_EMULATOR }

@@ -3,7 +3,7 @@
 use crate::fixture::{soon, verifies};
 use crate::subjects::{Running, Subject};
 use jwsd::backend::{Ask, Class, Error, Generated, KeySpec, Opened, Wanted, show_id};
-use jwsd::jose::{Algorithm, Signature};
+use jwsd::jose::{Algorithm, KeyType, Signature};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,10 @@ pub async fn every_algorithm_signs_what_verifies(subject: &Subject, running: &Ru
         let key = running.store.open(Wanted::Id(&made.id), algorithm, Some(&made.public)).await.unwrap();
         assert_eq!((&key.public, &key.id), (&made.public, &made.id), "{algorithm:?}");
         let large = vec![b'x'; LARGE.min(key.signer.max_input())];
-        for input in [b"".as_slice(), b"header.payload", &large] {
+        let inputs = [b"".as_slice(), b"header.payload", &large];
+        let ed25519 = algorithm.key_type() == KeyType::Ed25519;
+        let skipped = usize::from(ed25519 && !subject.signs_nothing);
+        for input in inputs.into_iter().skip(skipped) {
             let signature = sign(&key, input).await.unwrap();
             assert!(
                 verifies(algorithm, &key.public, input, &signature),

@@ -1,7 +1,10 @@
 //! The backends under test, and the only places where they may differ.
 
+use crate::fake_kms::FakeKms;
 use crate::fixture::{self, Token};
-use jwsd::backend::{BoxFuture, KeyStore};
+use crate::kms::{self, Emulator};
+use jwsd::backend::aws_kms::Backend;
+use jwsd::backend::{BoxFuture, Health, KeyStore};
 use jwsd::jose::Algorithm;
 use std::any::Any;
 use std::io::Write as _;
@@ -22,6 +25,8 @@ pub struct Subject {
     pub lacks: &'static [Algorithm],
     /// Whoever makes a key chooses its id; otherwise the backend does.
     pub chooses_ids: bool,
+    /// Its Ed25519 keys sign the empty input, which no JWT has.
+    pub signs_nothing: bool,
 }
 
 /// A backend that runs, and what must outlive it.
@@ -37,6 +42,7 @@ pub const SOFTHSM: Subject = Subject {
     kind: "pkcs11",
     lacks: &[Algorithm::MlDsa44, Algorithm::MlDsa65, Algorithm::MlDsa87],
     chooses_ids: true,
+    signs_nothing: true,
 };
 
 pub const KRYOPTIC: Subject = Subject {
@@ -46,6 +52,43 @@ pub const KRYOPTIC: Subject = Subject {
     kind: "pkcs11",
     lacks: &[],
     chooses_ids: true,
+    signs_nothing: true,
+};
+
+/// AWS KMS as an emulator of others plays it.
+pub const KMS_EMULATOR: Subject = Subject {
+    name: "AWS KMS emulator",
+    missing: || installed(&kms::emulator(), "bash -c '. scripts/lib.sh; ensure_kms_emulator'"),
+    start: || {
+        Box::pin(async {
+            let emulator = Emulator::start().expect("it is not missing");
+            Running { store: emulator.store("cloud").await, _holds: Box::new(emulator) }
+        })
+    },
+    kind: "aws-kms",
+    lacks: &[Algorithm::MlDsa44, Algorithm::MlDsa65, Algorithm::MlDsa87],
+    chooses_ids: false,
+    signs_nothing: false,
+};
+
+/// AWS KMS as our own tests play it.
+pub const KMS: Subject = Subject {
+    name: "AWS KMS",
+    missing: || None,
+    start: || {
+        Box::pin(async {
+            let fake = FakeKms::start("eu-central-1").await;
+            let settings = kms::settings("cloud", &fake.region, &fake.url());
+            let health = Health::of_backend("cloud", None);
+            let (store, started) = Backend::start_with(settings, kms::credentials("test"), health).await;
+            started.unwrap();
+            Running { store, _holds: Box::new(fake) }
+        })
+    },
+    kind: "aws-kms",
+    lacks: &[],
+    chooses_ids: false,
+    signs_nothing: false,
 };
 
 async fn pkcs11(token: Token) -> Running {

@@ -44,7 +44,7 @@ pub struct Emulator {
 impl Emulator {
     /// `None`, and says so, where it is not installed; fails then if `CI` is set.
     pub fn start() -> Option<Self> {
-        let program = venv().join("bin/ministack");
+        let program = emulator();
         if !program.exists() {
             assert!(
                 std::env::var_os("CI").is_none(),
@@ -110,7 +110,7 @@ impl Drop for Emulator {
     }
 }
 
-/// Beside the directory of this test binary, `TARGET/debug/deps`.
-fn venv() -> PathBuf {
-    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("kms-venv")
+/// The emulator's program, whether it is there or not: beside the directory of this test binary, `TARGET/debug/deps`.
+pub fn emulator() -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("kms-venv/bin/ministack")
 }

@@ -26,7 +26,7 @@ async fn the_emulator_makes_keys_and_signs() {
     }
     let listed = store.list().await.unwrap();
     assert_eq!(listed.len(), usize::from(made));
-    assert!(listed.iter().all(|key| key.problems.is_empty() && key.label == "jwsd access"), "{listed:?}");
+    assert!(listed.iter().all(|key| key.problems.is_empty() && key.label == "access"), "{listed:?}");
     assert_eq!(store.status().await.signs, u64::from(made) * 3);
     let error = store.open(Wanted::Name("alias/none"), Algorithm::ES256, None).await.err().unwrap();
     assert!(error.code.starts_with("NotFoundException"), "{error}");

@@ -144,7 +144,7 @@ async fn keys_are_made_found_again_and_shown() {
         verifier.verify(b"input", &signed.map_err(|error| error.to_string()).unwrap().signature).unwrap();
         let listed = store.list().await.unwrap();
         let own = listed.iter().find(|key| key.id == arn).unwrap();
-        assert_eq!((own.kind.as_str(), own.label.as_str()), (kind, "jwsd access"));
+        assert_eq!((own.kind.as_str(), own.label.as_str()), (kind, "access"));
         assert!(own.problems.is_empty() && own.name == arn);
     }
     // More than one page, and one that is of no use.

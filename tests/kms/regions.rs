@@ -69,12 +69,11 @@ async fn a_region_that_is_well_again_is_asked_again() {
 async fn a_key_of_one_region_has_no_copy_in_another() {
     let (near, far) = (FakeKms::start(REGION).await, FakeKms::start(OTHER).await);
     let pair = Arc::new(fake_kms::keys::Pair::generate("ECC_NIST_P256"));
-    let arn = near.put("1234abcd-12ab-34cd-56ef-1234567890ab", "ECC_NIST_P256", pair);
+    let arn = near.put("1234abcd-12ab-34cd-56ef-1234567890ab", "ECC_NIST_P256", Arc::clone(&pair));
     let (home, away) = (store(&near).await, store(&far).await);
     let opened = home.open(Wanted::Id(arn.as_bytes()), Algorithm::ES256, None).await.unwrap();
-    let copy = Wanted::Copy { of: &opened.public, id: arn.as_bytes() };
     for (wanted, said) in [
-        (copy, "multi-Region"),
+        (Wanted::Copy { of: &opened.public, id: arn.as_bytes() }, "multi-Region"),
         (Wanted::Id(arn.as_bytes()), "this backend asks eu-west-1"),
         (Wanted::Id(&[1, 2, 3]), "not the ARN"),
     ] {
@@ -82,4 +81,12 @@ async fn a_key_of_one_region_has_no_copy_in_another() {
         assert!(error.class == Class::Misconfigured && error.message.contains(said), "{error}");
     }
     assert_eq!(far.script().asked.get("DescribeKey"), None, "no request was needed");
+    // Unless somebody imported it there, under another id.
+    for _ in 0..30 {
+        far.add("ECC_NIST_P256");
+    }
+    let imported = far.put("imported", "ECC_NIST_P256", pair);
+    let copy = Wanted::Copy { of: &opened.public, id: arn.as_bytes() };
+    let found = away.open(copy, Algorithm::ES256, None).await.unwrap();
+    assert_eq!((found.id, found.public), (imported.into_bytes(), opened.public));
 }

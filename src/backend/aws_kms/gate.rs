@@ -58,18 +58,22 @@ impl Gate {
     /// Waits for its turn.
     ///
     /// # Errors
-    /// [`Kind::Shed`] when it cannot come in time, [`Kind::Stopped`] after [`Self::close`].
+    /// [`Kind::Shed`] when it cannot come in time, [`Kind::Hurried`] when it did not, [`Kind::Stopped`] after
+    /// [`Self::close`].
     pub(super) async fn enter(&self, ask: Ask) -> Result<Pass, Fault> {
         let token = self.passes.token();
         let permit = self.limiter.acquire(ask).await.map_err(|shed| match shed {
             Shed::Busy(wait) => refused("queue", shed.to_string(), wait),
-            Shed::Late => refused("queue", shed.to_string(), None),
+            Shed::Late => late(),
         })?;
         if self.is_closed() {
             return Err(Fault::new(Kind::Stopped, "shut down", "no request is taken any more"));
         }
         let now = Instant::now();
         let left = ask.deadline.saturating_duration_since(now);
+        if left.is_zero() {
+            return Err(late());
+        }
         let wait = self.limits().rate.take(now.into_std(), left);
         let wait = wait
             .map_err(|wait| refused("rate", "more is asked than the rate allows".to_owned(), Some(wait)))?;
@@ -129,6 +133,10 @@ impl Gate {
     }
 }
 
+fn late() -> Fault {
+    Fault::new(Kind::Hurried, "late", "the deadline passed before the request was sent")
+}
+
 fn refused(code: &str, message: String, wait: Option<Duration>) -> Fault {
     Fault { retry_after: wait.or(Some(RETRY_AFTER)), ..Fault::new(Kind::Shed, code, message) }
 }
@@ -153,9 +161,11 @@ mod tests {
     async fn waits_for_its_turn_and_no_longer_than_the_deadline() {
         let gate = Gate::new(1000, 1, false);
         let pass = gate.enter(later()).await.unwrap();
-        assert_eq!(refusal(&gate, soon()).await.code, "queue");
+        assert_eq!(refusal(&gate, soon()).await.kind, Kind::Hurried);
         drop(pass);
         gate.enter(soon()).await.unwrap();
+        let past = Ask::own(Instant::now() - Duration::from_millis(1));
+        assert_eq!(refusal(&gate, past).await.kind, Kind::Hurried, "even where nobody waits");
     }
 
     #[tokio::test]

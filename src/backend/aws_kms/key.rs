@@ -3,7 +3,7 @@
 //! Must never repeat a request that failed, nor name a key by its alias.
 
 use super::error::{FRESH, Fault, Kind};
-use super::message::{Form, MAX_RAW};
+use super::message::Form;
 use super::service::Service;
 use super::spec;
 use crate::backend::{Ask, Attempt, BoxFuture, Error, Signed, SigningKey};
@@ -45,8 +45,9 @@ impl Key {
 
     async fn sign_once(&self, input: &[u8], ask: Ask) -> Result<Signed, Fault> {
         let Some((kind, message)) = self.form.of(input) else {
-            let message = format!("KMS signs at most {MAX_RAW} bytes with this key, not {}", input.len());
-            return Err(Fault::new(Kind::Bug, "too long", message));
+            let most = self.form.max_input();
+            let message = format!("KMS signs 1 to {most} bytes with this key, not {}", input.len());
+            return Err(Fault::new(Kind::Bug, "length", message));
         };
         let gate = &self.service.gate;
         let _pass = gate.enter(ask).await?;

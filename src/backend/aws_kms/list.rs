@@ -118,14 +118,14 @@ mod tests {
             .key_state(KeyState::Enabled)
             .key_spec(KeySpec::EccNistP384)
             .origin(OriginType::AwsKms)
-            .description("jwsd access")
+            .description("access")
     }
 
     #[test]
     fn a_good_key_has_no_problems() {
         let listed = show(&key().multi_region(true).build().unwrap()).unwrap();
         assert_eq!(listed.problems, Vec::<String>::new());
-        assert_eq!((listed.kind.as_str(), listed.label.as_str()), ("P-384", "jwsd access"));
+        assert_eq!((listed.kind.as_str(), listed.label.as_str()), ("P-384", "access"));
         assert_eq!(listed.name, "arn:aws:kms:eu-central-1:111122223333:key/1");
         let expected = ["SIGN_VERIFY", "ECC_NIST_P384", "Enabled", "origin AWS_KMS", "multi-Region key"];
         assert_eq!(listed.attributes, expected);

@@ -7,8 +7,10 @@ use crate::jose::{Algorithm, KeyType};
 use aws_sdk_kms::types::MessageType;
 use std::borrow::Cow;
 
-/// Bytes of the longest message that KMS takes as it is.
+/// Bytes of the longest message that KMS takes as it is; it takes no empty one.
 pub(super) const MAX_RAW: usize = 4096;
+/// Bytes of the longest input that is hashed here: more than any JWT has.
+const MAX_HASHED: usize = 1 << 20;
 
 /// How inputs of one key are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,17 +36,18 @@ impl Form {
     /// Bytes of the longest input.
     pub(super) fn max_input(&self) -> usize {
         match self {
-            Self::Digest(_) | Self::Mu(_) => usize::MAX,
+            Self::Digest(_) | Self::Mu(_) => MAX_HASHED,
             Self::Raw => MAX_RAW,
         }
     }
 
-    /// What to send for `input`; `None` when it is too long.
+    /// What to send for `input`; `None` when KMS would not sign it, because it is too long or empty.
     pub(super) fn of<'a>(&self, input: &'a [u8]) -> Option<(MessageType, Cow<'a, [u8]>)> {
-        let short = input.len() <= MAX_RAW;
+        let fits = (1..=MAX_RAW).contains(&input.len());
         match self {
+            _ if input.len() > self.max_input() => None,
             Self::Digest(algorithm) => Some((MessageType::Digest, algorithm.digest()?.hash(input).into())),
-            Self::Raw | Self::Mu(_) if short => Some((MessageType::Raw, input.into())),
+            Self::Raw | Self::Mu(_) if fits => Some((MessageType::Raw, input.into())),
             Self::Raw => None,
             Self::Mu(tr) => Some((MessageType::ExternalMu, mu::of(tr, input).to_vec().into())),
         }
@@ -77,16 +80,20 @@ mod tests {
             let form = Form::new(algorithm, &[1; 32]);
             assert_eq!(form.of(&[5; MAX_RAW]), Some((MessageType::Raw, vec![5; MAX_RAW].into())));
             assert_eq!(form.of(&[5; MAX_RAW + 1]), None);
+            assert_eq!(form.of(&[]), None);
             assert_eq!(form.max_input(), MAX_RAW);
         }
     }
 
     #[test]
-    fn ml_dsa_sends_mu_of_what_is_long() {
+    fn ml_dsa_sends_mu_of_what_is_long_or_empty() {
         let form = Form::new(Algorithm::MlDsa65, &[1; 1952]);
         assert_eq!(form.of(&[5; MAX_RAW]), Some((MessageType::Raw, vec![5; MAX_RAW].into())));
-        let (kind, sent) = form.of(&[5; MAX_RAW + 1]).unwrap();
-        assert_eq!(kind, MessageType::ExternalMu);
-        assert_eq!(&*sent, mu::of(&mu::of_key(&[1; 1952]), &[5; MAX_RAW + 1]));
+        for input in [&[5; MAX_RAW + 1][..], &[5; MAX_HASHED], &[]] {
+            let (kind, sent) = form.of(input).unwrap();
+            assert_eq!(kind, MessageType::ExternalMu);
+            assert_eq!(&*sent, mu::of(&mu::of_key(&[1; 1952]), input));
+        }
+        assert_eq!(form.of(&[5; MAX_HASHED + 1]), None);
     }
 }

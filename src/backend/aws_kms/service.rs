@@ -169,6 +169,7 @@ impl Service {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     {
+        self.open()?;
         let end = Instant::now() + PATIENCE;
         let mut tries = 1;
         loop {
@@ -193,8 +194,18 @@ impl Service {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     {
+        self.open()?;
         let answer = self.call(Instant::now() + PATIENCE, Kind::Service, send).await;
         answer.map_err(|fault| fault.settle(&self.settings.name, false, || false))
+    }
+
+    /// Nothing is asked after the end.
+    fn open(&self) -> Result<(), Error> {
+        if self.gate.is_closed() {
+            Err(self.error(Kind::Stopped, "no request is taken any more"))
+        } else {
+            Ok(())
+        }
     }
 
     /// An error of our own making.

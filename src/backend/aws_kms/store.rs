@@ -12,7 +12,7 @@ use super::{Settings, list, spec};
 use crate::backend::{
     BoxFuture, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted, show_id,
 };
-use crate::jose::{Algorithm, PublicKey, Verifier, hex};
+use crate::jose::{Algorithm, KeyType, PublicKey, Verifier, hex};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{KeyUsageType, OriginType, Tag};
@@ -52,27 +52,53 @@ impl Backend {
     }
 
     /// The name to ask KMS for.
-    fn name_of(&self, wanted: Wanted<'_>) -> Result<String, Error> {
+    async fn name_of(&self, wanted: Wanted<'_>) -> Result<String, Error> {
         let region = &self.service.settings.region;
         let unusable = |message: String| self.service.error(Kind::Misconfigured, message);
-        let (id, copy) = match wanted {
+        let id = match wanted {
             Wanted::Name(name) => return Ok(name.to_owned()),
-            Wanted::Id(id) => (id, false),
-            Wanted::Copy { id, .. } => (id, true),
+            Wanted::Id(id) | Wanted::Copy { id, .. } => id,
         };
-        let text = std::str::from_utf8(id).unwrap_or_default();
-        let arn = Arn::of_key(text).ok_or_else(|| {
-            unusable(format!("{} is not the ARN of a KMS key: is it in another backend?", show_id(id)))
-        })?;
-        if !copy && arn.region != region {
-            let message = format!("key {text} is in {}, and this backend asks {region}", arn.region);
-            return Err(unusable(message));
+        let arn = std::str::from_utf8(id).ok().and_then(Arn::of_key);
+        match (wanted, arn) {
+            (Wanted::Copy { of, .. }, arn) => match arn.and_then(|arn| arn.copy_in(region)) {
+                Some(copy) => Ok(copy),
+                None => self.search(of).await,
+            },
+            (_, None) => {
+                let id = show_id(id);
+                Err(unusable(format!("{id} is not the ARN of a KMS key: is it in another backend?")))
+            }
+            (_, Some(arn)) if arn.region != region => {
+                let id = show_id(id);
+                Err(unusable(format!("key {id} is in {}, and this backend asks {region}", arn.region)))
+            }
+            (_, Some(_)) => Ok(show_id(id)),
         }
-        arn.copy_in(region).ok_or_else(|| {
-            let message =
-                format!("key {text} has no copy in {region}: only multi-Region keys (mrk-...) can have one");
-            unusable(message)
-        })
+    }
+
+    /// The key that has this public half, under whatever id.
+    async fn search(&self, public: &PublicKey) -> Result<String, Error> {
+        let service = &self.service;
+        let kind = match public.key_type() {
+            KeyType::Rsa => "RSA-",
+            KeyType::Ec(curve) => curve.name(),
+            KeyType::Ed25519 => "Ed25519",
+            KeyType::MlDsa(set) => set.name(),
+        };
+        for key in list::keys(service).await? {
+            if key.problems.is_empty()
+                && key.kind.starts_with(kind)
+                && self.spki(&key.id).await.is_ok_and(|der| PublicKey::from_spki(&der).as_ref() == Ok(public))
+            {
+                return Ok(key.id);
+            }
+        }
+        let message = format!(
+            "no key in {} has this public half: replicate a multi-Region key (mrk-...) there",
+            service.settings.region
+        );
+        Err(service.error(Kind::Misconfigured, message))
     }
 
     async fn open_key(
@@ -82,7 +108,11 @@ impl Backend {
         pinned: Option<&PublicKey>,
     ) -> Result<Opened, Error> {
         let service = &self.service;
-        let name = self.name_of(wanted)?;
+        let name = self.name_of(wanted).await?;
+        let pinned = pinned.or(match wanted {
+            Wanted::Copy { of, .. } => Some(of),
+            Wanted::Id(_) | Wanted::Name(_) => None,
+        });
         // A key that was just made may not be known everywhere yet; an operator's typing error costs a moment.
         let described = service.read(true, |client| client.describe_key().key_id(&name).send()).await?;
         let unusable = |message: String| service.error(Kind::Misconfigured, format!("key {name}: {message}"));
@@ -117,8 +147,7 @@ impl Backend {
     /// The public key, checked to be of the algorithm's type, and its encoding without the wrapping.
     async fn public_key(&self, arn: &str, algorithm: Algorithm) -> Result<(PublicKey, Vec<u8>), Error> {
         let service = &self.service;
-        let answer = service.read(true, |client| client.get_public_key().key_id(arn).send()).await?;
-        let der = answer.public_key.map(Blob::into_inner).unwrap_or_default();
+        let der = self.spki(arn).await?;
         let unusable =
             |why: String| service.error(Kind::Misconfigured, format!("public key of {arn}: {why}"));
         let public = PublicKey::from_spki(&der).map_err(|error| unusable(error.to_string()))?;
@@ -126,6 +155,12 @@ impl Backend {
         let info =
             spki::SubjectPublicKeyInfoRef::try_from(&*der).map_err(|error| unusable(error.to_string()))?;
         Ok((public, info.subject_public_key.raw_bytes().to_vec()))
+    }
+
+    /// The SubjectPublicKeyInfo.
+    async fn spki(&self, arn: &str) -> Result<Vec<u8>, Error> {
+        let answer = self.service.read(true, |client| client.get_public_key().key_id(arn).send()).await?;
+        Ok(answer.public_key.map(Blob::into_inner).unwrap_or_default())
     }
 
     async fn make(&self, id: &[u8], label: &str, spec: KeySpec) -> Result<Generated, Error> {
@@ -143,7 +178,7 @@ impl Backend {
                     .create_key()
                     .key_spec(kind)
                     .key_usage(KeyUsageType::SignVerify)
-                    .description(format!("jwsd {label}"))
+                    .description(label)
                     .set_tags(Some(tags))
                     .send()
             })
