@@ -179,15 +179,20 @@ impl Replicas {
     /// Signs `input` with whichever backend is least busy, and with another one, or again, as far as faults and
     /// deadline allow.
     pub async fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> Signing<'a> {
+        self.sign_with(None, input, ask).await
+    }
+
+    /// The same, with `only` this member if it is given.
+    async fn sign_with<'a>(&'a self, only: Option<usize>, input: &'a [u8], ask: Ask) -> Signing<'a> {
         let mut attempts = Vec::new();
         let mut tried: Vec<(usize, Error)> = Vec::new();
         let result = loop {
-            let (at, signer) = match self.choose(&tried) {
+            let (at, signer) = match self.choose(only, &tried) {
                 Ok(chosen) => chosen,
                 // What was tried tells more than what could not be.
                 Err(error) => break Err(tried.pop().map_or(error, |(_, error)| error)),
             };
-            if let Some((_, error)) = tried.iter().find(|(other, _)| *other == at) {
+            if let Some((_, error)) = tried.iter().rev().find(|(other, _)| *other == at) {
                 let pause = error.advice.pause;
                 if Instant::now() + pause >= ask.deadline {
                     break Err(error.clone());
@@ -197,7 +202,7 @@ impl Replicas {
             // Another one gets its chance before the deadline too.
             let now = Instant::now();
             let others = self.members.iter().enumerate().any(|(other, m)| other != at && m.is_good());
-            let share = if others && tried.is_empty() { 2 } else { 1 };
+            let share = if only.is_none() && others && tried.is_empty() { 2 } else { 1 };
             let deadline = now + ask.deadline.saturating_duration_since(now) / share;
             let error = match self.ask(at, &*signer, input, Ask { deadline, ..ask }, &mut attempts).await {
                 Ok(verified) => break Ok(verified),
@@ -253,13 +258,18 @@ impl Replicas {
     }
 
     /// The next one to ask: good ones before those on trial, untried ones before others, least busy first.
-    fn choose(&self, tried: &[(usize, Error)]) -> Result<(usize, Arc<dyn SigningKey>), Error> {
+    fn choose(
+        &self,
+        only: Option<usize>,
+        tried: &[(usize, Error)],
+    ) -> Result<(usize, Arc<dyn SigningKey>), Error> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.members.len();
         let mut order: Vec<(bool, bool, usize, usize, usize)> = Vec::with_capacity(count);
         for (at, member) in self.members.iter().enumerate() {
             let own = tried.iter().rev().find(|(other, _)| *other == at);
-            if own.is_some_and(|(_, error)| !error.advice.here) {
+            let excluded = only.is_some_and(|only| only != at);
+            if excluded || own.is_some_and(|(_, error)| !error.advice.here) {
                 continue;
             }
             let place = (at + count - turn % count) % count;
@@ -333,11 +343,10 @@ impl Replicas {
             let opened = member.store.open(wanted, self.verifier.algorithm(), Some(public)).await?;
             *member.signer.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.signer);
         }
-        let Ok(signer) = member.admit() else {
-            return Ok(());
-        };
         let ask = Ask::own(Instant::now() + limit);
-        self.ask(at, &*signer, input, ask, &mut Vec::new()).await.map(drop)
+        let Signing { result, attempts } = self.sign_with(Some(at), input, ask).await;
+        // One that may not be asked now is no news.
+        if attempts.is_empty() { Ok(()) } else { result.map(drop) }
     }
 }
 

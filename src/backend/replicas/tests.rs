@@ -291,6 +291,17 @@ async fn a_backend_that_fails_and_fails_is_left_alone_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_self_test_is_repeated_as_any_request_but_only_there() {
+    let (replicas, fakes) = key(2);
+    fakes[0].then([Act::Fail(HERE)]);
+    assert!(replicas.probe(b"test", Duration::ZERO, Duration::from_secs(1)).await.is_empty());
+    assert_eq!((fakes[0].asked(), fakes[1].asked()), (2, 1));
+    fakes[0].then(vec![Act::Fail(HERE); 2]);
+    assert_eq!(replicas.probe(b"test", Duration::ZERO, Duration::from_secs(1)).await.len(), 1);
+    assert_eq!((fakes[0].asked(), fakes[1].asked()), (4, 2));
+}
+
+#[tokio::test]
 async fn an_only_backend_that_rests_says_when_to_come_back() {
     let (replicas, fakes) = key(1);
     fakes[0].then(vec![Act::Fail(Advice { retries: 0, ..HERE }); 5]);
