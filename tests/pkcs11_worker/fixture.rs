@@ -19,6 +19,8 @@ pub const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 pub struct Token {
     dir: tempfile::TempDir,
     module: PathBuf,
+    /// What the faulty module forwards to.
+    real: PathBuf,
     pin: Mutex<String>,
 }
 
@@ -31,7 +33,7 @@ impl Token {
             dir.path().join("tokens").display()
         );
         std::fs::write(dir.path().join("softhsm2.conf"), conf).unwrap();
-        let token = Self { dir, module: SOFTHSM.into(), pin: Mutex::new(PIN.into()) };
+        let token = Self { dir, module: SOFTHSM.into(), real: SOFTHSM.into(), pin: Mutex::new(PIN.into()) };
         token.softhsm2_util(&[
             "--init-token",
             "--free",
@@ -51,7 +53,8 @@ impl Token {
         let store = dir.path().join("token.sql");
         let conf = format!("[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = {store:?}\n");
         std::fs::write(dir.path().join("kryoptic.conf"), conf).unwrap();
-        let token = Self { dir, module: kryoptic_module(), pin: Mutex::new(PIN.into()) };
+        let (module, real) = (kryoptic_module(), kryoptic_module());
+        let token = Self { dir, module, real, pin: Mutex::new(PIN.into()) };
         let mut child = Command::new(env!("CARGO_BIN_EXE_jwsd"))
             .args(["pkcs11-init-token", "jwsd"])
             .arg(&token.module)
@@ -65,10 +68,15 @@ impl Token {
     }
 
     pub fn faulty(script: &str) -> Self {
-        let mut token = Self::new();
-        token.module = faulty_module().to_owned();
+        let token = Self::new().behind_the_faulty_module();
         token.script(script);
         token
+    }
+
+    /// The same token, reached through the faulty module.
+    pub fn behind_the_faulty_module(self) -> Self {
+        self.script("");
+        Self { module: faulty_module().to_owned(), ..self }
     }
 
     /// Replaces the fault script, also while a worker runs.
@@ -105,6 +113,8 @@ impl Token {
         ];
         let env: BTreeMap<_, _> =
             variables.map(|(name, file)| (name.into(), self.path(file).display().to_string())).into();
+        let real = ("FAULTY_PKCS11_MODULE".into(), self.real.display().to_string());
+        let env = env.into_iter().chain([real]).collect();
         Settings {
             name: "hsm".into(),
             program: env!("CARGO_BIN_EXE_jwsd").into(),

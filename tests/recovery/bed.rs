@@ -27,7 +27,11 @@ impl Bed {
     }
 
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let token = Token::faulty("");
+        Self::of(Token::faulty(""), change).await
+    }
+
+    /// The same of another token.
+    pub async fn of(token: Token, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = token.settings();
         change(&mut settings);
         let (sender, events) = mpsc::unbounded_channel();
