@@ -41,6 +41,10 @@ fn before(action: Option<Action>) -> Result<(), CK_RV> {
         Some(Action::Delay(pause)) => std::thread::sleep(pause),
         Some(Action::Return(code)) => return Err(code),
         Some(Action::Abort) => std::process::abort(),
+        Some(Action::Segv) => loop {
+            // The first one only takes the handler away that looks for overflows of the stack.
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSEGV);
+        },
         Some(Action::Exit) => std::process::exit(1),
         _ => {}
     }

@@ -7,7 +7,7 @@
 //! | `hang`, `delay MS` | the call never returns, or later |
 //! | `rv CODE` | it returns the code and does nothing |
 //! | `then CODE` | `C_Login`: it does what it should and returns the code |
-//! | `abort`, `exit` | the process ends |
+//! | `abort`, `segv`, `exit` | the process ends |
 //! | `corrupt`, `short` | `C_Sign`: one bit of the signature is wrong, its last byte is missing |
 //! | `der`, `zero` | `C_Sign`: an ECDSA signature as DER, the first half of the signature is zero (`r`, for ECDSA) |
 //! | `other-key` | `C_SignInit`: another private key of the same type is used |
@@ -44,6 +44,7 @@ pub enum Action {
     Return(u64),
     Then(u64),
     Abort,
+    Segv,
     Exit,
     Corrupt,
     Short,
@@ -173,6 +174,7 @@ impl Rule {
             "rv" => Action::Return(number(&mut words)?),
             "then" => Action::Then(number(&mut words)?),
             "abort" => Action::Abort,
+            "segv" => Action::Segv,
             "exit" => Action::Exit,
             "corrupt" => Action::Corrupt,
             "short" => Action::Short,

@@ -217,3 +217,16 @@ async fn a_refusal_that_cannot_be_written_is_remembered() {
     assert_eq!(logins(&token), "logins 3 wrong 1 strikes 0\n");
     assert_eq!(state(&token), State::Good);
 }
+
+/// A module that claims a login which nobody made costs no attempt, and is not believed.
+#[tokio::test]
+async fn a_login_that_is_only_claimed_is_none() {
+    let token = Token::faulty("C_Login rv 0x100");
+    for _ in 0..5 {
+        let error = token.try_start(token.settings()).await.err().unwrap();
+        assert_eq!(error.class, Class::Down, "{error}");
+    }
+    assert_eq!(state(&token), State::Absent);
+    token.script("");
+    token.start().await;
+}

@@ -63,7 +63,7 @@ async fn crash() {
     let mut next = Vec::new();
     let rounds = rounds(10);
     for round in 0..rounds {
-        let how = if round % 2 == 0 { "abort" } else { "exit" };
+        let how = ["abort", "segv", "exit"][round as usize % 3];
         let generation = bed.generation().await;
         bed.token.script(&format!("C_Sign {how} total 1"));
         let since = Instant::now();

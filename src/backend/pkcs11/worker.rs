@@ -15,7 +15,7 @@ mod session;
 mod token;
 
 use super::protocol::{self, Init, Reply, Request};
-use super::recovery::{self, Remedy};
+use super::recovery::Remedy;
 use super::{Fault, pin};
 use cryptoki::session::Session;
 use keys::Keys;
@@ -270,10 +270,6 @@ fn log_in(
             pin_refused: true,
         }),
         Err(error) => Err(fault::fault("C_Login", &error).into()),
-        Ok(()) if !pool::is_logged_in(anchor) => Err(recovery::login_lost(
-            "C_Login: the module says that it worked, and the session denies it".into(),
-        )
-        .into()),
         Ok(()) => Ok(written.map_err(Fault::from)?),
     }
 }

@@ -56,6 +56,7 @@ fn keeps_pin(rv: &RvError) -> bool {
             | RvError::SlotIdInvalid
             | RvError::TokenNotPresent
             | RvError::TokenNotRecognized
+            | RvError::UserAlreadyLoggedIn
             | RvError::UserAnotherAlreadyLoggedIn
             | RvError::UserTooManyTypes
             | RvError::UserTypeInvalid
@@ -146,6 +147,7 @@ mod tests {
             RvError::OperationActive,
             RvError::FunctionNotSupported,
             RvError::UserTypeInvalid,
+            RvError::UserAlreadyLoggedIn,
         ] {
             assert_eq!(login_outcome(&error(rv)), Outcome::NotTried, "{rv:?}");
         }

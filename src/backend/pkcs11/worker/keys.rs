@@ -8,7 +8,6 @@ use super::fault::fault;
 use super::mechanism::Plan;
 use super::names;
 use super::point::{describe, ec, ed25519, fits, ml_dsa};
-use super::pool::is_logged_in;
 use super::token::Token;
 use crate::backend::{Class, Listed};
 use crate::jose::{Algorithm, PublicKey, hex};
@@ -147,7 +146,11 @@ pub(super) fn check(
 ) -> Result<(Key, Material), Fault> {
     let of_key = |fault: Fault| Fault { message: format!("key {}: {}", hex(id), fault.message), ..fault };
     let wrong = |problem: String| of_key(Fault::misconfigured(problem));
-    let handle = only(session, ObjectClass::PRIVATE_KEY, id).map_err(of_key)?;
+    let handle = only(session, ObjectClass::PRIVATE_KEY, id).map_err(|fault| match fault.row() {
+        // Private keys are invisible without it.
+        None if !token.is_logged_in(session) => login_lost("the login is lost".into()),
+        _ => of_key(fault),
+    })?;
     let facts = Facts::read(session, handle).map_err(of_key)?;
     if !facts.problems.is_empty() {
         return Err(wrong(facts.problems.join("; ")));
@@ -211,8 +214,6 @@ fn only(session: &Session, class: ObjectClass, id: &[u8]) -> Result<ObjectHandle
     let what = if class == ObjectClass::PRIVATE_KEY { "private" } else { "public" };
     match find(session, class, id)?.as_slice() {
         [handle] => Ok(*handle),
-        // Private keys are invisible without it.
-        [] if !is_logged_in(session) => Err(login_lost("the login is lost".into())),
         [] => Err(Fault::misconfigured(format!("the token has no {what} key with this CKA_ID"))),
         many => Err(Fault::misconfigured(format!(
             "{} {what} keys share this CKA_ID: give each its own",

@@ -6,7 +6,7 @@
 use super::super::recovery::Remedy;
 use super::Fault;
 use super::token::Token;
-use cryptoki::session::{Session, SessionState};
+use cryptoki::session::Session;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -128,13 +128,6 @@ impl Pool {
 
 fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
     place.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether a session still knows of the login: the token drops it together with its last session. One that cannot
-/// say is taken for logged in.
-pub(super) fn is_logged_in(session: &Session) -> bool {
-    let state = session.get_session_info().map(|info| info.session_state());
-    !matches!(state, Ok(SessionState::RoPublic | SessionState::RwPublic))
 }
 
 /// Whether another session may still do what this fault refused.

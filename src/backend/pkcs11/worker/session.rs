@@ -7,7 +7,7 @@ use super::super::recovery::{Quarantine, Remedy, Row, login_lost};
 use super::Fault;
 use super::fault::{fault, row};
 use super::keys::Keys;
-use super::pool::{Place, Pool, is_logged_in, leaves_others};
+use super::pool::{Place, Pool, leaves_others};
 use super::token::Token;
 use crate::backend::{Advice, Class, Scope};
 use bytes::BytesMut;
@@ -131,7 +131,7 @@ impl Server {
         let Some(session) = &place.session else {
             return (fault, true);
         };
-        if !is_logged_in(session) {
+        if !self.token.is_logged_in(session) {
             return (login_lost(format!("{}, and the login is lost", fault.message)), true);
         }
         if row.remedy == Remedy::Handles {

@@ -9,7 +9,7 @@ use crate::backend::Class;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::MechanismType;
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use secrecy::SecretString;
 use std::path::Path;
@@ -31,6 +31,8 @@ pub(super) struct Token {
     mechanisms: Vec<MechanismType>,
     /// The token has no read-only sessions.
     read_write: AtomicBool,
+    /// Its sessions say whether there is a login.
+    shows_login: AtomicBool,
     /// Held around every call when the module cannot lock for itself.
     gate: Option<Mutex<()>>,
 }
@@ -53,6 +55,7 @@ impl Token {
             slot,
             mechanisms,
             read_write: AtomicBool::new(false),
+            shows_login: AtomicBool::new(true),
             gate,
         })
     }
@@ -103,13 +106,28 @@ impl Token {
         self.module.open_rw_session(self.slot).map_err(|error| fault("C_OpenSession", &error))
     }
 
-    /// One `C_Login`. To be logged in already is as good.
+    /// One `C_Login`. To be logged in already is as good, if it is true.
     pub(super) fn log_in(&self, anchor: &Session, pin: &SecretString) -> Result<(), Error> {
         match anchor.login(UserType::User, Some(pin)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Ok(()) => {
+                self.shows_login.store(knows_login(anchor), Ordering::Relaxed);
+                Ok(())
+            }
+            Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) if knows_login(anchor) => Ok(()),
             Err(error) => Err(error),
         }
     }
+
+    /// Whether the login still holds: a token drops it together with its last session. One that did not show it right
+    /// after the login is not asked.
+    pub(super) fn is_logged_in(&self, session: &Session) -> bool {
+        !self.shows_login.load(Ordering::Relaxed) || knows_login(session)
+    }
+}
+
+fn knows_login(session: &Session) -> bool {
+    let state = session.get_session_info().map(|info| info.session_state());
+    !matches!(state, Ok(SessionState::RoPublic | SessionState::RwPublic))
 }
 
 fn initialize(module: &Pkcs11) -> Result<Option<Mutex<()>>, Fault> {
