@@ -18,22 +18,39 @@ async fn three_failed_functions_in_ten_seconds_cost_the_worker() {
     }
 }
 
-/// Several workers in a row that cannot sign are no quarantine yet (that takes a minute): the breaker is open, and
-/// the backend comes back by itself.
+/// Workers that cannot sign are replaced, but not for ever: an operator has to look. A module that only stumbles comes
+/// back before that.
 #[tokio::test]
-async fn workers_that_are_of_no_use_are_left_alone_and_come_back() {
-    for code in ["2", "5", "0x80000384"] {
+async fn workers_that_are_of_no_use_end_in_quarantine() {
+    let useless = async |code: &str| {
         let bed = Bed::new().await;
         bed.token.script(&format!("C_Sign rv {code}"));
-        until("the breaker opens", async || {
+        until("three workers", async || {
             assert!(bed.sign(Duration::from_millis(500)).await.result.is_err());
-            bed.generation().await > 3 && !bed.backend.health().is_good()
+            bed.generation().await > 3
         })
         .await;
         assert_eq!(bed.quarantined(), (false, false));
         bed.token.script("");
         bed.signs_again(code).await;
-    }
+
+        bed.token.script(&format!("C_Sign rv {code}"));
+        let since = std::time::Instant::now();
+        while !bed.quarantined().0 {
+            assert!(since.elapsed() < Duration::from_secs(60), "{code}: still no quarantine");
+            assert!(bed.sign(Duration::from_millis(500)).await.result.is_err());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bed.token.script("");
+        let error = bed.sign(LIMIT).await.result.err().unwrap();
+        assert_eq!(error.class, Class::Untrusted, "{error}");
+        until("no worker", async || !bed.backend.status().await.ready).await;
+        let workers = bed.generation().await;
+        bed.release();
+        bed.signs_again(code).await;
+        assert_eq!(bed.generation().await, workers + 1);
+    };
+    tokio::join!(useless("2"), useless("5"), useless("0x80000384"));
 }
 
 /// The HSM restarts and answers everything with an error for a while: nobody has to release anything.

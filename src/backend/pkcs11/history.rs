@@ -28,12 +28,11 @@ const LOGIN_WINDOW: Duration = Duration::from_secs(3600);
 /// back by itself, and a worker that crashes harms nobody else, so the breaker alone holds it back.
 const CRASHES: usize = 3;
 const CRASH_WINDOW: Duration = Duration::from_secs(60);
-/// So many workers in a row that logged in and ended by a fault of the module's core without one signature, for at
-/// least [`USELESS_FOR`]: another one will not help. The recovery table says "the second time"; but an HSM that
-/// restarts may answer so for a while, and must come back without an operator. Meanwhile the breaker is open, so
-/// people have heard of it and requests are not held up.
+/// So many workers in a row that logged in and ended by a fault of the module's core without one signature, over at
+/// least [`USELESS_FOR`]: another one will not help. The recovery table says "the second time"; but two come within
+/// milliseconds, and an HSM that stumbles must come back without an operator.
 const USELESS: u32 = 3;
-const USELESS_FOR: Duration = Duration::from_secs(60);
+const USELESS_FOR: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -208,16 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn workers_that_are_of_no_use_for_a_minute_are_enough() {
+    fn three_workers_that_are_of_no_use_for_some_seconds_are_enough() {
         for code in [0x02, 0x05, 0x8000_0384, 0x999] {
             let (mut history, start) = (History::default(), Instant::now());
-            let ends = [(0, 0), (10, 0), (20, 0), (70, 1), (80, 0), (139, 0), (139, 0)];
+            let ends = [(0, 0), (1, 0), (2, 0), (9, 1), (10, 0), (14, 0), (14, 0)];
             for (second, signed) in ends {
                 let now = start + Duration::from_secs(second);
                 let (next, blame) = history.ended(&fault(code), signed, signed > 0, now);
                 assert!(matches!(next, Next::Start(_)) && blame, "{next:?}");
             }
-            let (next, _) = history.ended(&fault(code), 0, false, start + Duration::from_secs(140));
+            let (next, _) = history.ended(&fault(code), 0, false, start + Duration::from_secs(15));
             assert!(matches!(next, Next::Quarantine(_)), "{code:#x}: {next:?}");
         }
         let (mut history, start) = (History::default(), Instant::now());
