@@ -1,13 +1,21 @@
 //! Every algorithm of every backend, verified by libraries that are not ours: PyJWT and joserfc, and jose of npm.
 
 mod common;
+#[path = "common/fake_kms.rs"]
+mod fake_kms;
+#[path = "common/kms.rs"]
+mod kms;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{JWSD, Site};
-use serde_json::json;
+use common::{JWSD, Site, good};
+use fake_kms::FakeKms;
+use kms::Emulator;
+use serde_json::{Value, json};
+
+const REGION: &str = "eu-central-1";
 
 const ALGORITHMS: [&str; 11] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"];
@@ -24,13 +32,24 @@ fn keys<'a>(algorithms: &[&'a str]) -> Vec<(String, &'a str)> {
     algorithms.iter().map(|name| (name.to_lowercase(), *name)).collect()
 }
 
+/// A site with these keys, however it keeps them.
+fn site(keys: &[(String, &str)], with: impl FnOnce(&[(&str, &str)]) -> Site) -> Site {
+    with(&keys.iter().map(|(key, name)| (key.as_str(), *name)).collect::<Vec<_>>())
+}
+
 /// Signs with every key of the site's daemon and lets everybody verify: `jwsd verify`, Python, Node.js.
 fn verified_by_all(site: &Site, keys: &[(String, &str)]) {
+    let wants: Vec<_> = keys.iter().map(|(key, algorithm)| (good(key), *algorithm)).collect();
+    all_verified_by_all(site, &wants);
+}
+
+/// The same for requests, each with the algorithm of its key.
+fn all_verified_by_all(site: &Site, wants: &[(Value, &str)]) {
     let daemon = site.start();
-    let jwts: Vec<_> = keys
+    let jwts: Vec<_> = wants
         .iter()
-        .map(|(key, algorithm)| {
-            let jwt = daemon.sign(key).jwt();
+        .map(|(want, algorithm)| {
+            let jwt = daemon.post("/v1/sign", want).jwt();
             json!({ "alg": algorithm, "token": jwt, "issuer": "https://issuer.test", "audience": "https://api.test", "typ": "at+jwt" })
         })
         .collect();
@@ -83,8 +102,7 @@ fn verified_by_all(site: &Site, keys: &[(String, &str)]) {
 #[test]
 fn every_algorithm_of_softhsm() {
     let keys = keys(&ALGORITHMS);
-    let site = Site::with_keys(&keys.iter().map(|(key, name)| (key.as_str(), *name)).collect::<Vec<_>>());
-    verified_by_all(&site, &keys);
+    verified_by_all(&site(&keys, Site::with_keys), &keys);
 }
 
 /// A second token, of another make, with ML-DSA.
@@ -98,6 +116,35 @@ fn every_algorithm_of_kryoptic() {
         return;
     }
     let keys = keys(&[&ALGORITHMS[..], &ML_DSA].concat());
-    let names: Vec<_> = keys.iter().map(|(key, name)| (key.as_str(), *name)).collect();
-    verified_by_all(&Site::with_kryoptic(&names, &module), &keys);
+    verified_by_all(&site(&keys, |names| Site::with_kryoptic(names, &module)), &keys);
+}
+
+/// All that KMS has except ML-DSA, which the emulator lacks.
+#[test]
+fn every_algorithm_of_the_kms_emulator() {
+    let Some(emulator) = Emulator::start() else { return };
+    let keys = keys(&ALGORITHMS);
+    verified_by_all(&site(&keys, |names| Site::with_kms(names, REGION, &emulator.url())), &keys);
+}
+
+/// Inputs that KMS takes as they are, and such as are too long for that: of those it signs `mu` (EXTERNAL_MU).
+#[test]
+fn ml_dsa_of_kms_short_and_long() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let fake = runtime.block_on(FakeKms::start(REGION));
+    // A verifier that knows no ML-DSA yet has something to do too.
+    let keys = keys(&[&["ES256"][..], &ML_DSA].concat());
+    let site = site(&keys, |names| Site::with_kms(names, REGION, &fake.url()));
+    let mut wants = Vec::new();
+    for (key, algorithm) in &keys {
+        let (short, mut long) = (good(key), good(key));
+        long["claims"]["client_id"] = "long".repeat(1200).into();
+        wants.extend([(short, *algorithm), (long, *algorithm)]);
+    }
+    fake.script().forms.clear();
+    all_verified_by_all(&site, &wants);
+    let forms = fake.script().forms.clone();
+    // Each key signed a self-test besides.
+    let expected = [("DIGEST", 2 + 1), ("EXTERNAL_MU", 3), ("RAW", 3 + 3)];
+    assert_eq!(forms, expected.map(|(form, count)| (form.to_owned(), count)).into());
 }

@@ -12,7 +12,10 @@ use crate::state::{self, KeyVersionRow, QuarantineRow};
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No version was ever generated.
-    #[error("key {key:?} has no version yet; make one with `jwsd keys generate --config FILE {key}`")]
+    #[error(
+        "key {key:?} has no version yet; make one with `jwsd keys generate --config FILE {key}`, \
+         or take one that is there with `jwsd keys adopt`"
+    )]
     Missing {
         /// Name of the key.
         key: String,

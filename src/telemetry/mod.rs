@@ -64,7 +64,10 @@ fn targets(level: &str) -> Result<Targets, TelemetryError> {
         "trace" => LevelFilter::TRACE,
         other => return Err(TelemetryError::Level(other.to_owned())),
     };
-    Ok(Targets::new().with_default(own.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), own))
+    let targets = Targets::new().with_default(own.min(LevelFilter::WARN));
+    // It would show whole answers of whoever hands out credentials; what they mean is in our own lines.
+    let targets = targets.with_target("aws_config", LevelFilter::OFF);
+    Ok(targets.with_target(env!("CARGO_CRATE_NAME"), own))
 }
 
 #[cfg(test)]
@@ -80,6 +83,7 @@ mod tests {
         assert!(debug.would_enable("cryptoki::session", &Level::WARN));
         assert!(!debug.would_enable("cryptoki::session", &Level::INFO));
         assert!(!debug.would_enable("hyper::proto", &Level::INFO));
+        assert!(!debug.would_enable("aws_config::meta::credentials::chain", &Level::ERROR));
         let error = targets("error").unwrap();
         assert!(!error.would_enable("hyper", &Level::WARN));
         let off = targets("off").unwrap();

@@ -171,6 +171,11 @@ impl FakeKms {
         self.script().signs.values().sum()
     }
 
+    /// `Sign` requests that were not answered with a signature.
+    pub fn faults(&self) -> u64 {
+        self.signs() - self.outcome("ok")
+    }
+
     /// `Sign` requests with this outcome: `ok`, an exception, or the fault's name.
     pub fn outcome(&self, outcome: &str) -> u64 {
         self.script().signs.get(outcome).copied().unwrap_or(0)

@@ -125,10 +125,15 @@ impl Keeper {
             inner.busy.store(false, Ordering::Release);
             let loaded = loaded
                 .map_err(|_| format!("no answer within {LOAD_LIMIT:?}"))
-                .and_then(|loaded| loaded.map_err(|error| Chain(&error).to_string()));
+                .and_then(|loaded| loaded.map_err(|error| in_one_line(&Chain(&error).to_string())));
             inner.state.send_modify(|state| state.take(loaded, now(), &inner.backend));
         });
     }
+}
+
+/// The SDK lists where it looked, a line each.
+fn in_one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 impl State {

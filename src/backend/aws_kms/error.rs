@@ -15,16 +15,20 @@ use std::time::Duration;
 pub(super) enum Kind {
     /// The account's quota is spent.
     Throttled,
-    /// The service failed, or could not be reached.
+    /// The service failed, or did not answer.
     Service,
+    /// There is no connection to it, or it was lost.
+    Unreachable,
     /// The service did not answer by the request's deadline.
     Late,
     /// The same, but it was given too little time to be blamed for that.
     Hurried,
     /// The key is out of order for the moment.
     KeyUnavailable,
-    /// The key is disabled, being deleted or gone.
+    /// The key is disabled or being deleted.
     KeyGone,
+    /// There is no such key.
+    NoKey,
     /// We may not use the key: a policy was edited, by whomever.
     Denied,
     /// Our credentials are too old or unknown.
@@ -61,7 +65,7 @@ const TABLE: &[(&str, Kind)] = &[
     ("KeyUnavailableException",       Kind::KeyUnavailable),
     ("KMSInvalidStateException",      Kind::KeyGone), // may mean that it is about to be deleted
     ("DisabledException",             Kind::KeyGone),
-    ("NotFoundException",             Kind::KeyGone),
+    ("NotFoundException",             Kind::NoKey),
     ("AccessDeniedException",         Kind::Denied),
     ("AccessDenied",                  Kind::Denied),
     ("InvalidKeyUsageException",      Kind::Misconfigured),
@@ -119,6 +123,13 @@ impl Kind {
                 "the account's quota is spent: lower `rate`, or ask AWS for more",
             ),
             Self::Service => rule(Class::Down, 2, true, Scope::Backend, "look at the AWS health dashboard"),
+            Self::Unreachable => rule(
+                Class::Down,
+                2,
+                true,
+                Scope::Backend,
+                "see that this host reaches KMS: name, route, firewall, proxy, certificates, `endpoint`",
+            ),
             Self::Late => rule(Class::Deadline, 2, true, Scope::Backend, "look at the AWS health dashboard"),
             Self::Hurried => rule(Class::Deadline, 2, false, Scope::Request, "give requests more time"),
             Self::KeyUnavailable => {
@@ -132,7 +143,18 @@ impl Kind {
                     1,
                     false,
                     Scope::Key,
-                    "enable the key or cancel its deletion, then release it; find out who did that",
+                    "enable the key or cancel its deletion; find out who did that",
+                )
+            },
+            Self::NoKey => Rule {
+                quarantine: true,
+                fresh: 2,
+                ..rule(
+                    Class::Misconfigured,
+                    1,
+                    false,
+                    Scope::Key,
+                    "see that its name, the account and the region are right; if it was deleted, find out by whom",
                 )
             },
             Self::Denied => Rule {
@@ -143,20 +165,28 @@ impl Kind {
                     1,
                     false,
                     Scope::Key,
-                    "mend the key or IAM policy, then release it; find out who changed it",
+                    "mend the key policy or IAM policy; if it worked before, find out who changed it",
                 )
             },
-            Self::Credentials => {
-                rule(Class::Down, 1, true, Scope::Backend, "see why no newer credentials are to be had")
-            }
+            Self::Credentials => rule(
+                Class::Down,
+                1,
+                true,
+                Scope::Backend,
+                "see where this host has its credentials from: environment, `profile`, `role`, instance",
+            ),
             Self::Clock => rule(Class::Down, 1, true, Scope::Backend, "set this host's clock right"),
             Self::Forged => Rule {
                 quarantine: true,
                 ..rule(Class::Untrusted, 1, false, Scope::Key, "find out what answers in the place of KMS")
             },
-            Self::Misconfigured => {
-                rule(Class::Misconfigured, 0, false, Scope::Request, "see the backend's part of the manual")
-            }
+            Self::Misconfigured => rule(
+                Class::Misconfigured,
+                0,
+                false,
+                Scope::Request,
+                "mend the key or the configuration: see docs/backends.md",
+            ),
             Self::Bug => rule(Class::Bug, 0, false, Scope::Request, "report it"),
             Self::Shed => rule(Class::Busy, 2, false, Scope::Request, "raise `concurrency` or `rate`"),
             Self::Stopped => rule(Class::Down, 2, false, Scope::Request, "the daemon is going down"),
@@ -211,9 +241,8 @@ impl Fault {
             (None, _) => status.map_or_else(|| "not sent".to_owned(), |status| format!("HTTP {status}")),
         };
         let kind = match error {
-            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-                Kind::Service
-            }
+            SdkError::DispatchFailure(_) => Kind::Unreachable,
+            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Kind::Service,
             SdkError::ConstructionFailure(_) => Kind::Bug,
             _ => judge(&code, status.unwrap_or(0), &text),
         };
@@ -221,7 +250,7 @@ impl Fault {
         let id = id.map(|id| clean(id, 8)).filter(|id| !id.is_empty());
         let date = response.and_then(|response| response.headers().get("date")).map(str::to_owned);
         let code = id.map_or_else(|| code.clone(), |id| format!("{code} {id}"));
-        Self { date, ..Self::new(kind, &code, clean(&text, MAX_TEXT)) }
+        Self { date, ..Self::new(kind, &code, clean(text.trim_end_matches('.'), MAX_TEXT)) }
     }
 
     /// As the backend's error. `fresh`: its key was made within [`FRESH`]; `spare`: the budget has room for a repeat

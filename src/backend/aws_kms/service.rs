@@ -137,9 +137,10 @@ impl Service {
     fn remember(&self, fault: Option<&Fault>) {
         let trouble = match fault.map(|fault| (fault.kind, fault)) {
             None => None,
-            Some((Kind::Service | Kind::Late | Kind::Credentials | Kind::Clock, fault)) => {
-                Some(fault.to_string())
-            }
+            Some((
+                Kind::Service | Kind::Unreachable | Kind::Late | Kind::Credentials | Kind::Clock,
+                fault,
+            )) => Some(fault.to_string()),
             Some((Kind::Hurried, _)) => return,
             Some((_, fault)) if self.client.is_err() => Some(fault.to_string()),
             // Other faults are of one key, and prove that it answers.
@@ -212,7 +213,7 @@ impl Service {
     pub(super) fn error(&self, kind: Kind, message: impl Into<String>) -> Error {
         let code = match kind {
             Kind::Forged => "other key",
-            _ => "key",
+            _ => "not usable",
         };
         Fault::new(kind, code, message).settle(&self.settings.name, false, || false)
     }

@@ -1,0 +1,255 @@
+//! The whole daemon while AWS KMS misbehaves and callers never rest: whatever happens, every JWT that anyone received
+//! has its record, what is refused is refused with a documented code, and KMS is not answered with a flood.
+
+#![allow(unreachable_pub, reason = "modules of one test program")]
+
+mod common;
+#[path = "common/fake_kms.rs"]
+mod fake_kms;
+
+#[path = "kms_daemon/bed.rs"]
+mod bed;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bed::{Bed, REGIONS, put_credentials};
+use common::rounds;
+use fake_kms::Fault;
+use serde_json::Value;
+
+/// For how long something is the matter: a moment in `scripts/test`, half a minute in a campaign.
+fn seconds(few: u64, most: u64) -> Duration {
+    Duration::from_secs(rounds(few).min(most))
+}
+
+/// Waits until KMS has answered so many requests like that; lifts quarantines as they come.
+fn see(bed: &Bed, fault: &Fault, count: u64) {
+    let (fake, began) = (&bed.fakes[0], Instant::now());
+    let wanted = fake.faults() + count;
+    while fake.faults() < wanted {
+        if bed.is_quarantined() {
+            bed.release();
+        }
+        assert!(began.elapsed() < Duration::from_secs(300), "{fault:?}: too few");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Each fault, now and then and all the time.
+fn every_fault(name: &str, faults: &[Fault], codes: &[&str]) {
+    // Each entry of `attempts` is a try then; hedges are tested elsewhere.
+    let mut bed = Bed::new(&REGIONS[..1], "hedge = false");
+    for fault in faults {
+        let share = |percent| bed_share(fault, percent);
+        let phase = bed.under_load(&format!("{name}, a fifth {fault:?}"), codes, |bed| {
+            bed.fakes[0].script().share = share(20);
+            see(bed, fault, rounds(10));
+        });
+        assert!(phase.jwts > 0, "{fault:?}");
+        bed.under_load(&format!("{name}, all {fault:?}"), codes, |bed| {
+            bed.fakes[0].script().share = share(100);
+            see(bed, fault, 1);
+            thread::sleep(Duration::from_millis(if rounds(0) > 0 { 1000 } else { 100 }));
+            bed.fakes[0].script().share = None;
+        });
+        if bed.is_quarantined() {
+            bed.release();
+        }
+        bed.recovers();
+    }
+    bed.end();
+}
+
+fn bed_share(fault: &Fault, percent: u64) -> Option<(Fault, u64)> {
+    Some((fault.clone(), percent))
+}
+
+#[test]
+fn what_may_pass() {
+    let faults = [
+        Fault::Exception("KMSInternalException", 500),
+        Fault::Exception("DependencyTimeoutException", 503),
+        Fault::Exception("KeyUnavailableException", 500),
+        Fault::Exception("NeverHeardOfException", 500),
+        Fault::Html(502),
+        Fault::Garbage,
+        Fault::Close,
+        Fault::Hang,
+    ];
+    every_fault("passes", &faults, &["backend.down", "backend.deadline"]);
+}
+
+#[test]
+fn what_is_too_much() {
+    let faults = [
+        Fault::Exception("ThrottlingException", 400),
+        Fault::Exception("LimitExceededException", 400),
+        Fault::Html(429),
+    ];
+    every_fault("throttled", &faults, &["backend.busy"]);
+}
+
+#[test]
+fn what_an_operator_must_mend() {
+    let faults = [
+        Fault::Exception("KMSInvalidStateException", 400),
+        Fault::Exception("DisabledException", 400),
+        Fault::Exception("NotFoundException", 400),
+        Fault::Exception("AccessDeniedException", 400),
+        Fault::Exception("InvalidKeyUsageException", 400),
+        Fault::Exception("NeverHeardOfException", 400),
+    ];
+    every_fault("misconfigured", &faults, &["backend.misconfigured", "backend.untrusted"]);
+}
+
+#[test]
+fn what_must_never_be_used() {
+    every_fault("forged", &[Fault::BadSignature, Fault::Truncated], &["backend.untrusted"]);
+}
+
+#[test]
+fn what_would_be_our_own_defect() {
+    let faults =
+        [Fault::Exception("ValidationException", 400), Fault::Exception("InvalidGrantTokenException", 400)];
+    every_fault("defect", &faults, &["backend.bug"]);
+}
+
+#[test]
+fn what_credentials_would_help_against_if_there_were_any() {
+    let faults = [
+        Fault::Exception("ExpiredTokenException", 400),
+        Fault::Exception("UnrecognizedClientException", 400),
+        Fault::Exception("IncompleteSignature", 400),
+    ];
+    every_fault("credentials", &faults, &["backend.down"]);
+}
+
+#[test]
+fn throttling_of_a_third() {
+    let mut bed = Bed::new(&REGIONS[..1], "");
+    let phase = bed.under_load("30 % throttled", &["backend.busy"], |bed| {
+        bed.fakes[0].script().share = bed_share(&Fault::Exception("ThrottlingException", 400), 30);
+        thread::sleep(seconds(2, 30));
+    });
+    assert!(phase.jwts > phase.refused, "{} JWTs, {} refused", phase.jwts, phase.refused);
+    bed.fakes[0].script().share = None;
+    bed.recovers();
+    bed.end();
+}
+
+#[test]
+fn black_hole() {
+    let mut bed = Bed::new(&REGIONS[..1], "");
+    let hole = seconds(1, 5);
+    let phase = bed.under_load("black hole", &["backend.down", "backend.deadline"], |bed| {
+        thread::sleep(Duration::from_millis(500));
+        bed.fakes[0].script().black_hole = true;
+        thread::sleep(hole);
+        bed.fakes[0].script().black_hole = false;
+    });
+    assert!(phase.jwts > 0);
+    println!("kms-daemon: black hole of {hole:?}: the first JWT {:?} after its end", bed.recovers());
+    bed.under_load("after the black hole", &[], |_| thread::sleep(Duration::from_millis(500)));
+    bed.end();
+}
+
+/// The access key in use ends again and again, and there is always another one: nobody notices.
+#[test]
+fn credentials_end_and_are_renewed() {
+    let mut bed = Bed::new(&REGIONS[..1], "");
+    bed.under_load("credentials renewed", &[], |bed| {
+        for round in 0..rounds(4) {
+            let (old, new) = if round % 2 == 0 { ("first", "second") } else { ("second", "first") };
+            put_credentials(&bed.site, new);
+            bed.fakes[0].script().refused = [(old.to_owned(), "ExpiredTokenException")].into();
+            thread::sleep(Duration::from_millis(200));
+        }
+    });
+    bed.under_load("credentials missing", &["backend.down"], |bed| {
+        bed.fakes[0].script().refused =
+            ["first", "second"].map(|id| (id.to_owned(), "ExpiredTokenException")).into();
+        thread::sleep(seconds(1, 5));
+    });
+    put_credentials(&bed.site, "third");
+    println!("kms-daemon: {:?} after there were newer credentials, a JWT", bed.recovers());
+    bed.end();
+}
+
+#[test]
+fn clocks_differ_by_ten_minutes() {
+    let mut bed = Bed::new(&REGIONS[..1], "");
+    bed.under_load("clocks", &[], |bed| {
+        for ahead in [600, -600, 0].repeat(usize::try_from(rounds(1)).unwrap()) {
+            bed.fakes[0].script().ahead = ahead;
+            thread::sleep(Duration::from_millis(300));
+        }
+    });
+    bed.end();
+}
+
+/// One multi-Region key in two Regions: whatever one of them does, nobody is refused.
+#[test]
+fn two_regions() {
+    let mut bed = Bed::new(&REGIONS, "");
+    let arn = bed.fakes[0].script().keys.keys().next().unwrap().clone();
+    let disable = |bed: &Bed, state: &str| {
+        bed.fakes[0].script().keys.get_mut(&arn).unwrap().state = state.to_owned();
+    };
+    for what in ["internal", "throttled", "hangs", "denied", "disabled", "wrong", "black hole"] {
+        let fault = match what {
+            "internal" => Some(Fault::Exception("KMSInternalException", 500)),
+            "throttled" => Some(Fault::Exception("ThrottlingException", 400)),
+            "denied" => Some(Fault::Exception("AccessDeniedException", 400)),
+            "wrong" => Some(Fault::BadSignature),
+            "hangs" => Some(Fault::Hang),
+            _ => None,
+        };
+        let phase = bed.under_load(&format!("one of two Regions: {what}"), &[], |bed| {
+            bed.fakes[0].script().share = fault.map(|fault| (fault, 100));
+            bed.fakes[0].script().black_hole = what == "black hole";
+            disable(bed, if what == "disabled" { "Disabled" } else { "Enabled" });
+            thread::sleep(seconds(1, 5));
+            bed.fakes[0].script().share = None;
+            bed.fakes[0].script().black_hole = false;
+            disable(bed, "Enabled");
+        });
+        assert!(phase.jwts > 0, "{what}");
+        if bed.is_quarantined() {
+            bed.release();
+        }
+        let before = bed.fakes[0].outcome("ok");
+        common::eventually("the Region signs again", || {
+            bed.recovers();
+            bed.fakes[0].outcome("ok") > before
+        });
+    }
+    bed.end();
+}
+
+/// Whoever may move an alias cannot swap the key under a daemon: what is kept is the ARN.
+#[test]
+fn an_alias_is_looked_up_once() {
+    let bed = Bed::new(&REGIONS[..1], "");
+    let fake = &bed.fakes[0];
+    let arn = fake.script().aliases["alias/access"].clone();
+    let config = bed.site.config_path().display().to_string();
+    let shown = bed.site.jwsd(&["keys", "show", "--config", &config, "--json", "access"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((&shown[0]["id"], &shown[0]["name"]), (&Value::from(&*arn), &Value::from(&*arn)));
+    let kid = bed.daemon.key_set()["keys"][0]["kid"].clone();
+
+    let other = fake.add("ECC_NIST_P256");
+    fake.script().aliases.insert("alias/access".to_owned(), other);
+    assert_eq!(bed.daemon.stop().0, Some(0));
+    let daemon = bed.site.start();
+    assert_eq!(daemon.key_set()["keys"][0]["kid"], kid);
+    assert_eq!(daemon.sign("access").status, 200);
+    // Nor is the key found any more where only the alias of another one is.
+    drop(daemon);
+    fake.script().keys.remove(&arn);
+    let Err(log) = bed.site.start_with(std::process::Command::new(common::JWSD)) else {
+        panic!("it started without its key")
+    };
+    assert!(log.contains("NotFoundException"), "{log}");
+}
