@@ -178,6 +178,11 @@ impl Dispatcher {
         current.map_or((0, 0), |current| (current.answered, current.signed))
     }
 
+    /// Requests that the present generation has answered.
+    pub(super) fn answered(&self) -> u64 {
+        self.lock().current.as_ref().map_or(0, |current| current.answered)
+    }
+
     /// Fails all that wait, and all that comes, until a generation is published.
     pub(super) fn block(&self, fault: &Fault) {
         let mut state = self.lock();

@@ -162,8 +162,9 @@ impl KeyStore for Backend {
                 // Late is as good as busy: the last known counters are shown.
                 let _ = timeout(STATS_LIMIT, self.inner.count(live)).await;
             }
-            let signs = self.inner.signs_before.load(Ordering::Acquire)
-                + self.inner.signs_now.load(Ordering::Acquire);
+            // A worker that is on its way out does not tell any more.
+            let present = self.inner.signs_now.load(Ordering::Acquire).max(self.inner.dispatcher.answered());
+            let signs = self.inner.signs_before.load(Ordering::Acquire) + present;
             let mut status =
                 Status { kind: "pkcs11", generation: phase.generation(), signs, ..Status::default() };
             match phase {

@@ -197,12 +197,12 @@ impl Inner {
         let reason = fault.message.clone();
         let (answered, signed) = self.dispatcher.retract();
         self.phase.send_replace(Phase::Starting { generation, reason: reason.clone() });
+        let signs = self.signs_now.swap(0, Ordering::AcqRel).max(answered);
+        self.signs_before.fetch_add(signs, Ordering::AcqRel);
         tasks.abort_all();
         // Already dead is as good.
         let _ = child.start_kill();
         let status = reap(&mut child).await;
-        let signs = self.signs_now.swap(0, Ordering::AcqRel).max(answered);
-        self.signs_before.fetch_add(signs, Ordering::AcqRel);
         if !self.stop.is_cancelled() {
             tracing::warn!(backend = self.settings.name, generation, pid, reason, status, "Worker ended");
         }
