@@ -4,13 +4,17 @@
 //! The only place that repeats a request, within the deadline and the number of attempts that the fault's
 //! [`Advice`] allows. Must never hand out a signature that did not verify, nor ask one in quarantine.
 
-use super::health::Refused;
-use super::{Advice, Ask, Class, Error, Health, KeyStore, Scope, SigningKey, Wanted};
-use crate::jose::{Kid, Verified, Verifier};
+mod member;
+
+pub use member::Member;
+
+use super::{Advice, Ask, Class, Error, Scope, SigningKey};
+use crate::jose::{Verified, Verifier};
 use futures_util::future::join_all;
+use member::NEVER;
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -29,111 +33,6 @@ pub struct Signing<'a> {
     pub result: Result<Verified<'a>, Error>,
     /// Every request that was made, in order; none when none could be.
     pub attempts: Vec<Attempt>,
-}
-
-/// The key in one backend.
-pub struct Member {
-    store: Arc<dyn KeyStore>,
-    health: Health,
-    /// The id of the key in the backend that made it.
-    origin: Vec<u8>,
-    /// `None` until the backend has shown it.
-    signer: RwLock<Option<Arc<dyn SigningKey>>>,
-    /// When a signature last verified, in milliseconds after `Replicas::made`; [`NEVER`] before the first.
-    proven: AtomicU64,
-}
-
-const NEVER: u64 = u64::MAX;
-
-impl Member {
-    /// The version `kid` in `store`, which may not have shown it yet; `origin` is its id in the backend that made it.
-    pub fn new(
-        store: Arc<dyn KeyStore>,
-        kid: &Kid,
-        origin: Vec<u8>,
-        signer: Option<Arc<dyn SigningKey>>,
-    ) -> Self {
-        let health = store.health().of_key(kid.as_str());
-        Self { store, health, origin, signer: RwLock::new(signer), proven: AtomicU64::new(NEVER) }
-    }
-
-    /// Its breaker and quarantine.
-    pub fn health(&self) -> &Health {
-        &self.health
-    }
-
-    /// The backend's name.
-    pub fn backend(&self) -> &Arc<str> {
-        self.health.backend()
-    }
-
-    /// Whether an operator must release it, or the whole backend, before it is used.
-    pub fn is_quarantined(&self) -> bool {
-        self.health.quarantined().is_some() || self.store.health().quarantined().is_some()
-    }
-
-    /// Whether the backend has shown the key.
-    pub fn is_found(&self) -> bool {
-        self.signer().is_some()
-    }
-
-    fn signer(&self) -> Option<Arc<dyn SigningKey>> {
-        self.signer.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn is_good(&self) -> bool {
-        self.health.is_good() && self.store.health().is_good()
-    }
-
-    /// The right to sign here now, or why not.
-    fn admit(&self) -> Result<Arc<dyn SigningKey>, Error> {
-        let backend = self.backend();
-        let fault = |class, message: String, retry_after| Error {
-            backend: backend.to_string(),
-            class,
-            code: "not asked".to_owned(),
-            message,
-            advice: Advice { retries: u8::MAX, ..Advice::NEVER },
-            retry_after,
-        };
-        let refused = |refused| match refused {
-            Refused::Open(wait) => fault(
-                Class::Down,
-                "it failed again and again and is left alone for a moment".into(),
-                Some(wait),
-            ),
-            Refused::Quarantined(reason) => fault(
-                Class::Untrusted,
-                format!("quarantined: {reason}; find out why, then run `jwsd keys release {backend}`"),
-                None,
-            ),
-        };
-        let signer = self
-            .signer()
-            .ok_or_else(|| fault(Class::Misconfigured, "it has not shown this key yet".into(), None))?;
-        self.health.admit().map_err(refused)?;
-        self.store.health().admit().map_err(refused)?;
-        Ok(signer)
-    }
-
-    /// The store that holds it.
-    pub fn store(&self) -> &Arc<dyn KeyStore> {
-        &self.store
-    }
-
-    /// Lets breakers and quarantines know of a fault.
-    fn blame(&self, error: &Error) {
-        let health = match error.advice.scope {
-            Scope::Request => return,
-            Scope::Key => &self.health,
-            Scope::Backend => &**self.store.health(),
-        };
-        if error.advice.quarantine {
-            health.quarantine(&error.message);
-        } else {
-            health.fail(&error.message);
-        }
-    }
 }
 
 /// One key version in all its backends.
@@ -230,10 +129,11 @@ impl Replicas {
             return Err(self.nobody());
         };
         let answer = {
-            let _busy = member.store.health().enter();
+            let _busy = member.store().health().enter();
             signer.sign(input, ask).await
         };
         let proven = answer.and_then(|signed| {
+            member.still_trusted()?;
             attempts.extend(signed.others);
             self.verifier.prove(input, signed.signature).map_err(|bad| {
                 signer.distrust();
@@ -257,7 +157,7 @@ impl Replicas {
         proven
     }
 
-    /// The next one to ask: good ones before those on trial, untried ones before others, least busy first.
+    /// The next one to ask: untried ones first, of those the good ones, of those the least busy.
     fn choose(
         &self,
         only: Option<usize>,
@@ -273,13 +173,15 @@ impl Replicas {
                 continue;
             }
             let place = (at + count - turn % count) % count;
-            order.push((own.is_some(), !member.is_good(), member.store.health().in_flight(), place, at));
+            order.push((own.is_some(), !member.is_good(), member.store().health().in_flight(), place, at));
         }
         order.sort_unstable();
         let mut refusal = None;
         for (.., at) in order {
             match self.members.get(at).map(Member::admit) {
                 Some(Ok(signer)) => return Ok((at, signer)),
+                // One that will be back tells more than one that will not.
+                Some(Err(error)) if error.retry_after.is_some() => refusal = Some(error),
                 Some(Err(error)) => refusal = refusal.or(Some(error)),
                 None => {}
             }
@@ -301,8 +203,8 @@ impl Replicas {
     fn succeed(&self, member: &Member) {
         let age = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(NEVER);
         member.proven.store(age, Ordering::Relaxed);
-        member.health.succeed();
-        member.store.health().succeed();
+        member.health().succeed();
+        member.store().health().succeed();
     }
 
     /// Whole seconds since a signature last verified, from whichever backend; `None` before the first. By the
@@ -338,10 +240,7 @@ impl Replicas {
         limit: Duration,
     ) -> Result<(), Error> {
         if !member.is_found() {
-            let public = self.verifier.public();
-            let wanted = Wanted::Copy { of: public, id: &member.origin };
-            let opened = member.store.open(wanted, self.verifier.algorithm(), Some(public)).await?;
-            *member.signer.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.signer);
+            member.find(&self.verifier, limit).await?;
         }
         let ask = Ask::own(Instant::now() + limit);
         let Signing { result, attempts } = self.sign_with(Some(at), input, ask).await;

@@ -1,7 +1,9 @@
 //! What follows a fault, with backends that do what a script says.
 
 use super::*;
-use crate::backend::{BoxFuture, Generated, KeySpec, Listed, Opened, Signed, Status};
+use crate::backend::{
+    BoxFuture, Generated, Health, KeySpec, KeyStore, Listed, Opened, Signed, Status, Wanted,
+};
 use crate::jose::{Algorithm, Curve, PublicKey, Signature};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -18,6 +20,8 @@ enum Act {
     Fail(Advice),
     /// Answers at its deadline.
     Hang,
+    /// A signature, after this.
+    Late(Duration),
 }
 
 /// A backend with one key.
@@ -58,6 +62,10 @@ impl SigningKey for Handle {
             };
             match act {
                 Act::Good => signed(input),
+                Act::Late(pause) => {
+                    sleep(pause).await;
+                    signed(input)
+                }
                 Act::Bad => signed(b"something else"),
                 Act::Fail(advice) => Err(fake.error(Class::Down, advice)),
                 Act::Hang => {
@@ -108,7 +116,7 @@ impl KeyStore for Store {
         &self.0.health
     }
     fn status(&self) -> BoxFuture<'_, Status> {
-        Box::pin(async { Status::default() })
+        Box::pin(async { Status { ready: true, ..Status::default() } })
     }
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
@@ -355,6 +363,19 @@ async fn a_key_that_a_backend_shows_later_is_found_by_the_self_test() {
     assert_eq!(replicas.unproven_for(), None);
     fake.shown.store(true, Ordering::SeqCst);
     assert!(replicas.probe(b"test", Duration::ZERO, limit).await.is_empty());
+    assert_eq!(replicas.unproven_for(), None, "not looked for again so soon");
+    sleep(Duration::from_millis(1100)).await;
+    assert!(replicas.probe(b"test", Duration::ZERO, limit).await.is_empty());
     assert_eq!(replicas.unproven_for(), Some(0));
     assert_eq!((sign(&replicas, soon()).await.0, replicas.max_input()), (Ok(()), 100));
+}
+
+/// Requests that were under way when the key was put in quarantine.
+#[tokio::test]
+async fn what_a_key_in_quarantine_signed_meanwhile_is_not_released() {
+    let (replicas, fakes) = key(1);
+    fakes[0].then([Act::Late(Duration::from_millis(50)), Act::Bad]);
+    let (slow, bad) = tokio::join!(sign(&replicas, soon()), sign(&replicas, soon()));
+    assert_eq!(bad.0, Err(Class::Untrusted));
+    assert_eq!(slow, (Err(Class::Untrusted), vec!["a quarantined".to_owned()]));
 }

@@ -1,0 +1,180 @@
+//! One key version in one backend: whether it may be asked, and finding it again where it was not shown yet.
+
+use super::super::health::Refused;
+use super::super::{Advice, Class, Error, Health, KeyStore, Scope, SigningKey, Wanted};
+use crate::jose::{Kid, Verifier};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Between looks for a key that a backend does not show: at first, and at most. A look may cost the backend much, and
+/// one that is refused raises an alarm there.
+const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
+
+/// The key in one backend.
+pub struct Member {
+    store: Arc<dyn KeyStore>,
+    health: Health,
+    /// The id of the key in the backend that made it.
+    origin: Vec<u8>,
+    /// `None` until the backend has shown it.
+    signer: RwLock<Option<Arc<dyn SigningKey>>>,
+    /// When the next look for it is due, and the pause after that.
+    look: Mutex<(Instant, Duration)>,
+    /// When a signature last verified, in milliseconds after `Replicas::made`; [`NEVER`] before the first.
+    pub(super) proven: AtomicU64,
+}
+
+pub(super) const NEVER: u64 = u64::MAX;
+
+impl Member {
+    /// The version `kid` in `store`, which may not have shown it yet; `origin` is its id in the backend that made it.
+    pub fn new(
+        store: Arc<dyn KeyStore>,
+        kid: &Kid,
+        origin: Vec<u8>,
+        signer: Option<Arc<dyn SigningKey>>,
+    ) -> Self {
+        let health = store.health().of_key(kid.as_str());
+        let [pause, _] = LOOKS;
+        Self {
+            store,
+            health,
+            origin,
+            signer: RwLock::new(signer),
+            look: Mutex::new((Instant::now(), pause)),
+            proven: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// Its breaker and quarantine.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The store that holds it.
+    pub fn store(&self) -> &Arc<dyn KeyStore> {
+        &self.store
+    }
+
+    /// The backend's name.
+    pub fn backend(&self) -> &Arc<str> {
+        self.health.backend()
+    }
+
+    /// Whether an operator must release it, or the whole backend, before it is used.
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantine().is_some()
+    }
+
+    fn quarantine(&self) -> Option<String> {
+        self.health.quarantined().or_else(|| self.store.health().quarantined())
+    }
+
+    /// Whether the backend has shown the key.
+    pub fn is_found(&self) -> bool {
+        self.signer().is_some()
+    }
+
+    pub(super) fn signer(&self) -> Option<Arc<dyn SigningKey>> {
+        self.signer.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it is asked without restraint.
+    pub(super) fn is_good(&self) -> bool {
+        self.is_found() && self.health.is_good() && self.store.health().is_good()
+    }
+
+    /// The right to sign here now, or why not.
+    pub(super) fn admit(&self) -> Result<Arc<dyn SigningKey>, Error> {
+        let signer = self
+            .signer()
+            .ok_or_else(|| self.fault(Class::Misconfigured, "it has not shown this key yet".to_owned()))?;
+        for health in [&self.health, &**self.store.health()] {
+            health.admit().map_err(|refused| match refused {
+                Refused::Quarantined(reason) => self.quarantined(&reason),
+                Refused::Open(wait) => Error {
+                    retry_after: Some(wait),
+                    ..self.fault(
+                        Class::Down,
+                        "it failed again and again and is left alone for a moment".to_owned(),
+                    )
+                },
+            })?;
+        }
+        Ok(signer)
+    }
+
+    /// Refuses what was signed by one that is in quarantine by now: others have seen meanwhile what it does.
+    pub(super) fn still_trusted(&self) -> Result<(), Error> {
+        let elsewhere = Advice { retries: 1, ..Advice::NEVER };
+        match self.quarantine() {
+            Some(reason) => Err(Error { advice: elsewhere, ..self.quarantined(&reason) }),
+            None => Ok(()),
+        }
+    }
+
+    fn quarantined(&self, reason: &str) -> Error {
+        let backend = self.backend();
+        let message = format!("quarantined: {reason}; find out why, then run `jwsd keys release {backend}`");
+        Error { code: "quarantined".to_owned(), ..self.fault(Class::Untrusted, message) }
+    }
+
+    fn fault(&self, class: Class, message: String) -> Error {
+        Error {
+            backend: self.backend().to_string(),
+            class,
+            code: "not asked".to_owned(),
+            message,
+            advice: Advice::NEVER,
+            retry_after: None,
+        }
+    }
+
+    /// Looks for the key, within `limit`, if the backend is ready and the last look is long enough ago.
+    pub(super) async fn find(&self, verifier: &Verifier, limit: Duration) -> Result<(), Error> {
+        if !self.is_look_due() || !self.store.status().await.ready {
+            return Ok(());
+        }
+        let public = verifier.public();
+        let wanted = Wanted::Copy { of: public, id: &self.origin };
+        let found = timeout(limit, self.store.open(wanted, verifier.algorithm(), Some(public))).await;
+        match found {
+            Ok(Ok(opened)) => {
+                *self.signer.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.signer);
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                self.blame(&error);
+                Err(error)
+            }
+            Err(_) => Err(self.fault(Class::Deadline, "it does not say whether it has the key".to_owned())),
+        }
+    }
+
+    fn is_look_due(&self) -> bool {
+        let (now, [_, most]) = (Instant::now(), LOOKS);
+        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        let (due, pause) = *look;
+        if now < due {
+            return false;
+        }
+        *look = (now + pause, (pause * 2).min(most));
+        true
+    }
+
+    /// Lets breakers and quarantines know of a fault.
+    pub fn blame(&self, error: &Error) {
+        let health = match error.advice.scope {
+            Scope::Request => return,
+            Scope::Key => &self.health,
+            Scope::Backend => &**self.store.health(),
+        };
+        if error.advice.quarantine {
+            health.quarantine(&error.message);
+        } else {
+            health.fail(&error.message);
+        }
+    }
+}
