@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::audit::{self, Actor, Entry, Event, Outcome, Unavailable};
@@ -26,6 +27,9 @@ pub enum AdminError {
     /// The state could not be changed.
     #[error("the state could not be changed")]
     State(#[from] state::Error),
+    /// A panic.
+    #[error("a defect; see the daemon's log")]
+    Defect,
 }
 
 /// What an operator may do.
@@ -45,7 +49,7 @@ impl Admin {
     /// names of keys, and of the backend itself.
     ///
     /// # Errors
-    /// See [`AdminError`]. What was lifted before a fault stays lifted, and is recorded.
+    /// See [`AdminError`]. What was lifted before a fault stays lifted, and is recorded. Must run to its end.
     pub async fn release(
         &self,
         actor: Actor,
@@ -92,8 +96,21 @@ impl Admin {
             kid: kid.map(str::to_owned),
             ..Entry::new(Event::QuarantineLifted, Outcome::Success)
         };
-        self.log.append(vec![entry])?.durable_by(deadline).await?;
-        self.store.lift_quarantine(health.backend(), kid)?;
-        Ok(health.release())
+        self.log.append(vec![entry.clone()])?.durable_by(deadline).await?;
+        let (store, backend) = (Arc::clone(&self.store), health.backend().to_string());
+        let kid = kid.map(str::to_owned);
+        let lifted = spawn_blocking(move || store.lift_quarantine(&backend, kid.as_deref())).await;
+        match lifted {
+            Ok(Ok(())) => Ok(health.release()),
+            failed => {
+                let entry = Entry { outcome: Outcome::Failed, ..entry };
+                self.log.append(vec![entry])?.durable_by(deadline).await?;
+                match failed {
+                    Ok(Err(error)) => Err(error.into()),
+                    // A panic in there is logged where it happens.
+                    _ => Err(AdminError::Defect),
+                }
+            }
+        }
     }
 }

@@ -116,7 +116,9 @@ async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
     let store = open_store(&config)?;
     let shutdown = CancellationToken::new();
     let (notify, events) = mpsc::unbounded_channel();
-    let recording = foundation::record_events(events, log.clone(), Arc::clone(&store), shutdown.clone());
+    // It hears the backends out, to the end of their end.
+    let silence = CancellationToken::new();
+    let recording = foundation::record_events(events, log.clone(), Arc::clone(&store), silence.clone());
     let recorder = tokio::spawn(recording);
     let outcome = match Foundation::open(&config, store, notify).await {
         Ok(foundation) => {
@@ -129,6 +131,7 @@ async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
     };
 
     shutdown.cancel();
+    silence.cancel();
     // It only fails by a panic, which is logged where it happens.
     let _ = recorder.await;
     let stopped = Entry { object: Some(version()), ..Entry::new(Event::DaemonStopped, outcome_of(&outcome)) };
@@ -150,8 +153,10 @@ async fn serve_from(
 ) -> Result<(), ServeError> {
     let Foundation { store, backends } = foundation;
     let keyring = Arc::new(keyring::load(&config.keys, store, backends).await?);
-    for version in keyring.versions() {
-        let mut faults = selftest::run(version, Duration::ZERO, config.limits.deadline).await;
+    let tests = keyring
+        .versions()
+        .map(async |version| (version, selftest::run(version, Duration::ZERO, config.limits.deadline).await));
+    for (version, mut faults) in join_all(tests).await {
         if version.replicas().is_quarantined() {
             tracing::error!(key = version.key(), kid = %version.kid(), "Key is in quarantine and does not sign");
         } else if version.unproven_for().is_none() && !faults.is_empty() {
@@ -179,12 +184,12 @@ async fn serve_from(
         in_flight: InFlight::new(config.limits.in_flight),
         callers: config.callers,
         issuer: Arc::new(issuer),
-        admin: Admin {
+        admin: Arc::new(Admin {
             store: Arc::clone(store),
             keyring: Arc::clone(&keyring),
             backends: backends.clone(),
             log: log.clone(),
-        },
+        }),
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
         log: log.clone(),

@@ -112,7 +112,9 @@ fn a_token_that_misbehaves_is_stood_in_for() {
 fn a_token_that_is_away_at_the_start_is_taken_in_later() {
     let site = site();
     script(&site, "b", "C_GetSlotList rv 0x30");
+    let began = Instant::now();
     let daemon = site.start();
+    assert!(began.elapsed() < Duration::from_secs(8), "nobody waits for it: {:?}", began.elapsed());
     assert_eq!(used(&daemon, 10), HashSet::from(["a"]));
     assert_eq!(backend(&daemon, "b")["ready"], false);
     script(&site, "b", "");

@@ -61,7 +61,7 @@ pub struct Api {
     /// Keys and their published form.
     pub keyring: Arc<Keyring>,
     /// The operator's acts.
-    pub admin: Admin,
+    pub admin: Arc<Admin>,
     /// For status.
     pub backends: Backends,
     /// Where refusals are recorded.

@@ -230,6 +230,7 @@ impl From<AdminError> for Problem {
                 Self::new(StatusCode::NOT_FOUND, "object.unknown", error.to_string())
             }
             AdminError::Unavailable(unavailable) => unavailable.into(),
+            AdminError::Defect => Self::internal(),
             AdminError::State(_) => {
                 tracing::error!(error = %Chain(&error), "Act not done");
                 let detail = "the state could not be changed; see the daemon's log";

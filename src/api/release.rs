@@ -45,8 +45,14 @@ impl Api {
             return Err(shape().into());
         }
         let deadline = Instant::now() + self.limits.deadline;
-        let actor = Actor::of(&peer, None);
-        let released = self.admin.release(actor, id, backend, key.as_deref(), deadline).await?;
+        let (admin, actor) = (Arc::clone(&self.admin), Actor::of(&peer, None));
+        let (id, backend) = (id.to_owned(), backend.to_owned());
+        // On a task of its own, so that an operator who hangs up does not leave half of it undone.
+        let act = self
+            .tracker
+            .spawn(async move { admin.release(actor, &id, &backend, key.as_deref(), deadline).await });
+        // The task can only end without an answer by a panic, which is a defect.
+        let released = act.await.map_err(|_| Problem::internal())??;
         Ok(json(&value!({ "released": released })))
     }
 }

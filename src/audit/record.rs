@@ -185,6 +185,9 @@ pub struct Entry {
     /// Free of caller text: a backend name, a key name, a software version.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub object: Option<String>,
+    /// Why, in our own and the vendor's words.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub reason: Option<String>,
     /// `log.*`: file name of the segment spoken of.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub segment: Option<String>,
@@ -221,6 +224,7 @@ impl Entry {
             exp: None,
             subject: None,
             attempts: Vec::new(),
+            reason: None,
             object: None,
             segment: None,
             after: None,

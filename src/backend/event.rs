@@ -53,6 +53,8 @@ pub enum BackendEvent {
     BreakerOpened {
         /// The backend's name.
         backend: String,
+        /// The version, where it is not the backend as a whole.
+        kid: Option<String>,
         /// The last fault.
         reason: String,
     },
@@ -60,5 +62,7 @@ pub enum BackendEvent {
     BreakerClosed {
         /// The backend's name.
         backend: String,
+        /// The version, where it is not the backend as a whole.
+        kid: Option<String>,
     },
 }

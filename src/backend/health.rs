@@ -88,7 +88,8 @@ impl Health {
     pub fn succeed(&self) {
         if self.lock().breaker.succeed(Instant::now()) {
             tracing::info!(backend = %self.backend, kid = self.kid, "Backend works again");
-            self.tell(BackendEvent::BreakerClosed { backend: self.backend.to_string() });
+            let (backend, kid) = (self.backend.to_string(), self.kid.clone());
+            self.tell(BackendEvent::BreakerClosed { backend, kid });
         }
     }
 
@@ -103,6 +104,7 @@ impl Health {
             tracing::error!(backend = %self.backend, kid = self.kid, reason, "Backend fails again and again");
             self.tell(BackendEvent::BreakerOpened {
                 backend: self.backend.to_string(),
+                kid: self.kid.clone(),
                 reason: reason.to_owned(),
             });
         }
@@ -175,9 +177,10 @@ impl Health {
 
     /// Hands an event on to whoever listens.
     pub fn tell(&self, event: BackendEvent) {
-        if let Some(events) = &self.events {
-            // Nobody listens any more: the daemon is going down.
-            let _ = events.send(event);
+        if let Some(events) = &self.events
+            && let Err(unheard) = events.send(event)
+        {
+            tracing::error!(event = ?unheard.0, "Backend event came too late to be recorded");
         }
     }
 

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
@@ -45,6 +48,9 @@ pub fn open_store(config: &Config) -> Result<Arc<Store>, ServeError> {
     secure_file::private_dir(&config.state.dir)?;
     Ok(Arc::new(Store::open(&config.state, &config.environment)?))
 }
+
+/// Between attempts to write down what could not be written.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// State and backends of a configuration.
 pub struct Foundation {
@@ -148,17 +154,24 @@ fn credential(name: &str) -> Result<PathBuf, String> {
     Ok(directory.join(name))
 }
 
-/// Turns what happens to backends into records and state, until `shutdown`, and what has happened by then.
+/// Turns what happens to backends into records and state, until `silence`, and what has happened by then.
 pub(super) async fn record_events(
     mut events: mpsc::UnboundedReceiver<BackendEvent>,
     log: Log,
     store: Arc<Store>,
-    shutdown: CancellationToken,
+    silence: CancellationToken,
 ) {
-    while let Some(Some(event)) = shutdown.run_until_cancelled(events.recv()).await {
-        let (log, store) = (log.clone(), Arc::clone(&store));
+    let mut unwritten = Vec::new();
+    while !silence.is_cancelled() {
+        let event = tokio::select! {
+            event = events.recv(), if !events.is_closed() => event,
+            () = silence.cancelled() => None,
+            () = sleep(RETRY), if !unwritten.is_empty() => None,
+        };
+        unwritten.extend(event.and_then(|event| record(&log, event)));
+        let (rows, store) = (std::mem::take(&mut unwritten), Arc::clone(&store));
         // The state blocks; a panic in there is logged where it happens.
-        let _ = tokio::task::spawn_blocking(move || record(&log, &store, event)).await;
+        unwritten = spawn_blocking(move || write(&store, rows)).await.unwrap_or_default();
     }
     record_pending(&mut events, &log, &store);
 }
@@ -166,38 +179,49 @@ pub(super) async fn record_events(
 /// Records what has happened to backends so far. Blocks on the state.
 pub fn record_pending(events: &mut mpsc::UnboundedReceiver<BackendEvent>, log: &Log, store: &Store) {
     while let Ok(event) = events.try_recv() {
-        record(log, store, event);
+        write(store, record(log, event).into_iter().collect());
     }
 }
 
-fn record(log: &Log, store: &Store, event: BackendEvent) {
-    let mut kid = None;
-    if let BackendEvent::KeyQuarantined { backend, reason, .. }
-    | BackendEvent::BackendQuarantined { backend, reason } = &event
-    {
-        if let BackendEvent::KeyQuarantined { kid: of, .. } = &event {
-            kid = Some(of.clone());
+/// Keeps quarantines over a restart; gives back what could not be written.
+fn write(store: &Store, mut rows: Vec<QuarantineRow>) -> Vec<QuarantineRow> {
+    rows.retain(|row| match store.quarantine(row) {
+        Ok(()) => false,
+        Err(error) => {
+            tracing::error!(backend = row.backend, error = %Chain(&error), "Quarantine would not outlast a restart");
+            true
         }
-        let since = SystemClock.now().as_second();
-        let (backend, reason) = (backend.clone(), reason.clone());
-        if let Err(error) = store.quarantine(&QuarantineRow { backend, kid: kid.clone(), reason, since }) {
-            tracing::error!(error = %Chain(&error), "Quarantine will not outlast a restart");
-        }
-    }
-    let (kind, outcome, object) = match event {
-        BackendEvent::WorkerUp { backend, .. } => (Event::BackendUp, Outcome::Success, backend),
-        BackendEvent::WorkerDown { backend, .. } => (Event::BackendDown, Outcome::Failed, backend),
-        BackendEvent::PinRefused { backend, .. } => (Event::PinRefused, Outcome::Denied, backend),
-        BackendEvent::PinCleared { backend } => (Event::PinCleared, Outcome::Success, backend),
-        BackendEvent::KeyQuarantined { backend, .. } => (Event::KeyQuarantined, Outcome::Failed, backend),
-        BackendEvent::BackendQuarantined { backend, .. } => {
-            (Event::BackendQuarantined, Outcome::Failed, backend)
-        }
-        BackendEvent::BreakerOpened { backend, .. } => (Event::BreakerOpened, Outcome::Failed, backend),
-        BackendEvent::BreakerClosed { backend } => (Event::BreakerClosed, Outcome::Success, backend),
+    });
+    rows
+}
+
+/// Records an event; gives the quarantine that it is about.
+fn record(log: &Log, event: BackendEvent) -> Option<QuarantineRow> {
+    use BackendEvent::{
+        BackendQuarantined, BreakerClosed, BreakerOpened, KeyQuarantined, PinCleared, PinRefused, WorkerDown,
+        WorkerUp,
     };
-    let entry = Entry { object: Some(object), kid, ..Entry::new(kind, outcome) };
+    use Outcome::{Denied, Failed, Success};
+    let quarantines = matches!(event, KeyQuarantined { .. } | BackendQuarantined { .. });
+    let (kind, outcome, backend, kid, reason) = match event {
+        WorkerUp { backend, .. } => (Event::BackendUp, Success, backend, None, None),
+        WorkerDown { backend, reason, .. } => (Event::BackendDown, Failed, backend, None, Some(reason)),
+        PinRefused { backend, reason } => (Event::PinRefused, Denied, backend, None, Some(reason)),
+        PinCleared { backend } => (Event::PinCleared, Success, backend, None, None),
+        KeyQuarantined { backend, kid, reason } => {
+            (Event::KeyQuarantined, Failed, backend, Some(kid), Some(reason))
+        }
+        BackendQuarantined { backend, reason } => {
+            (Event::BackendQuarantined, Failed, backend, None, Some(reason))
+        }
+        BreakerOpened { backend, kid, reason } => (Event::BreakerOpened, Failed, backend, kid, Some(reason)),
+        BreakerClosed { backend, kid } => (Event::BreakerClosed, Success, backend, kid, None),
+    };
+    let object = Some(backend.clone());
+    let entry = Entry { object, kid: kid.clone(), reason: reason.clone(), ..Entry::new(kind, outcome) };
     if let Err(error) = log.append(vec![entry]).map(drop) {
         tracing::error!(%error, "Backend event not recorded");
     }
+    let since = SystemClock.now().as_second();
+    quarantines.then(|| QuarantineRow { backend, kid, reason: reason.unwrap_or_default(), since })
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Backends, Keyring, Settings, Version};
-use crate::backend::{self, Member, Wanted};
+use futures_util::future::join_all;
+
+use crate::backend::{self, Advice, Class, KeyStore, Member, Wanted};
 use crate::jose::{PublicKey, PublicKeyError, Verifier};
 use crate::state::{self, KeyVersionRow, QuarantineRow};
 
@@ -70,15 +72,27 @@ pub async fn load(
 ) -> Result<Keyring, LoadError> {
     let rows = store.key_versions()?;
     let quarantines = store.quarantines()?;
-    let mut versions = Vec::with_capacity(keys.len());
-    for (name, settings) in keys {
+    let versions = keys.iter().map(async |(name, settings)| {
+        let mut rows = rows.iter();
         let row = rows
-            .iter()
             .find(|row| row.key == *name && row.state == "active")
             .ok_or_else(|| LoadError::Missing { key: name.clone() })?;
-        versions.push(open(name, settings, row, backends, &quarantines).await?);
-    }
-    Ok(Keyring::new(versions))
+        open(name, settings, row, backends, &quarantines).await
+    });
+    Ok(Keyring::new(join_all(versions).await.into_iter().collect::<Result<_, _>>()?))
+}
+
+/// One of several backends that is not ready is not waited for: it is looked at again by the self-test.
+async fn away(backend: &dyn KeyStore, holders: usize) -> Option<backend::Error> {
+    let status = backend.status().await;
+    (holders > 1 && !status.ready).then(|| backend::Error {
+        backend: backend.health().backend().to_string(),
+        class: Class::Down,
+        message: status.reason.unwrap_or_else(|| "it is not ready".to_owned()),
+        code: "not asked".to_owned(),
+        advice: Advice::NEVER,
+        retry_after: None,
+    })
 }
 
 async fn open(
@@ -121,16 +135,21 @@ async fn open(
         } else {
             Wanted::Copy { of: &pinned, id: &row.backend_id }
         };
-        let signer = match backend.open(wanted, settings.algorithm, Some(&pinned)).await {
-            Ok(opened) => Some(opened.signer),
-            Err(error) => {
-                tracing::error!(%error, %kid, "Key is not usable in this backend");
-                fault = fault.or(Some(error));
-                None
-            }
+        let opened = match away(&**backend, settings.backends.len()).await {
+            Some(error) => Err(error),
+            None => backend.open(wanted, settings.algorithm, Some(&pinned)).await,
+        };
+        let (signer, error) = match opened {
+            Ok(opened) => (Some(opened.signer), None),
+            Err(error) => (None, Some(error)),
         };
         found |= signer.is_some();
         let member = Member::new(Arc::clone(backend), &kid, row.backend_id.clone(), signer);
+        if let Some(error) = error {
+            tracing::error!(%error, %kid, "Key is not usable in this backend");
+            member.blame(&error);
+            fault = fault.or(Some(error));
+        }
         let quarantine =
             quarantines.iter().find(|q| q.backend == *name && q.kid.as_deref() == Some(&row.kid));
         if let Some(quarantine) = quarantine {
