@@ -6,6 +6,7 @@
 
 use super::Settings;
 use super::credentials::Keeper;
+use super::skew::Skew;
 use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_kms::Client;
@@ -59,11 +60,13 @@ fn is_plain(endpoint: &str) -> Result<bool, &'static str> {
 ///
 /// # Errors
 /// As [`check_endpoint`].
-pub(super) fn build(settings: &Settings, keeper: Keeper) -> Result<Client, &'static str> {
+pub(super) fn build(settings: &Settings, keeper: Keeper, skew: Skew) -> Result<Client, &'static str> {
     let mut config = Config::builder()
         .behavior_version(behavior())
         .region(Region::new(settings.region.clone()))
         .credentials_provider(keeper)
+        .time_source(skew)
+        .disable_clock_skew_correction(true)
         // The keeper caches.
         .identity_cache(IdentityCache::no_cache())
         // Repeating is `Replicas`'s business.

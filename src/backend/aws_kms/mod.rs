@@ -20,6 +20,7 @@ mod message;
 mod mu;
 mod rate;
 mod service;
+mod skew;
 mod spec;
 mod store;
 

@@ -6,13 +6,12 @@
 use super::credentials::{Keeper, Source};
 use super::error::{Fault, Kind};
 use super::gate::Gate;
+use super::skew::Skew;
 use super::{Settings, client};
 use crate::backend::{Error, Health};
-use crate::clock::{Clock, SystemClock};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kms::primitives::{DateTime, DateTimeFormat};
 use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +33,7 @@ pub(super) struct Service {
     /// `Sign` requests sent.
     pub(super) signs: AtomicU64,
     keeper: Keeper,
+    skew: Skew,
     /// Or why the endpoint may not be used.
     client: Result<Client, &'static str>,
     /// Why it would not work now, as the last call showed.
@@ -43,9 +43,11 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(settings: Settings, source: Source, health: Arc<Health>) -> Self {
         let keeper = Keeper::new(source, &settings.name);
-        let client = client::build(&settings, keeper.clone());
+        let skew = Skew::default();
+        let client = client::build(&settings, keeper.clone(), skew.clone());
         Self {
             client,
+            skew,
             gate: Gate::new(settings.rate, settings.concurrency, settings.hedge),
             settings,
             health,
@@ -90,7 +92,7 @@ impl Service {
         };
         let ready = timeout_at(limit, self.keeper.ready()).await;
         let ready = ready.unwrap_or_else(|_| Err("nobody handed any out in time".to_owned()));
-        let generation = self.keeper.generation();
+        let used = (self.keeper.generation(), self.skew.generation());
         let answer = match ready {
             Err(why) => Err(no_credentials(why)),
             // Boxed: the SDK's futures are large.
@@ -101,25 +103,24 @@ impl Service {
         };
         let answer = match answer {
             Ok(answer) => Ok(answer),
-            Err(fault) => Err(self.learn(fault, generation, limit).await),
+            Err(fault) => Err(self.learn(fault, used, limit).await),
         };
         self.remember(answer.as_ref().err());
         answer
     }
 
-    /// Puts right what a fault shows to be wrong on our side.
-    async fn learn(&self, fault: Fault, generation: u64, limit: Instant) -> Fault {
+    /// Puts right what a fault shows to be wrong on our side, of what the call used: credentials and clock.
+    async fn learn(&self, fault: Fault, (credentials, clock): (u64, u64), limit: Instant) -> Fault {
         let backend = &self.settings.name;
         self.gate.failed(fault.kind);
         let cured = match fault.kind {
             Kind::Credentials => {
-                let renewed = timeout_at(limit, self.keeper.renewed(generation)).await.unwrap_or(false);
+                let renewed = timeout_at(limit, self.keeper.renewed(credentials)).await.unwrap_or(false);
                 tracing::warn!(backend, code = fault.code, renewed, "Credentials were refused");
                 renewed
             }
-            // The SDK noted the difference and signs the next request with it.
             Kind::Clock => {
-                let behind = fault.date.as_deref().and_then(behind_by);
+                let behind = fault.date.as_deref().and_then(|date| self.skew.correct(clock, date));
                 tracing::warn!(
                     backend,
                     code = fault.code,
@@ -221,10 +222,4 @@ impl Service {
 
 fn no_credentials(why: String) -> Fault {
     Fault::new(Kind::Credentials, "no credentials", why)
-}
-
-/// Seconds that our clock is behind that of an HTTP date; negative when it is ahead.
-fn behind_by(date: &str) -> Option<i64> {
-    let theirs = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?.secs();
-    Some(theirs - SystemClock.now().as_second())
 }
