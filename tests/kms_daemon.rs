@@ -41,19 +41,20 @@ fn every_fault(name: &str, faults: &[Fault], codes: &[&str]) {
     // Each entry of `attempts` is a try then; hedges are tested elsewhere.
     let mut bed = Bed::new(&REGIONS[..1], "hedge = false");
     for fault in faults {
-        let share = |percent| bed_share(fault, percent);
         let phase = bed.under_load(&format!("{name}, a fifth {fault:?}"), codes, |bed| {
-            bed.fakes[0].script().share = share(20);
+            bed.fakes[0].script().share = at(fault, 20);
             see(bed, fault, rounds(10));
         });
         assert!(phase.jwts > 0, "{fault:?}");
         bed.under_load(&format!("{name}, all {fault:?}"), codes, |bed| {
-            bed.fakes[0].script().share = share(100);
+            bed.fakes[0].script().share = at(fault, 100);
             see(bed, fault, 1);
             thread::sleep(Duration::from_millis(if rounds(0) > 0 { 1000 } else { 100 }));
             bed.fakes[0].script().share = None;
         });
+        assert_eq!(bed.is_quarantined(), codes.contains(&"backend.untrusted"), "{fault:?}");
         if bed.is_quarantined() {
+            assert_eq!(bed.daemon.get("public.sock", "/readyz").unwrap().status, 503, "{fault:?}");
             bed.release();
         }
         bed.recovers();
@@ -61,7 +62,8 @@ fn every_fault(name: &str, faults: &[Fault], codes: &[&str]) {
     bed.end();
 }
 
-fn bed_share(fault: &Fault, percent: u64) -> Option<(Fault, u64)> {
+/// In so many of a hundred requests.
+fn at(fault: &Fault, percent: u64) -> Option<(Fault, u64)> {
     Some((fault.clone(), percent))
 }
 
@@ -97,10 +99,18 @@ fn what_an_operator_must_mend() {
         Fault::Exception("DisabledException", 400),
         Fault::Exception("NotFoundException", 400),
         Fault::Exception("AccessDeniedException", 400),
+    ];
+    every_fault("mend", &faults, &["backend.misconfigured", "backend.untrusted"]);
+}
+
+#[test]
+fn what_is_configured_wrongly() {
+    let faults = [
         Fault::Exception("InvalidKeyUsageException", 400),
         Fault::Exception("NeverHeardOfException", 400),
+        Fault::Html(404),
     ];
-    every_fault("misconfigured", &faults, &["backend.misconfigured", "backend.untrusted"]);
+    every_fault("misconfigured", &faults, &["backend.misconfigured"]);
 }
 
 #[test]
@@ -129,7 +139,7 @@ fn what_credentials_would_help_against_if_there_were_any() {
 fn throttling_of_a_third() {
     let mut bed = Bed::new(&REGIONS[..1], "");
     let phase = bed.under_load("30 % throttled", &["backend.busy"], |bed| {
-        bed.fakes[0].script().share = bed_share(&Fault::Exception("ThrottlingException", 400), 30);
+        bed.fakes[0].script().share = at(&Fault::Exception("ThrottlingException", 400), 30);
         thread::sleep(seconds(2, 30));
     });
     assert!(phase.jwts > phase.refused, "{} JWTs, {} refused", phase.jwts, phase.refused);

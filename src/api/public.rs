@@ -52,7 +52,7 @@ impl Api {
         response
     }
 
-    /// Ready: the log records, and every key has signed lately.
+    /// Ready: the log records, and every key has signed lately and may go on.
     pub(super) fn readiness(&self) -> Response<Full<Bytes>> {
         let mut reasons = Vec::new();
         if !self.log.health().healthy {
@@ -60,6 +60,9 @@ impl Api {
         }
         for version in self.keyring.versions() {
             match version.unproven_for() {
+                _ if version.replicas().is_quarantined() => {
+                    reasons.push(format!("key {} is in quarantine", version.key()));
+                }
                 Some(age) if age <= PROOF_AGE => {}
                 Some(age) => reasons.push(format!("key {} has not signed for {age} s", version.key())),
                 None => reasons.push(format!("key {} has not signed yet", version.key())),
