@@ -169,11 +169,11 @@ fn black_hole() {
 fn credentials_end_and_are_renewed() {
     let mut bed = Bed::new(&REGIONS[..1], "");
     bed.under_load("credentials renewed", &[], |bed| {
-        for round in 0..rounds(4) {
+        for round in 0..rounds(10) {
             let (old, new) = if round % 2 == 0 { ("first", "second") } else { ("second", "first") };
             put_credentials(&bed.site, new);
             bed.fakes[0].script().refused = [(old.to_owned(), "ExpiredTokenException")].into();
-            thread::sleep(Duration::from_millis(200));
+            bed.take_turns();
         }
     });
     bed.under_load("credentials missing", &["backend.down"], |bed| {
@@ -190,9 +190,9 @@ fn credentials_end_and_are_renewed() {
 fn clocks_differ_by_ten_minutes() {
     let mut bed = Bed::new(&REGIONS[..1], "");
     bed.under_load("clocks", &[], |bed| {
-        for ahead in [600, -600, 0].repeat(usize::try_from(rounds(1)).unwrap()) {
+        for ahead in [600, -600, 0].repeat(usize::try_from(rounds(4)).unwrap()) {
             bed.fakes[0].script().ahead = ahead;
-            thread::sleep(Duration::from_millis(300));
+            bed.take_turns();
         }
     });
     bed.end();
@@ -255,11 +255,4 @@ fn an_alias_is_looked_up_once() {
     let daemon = bed.site.start();
     assert_eq!(daemon.key_set()["keys"][0]["kid"], kid);
     assert_eq!(daemon.sign("access").status, 200);
-    // Nor is the key found any more where only the alias of another one is.
-    drop(daemon);
-    fake.script().keys.remove(&arn);
-    let Err(log) = bed.site.start_with(std::process::Command::new(common::JWSD)) else {
-        panic!("it started without its key")
-    };
-    assert!(log.contains("NotFoundException"), "{log}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub struct Bed {
     seen: usize,
     /// Every `jti` that a caller was given.
     jtis: HashSet<String>,
+    /// How many answers each caller has had.
+    turns: [AtomicU64; CALLERS],
     /// Where the fakes run; it goes last.
     _runtime: Runtime,
 }
@@ -87,7 +89,8 @@ impl Bed {
         let public = PublicKey::from_jwk(&daemon.key_set()["keys"][0]).unwrap();
         let verifier = Verifier::new(Algorithm::ES256, public).unwrap();
         let seen = daemon.records().len();
-        Self { daemon, site, fakes, verifier, seen, jtis: HashSet::new(), _runtime: runtime }
+        let (jtis, turns) = Default::default();
+        Self { daemon, site, fakes, verifier, seen, jtis, turns, _runtime: runtime }
     }
 
     /// What the first Region's backend, or its key, is in quarantine for.
@@ -110,7 +113,8 @@ impl Bed {
         let sent = || self.fakes.iter().map(FakeKms::signs).collect::<Vec<_>>();
         let (before, began, stop) = (sent(), Instant::now(), AtomicBool::new(false));
         let answers = thread::scope(|scope| {
-            let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| self.call(&stop))).collect();
+            let callers: Vec<_> =
+                self.turns.iter().map(|turn| scope.spawn(|| self.call(turn, &stop))).collect();
             act(self);
             stop.store(true, Ordering::Relaxed);
             callers.into_iter().map(|caller| caller.join().unwrap()).fold(Answers::default(), add)
@@ -123,8 +127,19 @@ impl Bed {
         self.account(what, &answers, &sent, took)
     }
 
+    /// Waits until all that callers are asking for now has been answered, and a few things that they ask for later.
+    pub fn take_turns(&self) {
+        let turns = || self.turns.iter().map(|turn| turn.load(Ordering::Relaxed));
+        let wanted: Vec<u64> = turns().map(|turn| turn + 5).collect();
+        let began = Instant::now();
+        while turns().zip(&wanted).any(|(turn, wanted)| turn < *wanted) {
+            assert!(began.elapsed() < Duration::from_secs(60), "a caller waits for ever");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// One caller: every JWT that it gets is good, every refusal a documented one.
-    fn call(&self, stop: &AtomicBool) -> Answers {
+    fn call(&self, turn: &AtomicU64, stop: &AtomicBool) -> Answers {
         let documented = fs::read_to_string(DOCUMENT).unwrap();
         let body = good("access").to_string();
         let mut connection = self.daemon.connect();
@@ -132,6 +147,7 @@ impl Bed {
         while !stop.load(Ordering::Relaxed) {
             let asked = Instant::now();
             let answer = connection.post("/v1/sign", &body).unwrap();
+            turn.fetch_add(1, Ordering::Relaxed);
             answers.slowest = answers.slowest.max(asked.elapsed());
             if answer.status == 200 {
                 self.verify(&answer.jwt());
