@@ -79,7 +79,7 @@ ensure_venv() {
     ensure_python "$VENV" tests/interop/requirements.txt
 }
 
-# ensure_kms_emulator: what plays AWS KMS in tests/kms.rs, under target/, where the tests look for it.
+# ensure_kms_emulator: what plays AWS KMS in tests, under target/, where the tests look for it.
 ensure_kms_emulator() {
     ensure_python "$TARGET/kms-venv" tests/kms/requirements.txt
 }
