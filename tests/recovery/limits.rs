@@ -82,6 +82,25 @@ async fn a_login_is_made_anew_three_times_and_no_more() {
     assert_eq!((bed.generation().await, bed.logins()), (4, 4));
 }
 
+/// The same budget holds where the login does not live to see the worker ready.
+#[tokio::test]
+async fn a_login_that_is_lost_during_the_start_is_made_anew_three_times_and_no_more() {
+    for script in ["C_OpenSession rv 0x101 nth 2", "C_Login rv 0x100"] {
+        let bed = Bed::new().await;
+        bed.token.script(script);
+        bed.restart();
+        until("the budget is spent", async || {
+            let reason = bed.backend.status().await.reason;
+            reason.is_some_and(|reason| reason.contains("lost too often"))
+        })
+        .await;
+        let (generation, logins) = (bed.generation().await, bed.logins());
+        assert!(generation == 5 && logins <= 5, "{script}: {generation} workers, {logins} logins");
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        assert_eq!((bed.generation().await, bed.logins()), (generation, logins), "{script}");
+    }
+}
+
 /// Idle sessions die, and the login with them.
 #[tokio::test]
 async fn idle_sessions_are_replaced_and_the_login_too() {

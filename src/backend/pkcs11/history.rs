@@ -84,12 +84,7 @@ impl History {
                 format!("{count} workers in a row ended without a signature, the last by {}", fault.message);
             return (Next::Quarantine(why), blame);
         }
-        if row.is_some_and(|row| row.remedy == Remedy::Login)
-            && let Some(wait) = self.login_lost(now)
-        {
-            return (Next::Rest(wait), blame);
-        }
-        (self.back_off(), blame)
+        (self.go_on(fault, now), blame)
     }
 
     /// A worker did not become ready.
@@ -105,7 +100,7 @@ impl History {
             return (Next::Start(pause), blame);
         }
         self.polls = 0;
-        (self.back_off(), blame)
+        (self.go_on(fault, now), blame)
     }
 
     /// Whoever cannot do without the first worker gives up now, before a second one is tried.
@@ -118,7 +113,13 @@ impl History {
         *self = Self { logins: std::mem::take(&mut self.logins), ..Self::default() };
     }
 
-    fn back_off(&mut self) -> Next {
+    /// The next start, if the budget of logins allows it.
+    fn go_on(&mut self, fault: &Fault, now: Instant) -> Next {
+        if fault.row().is_some_and(|row| row.remedy == Remedy::Login)
+            && let Some(wait) = self.login_lost(now)
+        {
+            return Next::Rest(wait);
+        }
         let pause = BACKOFF.get(self.failures).or(BACKOFF.last()).copied().unwrap_or_default();
         self.failures += 1;
         Next::Start(pause)
@@ -185,6 +186,18 @@ mod tests {
         assert_eq!(wait(&mut history, start + MINUTE * 60), start + MINUTE * 61);
         let (next, _) = history.ended(&fault(0x101), 1, true, start + MINUTE * 200);
         assert_eq!(next, Next::Start(Duration::ZERO));
+    }
+
+    /// A worker may lose its login before it is ready, for instance when it opens its sessions.
+    #[test]
+    fn a_login_that_is_lost_during_a_start_counts_too() {
+        let (mut history, start) = (History::default(), Instant::now());
+        for second in 0..3 {
+            let now = start + Duration::from_secs(second);
+            assert!(matches!(history.not_started(&fault(0x101), now).0, Next::Start(_)));
+        }
+        let (next, _) = history.not_started(&fault(0x101), start + MINUTE);
+        assert_eq!(next, Next::Rest(MINUTE * 59));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod session;
 mod token;
 
 use super::protocol::{self, Init, Reply, Request};
-use super::recovery::Remedy;
+use super::recovery::{Remedy, login_lost};
 use super::{Fault, pin};
 use cryptoki::session::Session;
 use keys::Keys;
@@ -269,6 +269,9 @@ fn log_in(
             )),
             pin_refused: true,
         }),
+        Err(error) if fault::claims_login(&error) => {
+            Err(login_lost(format!("C_Login: {}, and the session denies it", fault::code(&error))).into())
+        }
         Err(error) => Err(fault::fault("C_Login", &error).into()),
         Ok(()) => Ok(written.map_err(Fault::from)?),
     }
