@@ -77,6 +77,11 @@ async fn a_login_is_made_anew_three_times_and_no_more() {
     assert_eq!((bed.generation().await, bed.logins()), (4, 4));
     let status = bed.backend.status().await;
     assert!(!status.ready && status.reason.unwrap().contains("lost too often"));
+    until("it is not preferred for failing at once", async || {
+        assert!(bed.sign(LIMIT).await.result.is_err());
+        !bed.backend.health().is_good()
+    })
+    .await;
     bed.token.script("");
     tokio::time::sleep(Duration::from_millis(1200)).await;
     assert_eq!((bed.generation().await, bed.logins()), (4, 4));

@@ -10,7 +10,7 @@ use super::pipe::{End, read};
 use super::recovery::{CRASH, HANG};
 use super::shared::{Inner, Live, Phase};
 use super::{Fault, pin, pin_refused};
-use crate::backend::{Advice, BackendEvent, Class};
+use crate::backend::{Advice, BackendEvent, Class, Scope};
 use crate::telemetry::Chain;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -271,6 +271,7 @@ impl Inner {
 
     /// Fails all requests until somebody clears the marker. Sees to it that the refusal is on disk first.
     async fn wait_for_operator(&self, generation: u64, fault: Fault) {
+        let fault = Fault { advice: ELSEWHERE, ..fault };
         self.dispatcher.block(&fault);
         self.phase.send_replace(Phase::Blocked { generation, fault });
         let settings = &self.settings;
@@ -326,8 +327,9 @@ fn budget_spent(lost: &Fault, wait: Duration) -> Fault {
     Fault { advice: ELSEWHERE, retry_after: Some(wait), ..Fault::down(message) }
 }
 
-/// Nothing was asked of the token, so nobody is to blame.
-const ELSEWHERE: Advice = Advice { retries: 1, ..Advice::NEVER };
+/// Until somebody or time mends it: the breaker must see these, or a backend that fails at once looks like the least
+/// busy one.
+const ELSEWHERE: Advice = Advice { retries: 1, scope: Scope::Backend, ..Advice::NEVER };
 
 /// Bytes of memory that a process has; `None` when the system does not say.
 fn resident(pid: u32) -> Option<u64> {
