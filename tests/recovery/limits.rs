@@ -18,6 +18,25 @@ async fn three_failed_functions_in_ten_seconds_cost_the_worker() {
     }
 }
 
+/// A token whose policy says no does so at once, and must not look idle for it: the key rests there, and nothing else.
+#[tokio::test]
+async fn a_token_that_refuses_at_once_is_not_preferred() {
+    let bed = Bed::new().await;
+    let key = || bed.replicas.members()[0].health();
+    bed.token.script("C_Sign rv 0x200");
+    until("the key rests", async || {
+        let signing = bed.sign(LIMIT).await;
+        assert!(signing.result.is_err() && signing.attempts.len() <= 1, "never tried again");
+        !key().is_good()
+    })
+    .await;
+    assert!(bed.backend.health().is_good());
+    bed.token.script("");
+    bed.signs_again("a refusal").await;
+    assert!(key().is_good());
+    assert_eq!(bed.generation().await, 1);
+}
+
 /// Workers that cannot sign are replaced, but not for ever: an operator has to look. A module that only stumbles comes
 /// back before that.
 #[tokio::test]
