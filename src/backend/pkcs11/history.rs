@@ -34,6 +34,9 @@ const CRASH_WINDOW: Duration = Duration::from_secs(60);
 const USELESS: u32 = 3;
 const USELESS_FOR: Duration = Duration::from_secs(5);
 
+/// A reason that workers do not start is said again after this.
+const REMINDER: Duration = Duration::from_secs(10);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -43,6 +46,8 @@ pub(super) struct History {
     useless: Option<(u32, Instant)>,
     crashes: VecDeque<Instant>,
     logins: VecDeque<Instant>,
+    /// The last reason that was said, and when.
+    said: Option<(String, Instant)>,
 }
 
 /// What follows the end of a worker, or of an attempt to start one.
@@ -64,6 +69,7 @@ impl History {
             self.failures = 0;
         }
         self.polls = 0;
+        self.said = None;
         let row = fault.row();
         let core =
             row.is_some_and(|row| row.quarantine == Quarantine::WhenUseless && row.scope != Scope::Key);
@@ -101,6 +107,18 @@ impl History {
         }
         self.polls = 0;
         (self.go_on(fault, now), blame)
+    }
+
+    /// Whether people should hear why a worker did not start: the same reason not twice within [`REMINDER`], as a token
+    /// that is gone is looked for twice a second.
+    pub(super) fn is_news(&mut self, reason: &str, now: Instant) -> bool {
+        let known =
+            |(said, at): &(String, Instant)| said == reason && now.saturating_duration_since(*at) < REMINDER;
+        let news = !self.said.as_ref().is_some_and(known);
+        if news {
+            self.said = Some((reason.to_owned(), now));
+        }
+        news
     }
 
     /// Whoever cannot do without the first worker gives up now, before a second one is tried.
@@ -217,6 +235,18 @@ mod tests {
             Next::Start(Duration::ZERO),
             "it worked meanwhile"
         );
+    }
+
+    #[test]
+    fn the_same_reason_is_said_once_in_ten_seconds() {
+        let (mut history, start) = (History::default(), Instant::now());
+        let mut news = |reason, at: u64| history.is_news(reason, start + Duration::from_millis(at));
+        assert!(news("gone", 0));
+        assert!((1..20).all(|half| !news("gone", half * 500)));
+        assert!(news("gone", 10_000) && !news("gone", 10_500));
+        assert!(news("odd", 11_000) && news("gone", 11_500), "another one is said at once");
+        history.ended(&fault(0x32), 1, true, start + Duration::from_secs(12));
+        assert!(history.is_news("gone", start + Duration::from_secs(12)), "there was a worker in between");
     }
 
     #[test]

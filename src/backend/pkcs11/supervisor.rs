@@ -78,9 +78,11 @@ impl Inner {
                         history.forget();
                         continue;
                     }
-                    let reason = &fault.message;
-                    tracing::warn!(backend = self.settings.name, reason, "Worker did not start");
-                    let next = history.not_started(&fault, std::time::Instant::now());
+                    let (reason, now) = (&fault.message, std::time::Instant::now());
+                    if history.is_news(reason, now) {
+                        tracing::warn!(backend = self.settings.name, reason, "Worker did not start");
+                    }
+                    let next = history.not_started(&fault, now);
                     (fault, next)
                 }
             };
