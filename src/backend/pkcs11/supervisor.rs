@@ -143,7 +143,7 @@ impl Inner {
         first: &mut Option<oneshot::Sender<Result<(), Fault>>>,
     ) -> Ended {
         let Launched { mut child, pid, control, pipes, token } = launched;
-        let (ends, mut end) = mpsc::unbounded_channel();
+        let (ends, mut heard) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         let (control, serving) = Control::new(control, self.settings.start_timeout);
         let control_ends = ends.clone();
@@ -160,10 +160,7 @@ impl Inner {
             });
         }
         if let Some(fault) = self.find_keys(generation, &control, false).await {
-            tasks.abort_all();
-            // Already dead is as good.
-            let _ = child.start_kill();
-            reap(&mut child).await;
+            end(&mut child, tasks).await;
             let reason = &fault.message;
             tracing::warn!(
                 backend = self.settings.name,
@@ -195,16 +192,13 @@ impl Inner {
         }
 
         let ready = Instant::now();
-        let fault = self.watch(&mut child, &live, &mut end).await;
+        let fault = self.watch(&mut child, &live, &mut heard).await;
         let reason = fault.message.clone();
         let (answered, signed) = self.dispatcher.retract();
         self.phase.send_replace(Phase::Starting { generation, reason: reason.clone() });
         let signs = self.signs_now.swap(0, Ordering::AcqRel).max(answered);
         self.signs_before.fetch_add(signs, Ordering::AcqRel);
-        tasks.abort_all();
-        // Already dead is as good.
-        let _ = child.start_kill();
-        let status = reap(&mut child).await;
+        let status = end(&mut child, tasks).await;
         if !self.stop.is_cancelled() {
             tracing::warn!(backend = self.settings.name, generation, pid, reason, status, "Worker ended");
         }
@@ -313,6 +307,14 @@ struct Ended {
     signed: u64,
     /// It was of use.
     healthy: bool,
+}
+
+/// Ends a worker and what listens to it. Says how it ended.
+async fn end(child: &mut Child, mut tasks: JoinSet<()>) -> String {
+    tasks.abort_all();
+    // Already dead is as good.
+    let _ = child.start_kill();
+    reap(child).await
 }
 
 fn quarantined(name: &str, reason: &str) -> Fault {
