@@ -185,3 +185,15 @@ async fn a_leak_costs_no_request() {
     bed.token.script("");
     assert!(bed.sign(LIMIT).await.result.is_ok());
 }
+
+/// A module that is large from the start does not grow, and a new worker would be as large.
+#[tokio::test]
+async fn a_large_module_is_no_leak() {
+    let bed = Bed::new().await;
+    bed.token.script("weight 614400");
+    bed.restart();
+    bed.signs_again("a restart").await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert!(bed.sign(LIMIT).await.result.is_ok());
+    assert_eq!(bed.generation().await, 2);
+}

@@ -30,9 +30,9 @@ const TICK: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long a worker that is to be replaced may finish what it has.
 const DRAIN: Duration = Duration::from_secs(1);
-/// A worker that has grown beyond this leaks: modules with their sessions take some tens of MiB, and what is left of
-/// the memory is other people's.
-const RESIDENT_LIMIT: u64 = 512 << 20;
+/// A worker that has grown by this since it was ready leaks: sessions and keys take some tens of MiB, and what is left
+/// of the memory is other people's. What a module needs to begin with is its own affair, as no new worker would help.
+const GROWTH_LIMIT: u64 = 512 << 20;
 
 impl Inner {
     /// Runs the backend until it is stopped. `first` hears how the first start went.
@@ -213,6 +213,7 @@ impl Inner {
         live: &Live,
         ends: &mut mpsc::UnboundedReceiver<End>,
     ) -> Fault {
+        let fresh = resident(live.pid).unwrap_or(0);
         let mut care = JoinSet::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -226,11 +227,11 @@ impl Inner {
                 () = self.stop.cancelled() => End::Lost("shut down".into()),
                 _ = ticks.tick() => {
                     let (_, silent) = self.dispatcher.load();
-                    let resident = resident(live.pid).unwrap_or(0);
+                    let grown = resident(live.pid).unwrap_or(0).saturating_sub(fresh);
                     if silent >= SILENCE {
                         End::Hung(format!("a session is silent for {silent:?}"))
-                    } else if resident > RESIDENT_LIMIT {
-                        End::Replace(Fault::down(format!("the worker has grown to {} MiB", resident >> 20)))
+                    } else if grown > GROWTH_LIMIT {
+                        End::Replace(Fault::down(format!("the worker has grown by {} MiB", grown >> 20)))
                     } else {
                         while care.try_join_next().is_some() {}
                         if care.is_empty() {
