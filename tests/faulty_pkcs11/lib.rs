@@ -176,6 +176,7 @@ extern "C" fn C_Login(
     code(before(action).and_then(|()| {
         world::enter(session, close_real)?;
         let real = || call_real!(C_Login(session, user, pin, length));
+        world::leak(script::facts().weight);
         let rv = if user == CKU_USER { strikes::login(script::wrong_limit(), real) } else { real() };
         match action {
             Some(Action::Then(code)) => Err(code),
@@ -325,7 +326,7 @@ extern "C" fn C_Sign(
             *length = bad.len() as _;
         }
     }
-    world::leak();
+    world::leak(script::facts().leak);
     rv
 }
 

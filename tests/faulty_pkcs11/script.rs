@@ -27,6 +27,7 @@
 //! | `idle MS` | sessions that were not used for so long are dead |
 //! | `sessions N` | there are at most so many |
 //! | `leak KIB` | each signature costs so much memory |
+//! | `weight KIB` | each login does |
 #![allow(unreachable_pub, reason = "a module of a program")]
 
 use std::fs;
@@ -64,6 +65,7 @@ pub struct Facts {
     pub idle: Option<Duration>,
     pub sessions: Option<usize>,
     pub leak: usize,
+    pub weight: usize,
 }
 
 #[derive(Debug)]
@@ -157,6 +159,7 @@ impl Facts {
             "idle" => self.idle = Some(Duration::from_millis(value?)),
             "sessions" => self.sessions = Some(usize::try_from(value?).ok()?),
             "leak" => self.leak = usize::try_from(value?).ok()? << 10,
+            "weight" => self.weight = usize::try_from(value?).ok()? << 10,
             _ => return None,
         }
         Some(())

@@ -128,8 +128,7 @@ impl Session {
 }
 
 /// Loses memory, and touches it so that it counts.
-pub fn leak() {
-    let size = script::facts().leak;
+pub fn leak(size: usize) {
     if size > 0 {
         Box::leak(vec![1_u8; size].into_boxed_slice());
     }

@@ -60,6 +60,49 @@ async fn a_slow_token_with_a_queue_is_not_hung() {
     assert_eq!(backend.status().await.generation, 1);
 }
 
+/// Whoever waits in vain behind a hang notices it too, even if nobody in the session's hands was given so long.
+#[tokio::test]
+async fn a_hang_before_a_queue_is_noticed() {
+    let token = Token::faulty("");
+    let mut settings = token.settings();
+    settings.sessions = 1;
+    let backend = token.try_start(settings).await.unwrap();
+    let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
+    token.script("C_Sign hang");
+    // The session's window, with little time each, and the queue.
+    let first = (0..8).map(|_| opened.sign(b"x", within(100)));
+    let next = (0..8).map(|_| opened.sign(b"x", within(600)));
+    let (first, next) =
+        tokio::join!(futures_util::future::join_all(first), futures_util::future::join_all(next));
+    assert!(first.iter().chain(&next).all(Result::is_err));
+    token.script("");
+    opened.sign(b"x", within(5000)).await.unwrap();
+    assert_eq!(backend.status().await.generation, 2);
+}
+
+/// One signature takes more than half of what a request is given, which is half of what the caller allows where another
+/// backend has the key too.
+#[tokio::test]
+async fn a_token_that_needs_most_of_the_time_is_not_hung() {
+    let token = Token::faulty("");
+    let mut settings = token.settings();
+    settings.sessions = 1;
+    let backend = token.try_start(settings).await.unwrap();
+    let opened = token.generate(&backend, b"k", Algorithm::ES256).await;
+    token.script("C_Sign delay 600");
+    let third = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        opened.sign(b"x", within(1000)).await
+    };
+    let results = tokio::join!(opened.sign(b"x", within(1000)), opened.sign(b"x", soon()), third);
+    // Its deadline passes while the second one is being signed.
+    assert_eq!(results.2.err().unwrap().class, Class::Deadline);
+    assert!(results.1.is_ok());
+    token.script("");
+    opened.sign(b"x", soon()).await.unwrap();
+    assert_eq!(backend.status().await.generation, 1);
+}
+
 #[tokio::test]
 async fn a_fault_of_the_session_costs_one_request() {
     for code in ["0x30", "0xb3", "0x06", "0x90"] {

@@ -135,6 +135,30 @@ async fn logins_that_end_unknown_are_counted() {
     }
 }
 
+/// The PIN becomes wrong and no login says so: the module answers something else, dies, or takes too long. The token
+/// knows.
+#[tokio::test]
+async fn a_wrong_pin_of_unknown_outcome_is_tried_once() {
+    let token = Token::faulty("");
+    drop(token.start().await);
+    token.set_pin("wrong");
+    token.script("C_Login count-wrong 9\nC_Login then 0x05");
+    let error = token.try_start(token.settings()).await.err().unwrap();
+    assert_eq!((error.class, state(&token)), (Class::Down, State::Again(1)), "{error}");
+    for _ in 0..3 {
+        let error = token.try_start(token.settings()).await.err().unwrap();
+        assert_eq!((error.class, state(&token)), (Class::Misconfigured, State::Refused), "{error}");
+        assert!(error.message.contains("jwsd keys clear-pin --config FILE hsm"), "{error}");
+    }
+    assert_eq!(logins(&token), "logins 2 wrong 1 strikes 1\n");
+
+    token.set_pin(PIN);
+    token.script("C_Login count-wrong 9");
+    clear(&token);
+    token.start().await;
+    assert_eq!((logins(&token).as_str(), state(&token)), ("logins 3 wrong 1 strikes 0\n", State::Good));
+}
+
 #[tokio::test]
 async fn a_good_login_ends_the_count() {
     // The second answers that it is logged in already.

@@ -18,6 +18,25 @@ async fn three_failed_functions_in_ten_seconds_cost_the_worker() {
     }
 }
 
+/// A token whose policy says no does so at once, and must not look idle for it: the key rests there, and nothing else.
+#[tokio::test]
+async fn a_token_that_refuses_at_once_is_not_preferred() {
+    let bed = Bed::new().await;
+    let key = || bed.replicas.members()[0].health();
+    bed.token.script("C_Sign rv 0x200");
+    until("the key rests", async || {
+        let signing = bed.sign(LIMIT).await;
+        assert!(signing.result.is_err() && signing.attempts.len() <= 1, "never tried again");
+        !key().is_good()
+    })
+    .await;
+    assert!(bed.backend.health().is_good());
+    bed.token.script("");
+    bed.signs_again("a refusal").await;
+    assert!(key().is_good());
+    assert_eq!(bed.generation().await, 1);
+}
+
 /// Workers that cannot sign are replaced, but not for ever: an operator has to look. A module that only stumbles comes
 /// back before that.
 #[tokio::test]
@@ -77,9 +96,33 @@ async fn a_login_is_made_anew_three_times_and_no_more() {
     assert_eq!((bed.generation().await, bed.logins()), (4, 4));
     let status = bed.backend.status().await;
     assert!(!status.ready && status.reason.unwrap().contains("lost too often"));
+    until("it is not preferred for failing at once", async || {
+        assert!(bed.sign(LIMIT).await.result.is_err());
+        !bed.backend.health().is_good()
+    })
+    .await;
     bed.token.script("");
     tokio::time::sleep(Duration::from_millis(1200)).await;
     assert_eq!((bed.generation().await, bed.logins()), (4, 4));
+}
+
+/// The same budget holds where the login does not live to see the worker ready.
+#[tokio::test]
+async fn a_login_that_is_lost_during_the_start_is_made_anew_three_times_and_no_more() {
+    for script in ["C_OpenSession rv 0x101 nth 2", "C_Login rv 0x100"] {
+        let bed = Bed::new().await;
+        bed.token.script(script);
+        bed.restart();
+        until("the budget is spent", async || {
+            let reason = bed.backend.status().await.reason;
+            reason.is_some_and(|reason| reason.contains("lost too often"))
+        })
+        .await;
+        let (generation, logins) = (bed.generation().await, bed.logins());
+        assert!(generation == 5 && logins <= 5, "{script}: {generation} workers, {logins} logins");
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        assert_eq!((bed.generation().await, bed.logins()), (generation, logins), "{script}");
+    }
 }
 
 /// Idle sessions die, and the login with them.
@@ -141,4 +184,16 @@ async fn a_leak_costs_no_request() {
     .await;
     bed.token.script("");
     assert!(bed.sign(LIMIT).await.result.is_ok());
+}
+
+/// A module that is large from the start does not grow, and a new worker would be as large.
+#[tokio::test]
+async fn a_large_module_is_no_leak() {
+    let bed = Bed::new().await;
+    bed.token.script("weight 614400");
+    bed.restart();
+    bed.signs_again("a restart").await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert!(bed.sign(LIMIT).await.result.is_ok());
+    assert_eq!(bed.generation().await, 2);
 }

@@ -3,7 +3,7 @@
 use super::common::rounds;
 use super::fixture::{PIN, Sign as _, Token, started, within};
 use jwsd::backend::pkcs11::{Backend, pin};
-use jwsd::backend::{Class, Health, KeyStore as _};
+use jwsd::backend::{Class, Health, KeyStore as _, Scope};
 use jwsd::jose::Algorithm;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ async fn wrong_pin_of_workers() {
     for _ in 0..rounds {
         key.signer.distrust();
         let error = key.sign(b"x", within(10_000)).await.err().unwrap();
-        assert_eq!(error.class, Class::Misconfigured, "{error}");
+        assert_eq!((error.class, error.advice.scope), (Class::Misconfigured, Scope::Backend), "{error}");
     }
     let counts = || std::fs::read_to_string(token.path("logins")).unwrap();
     assert!(counts().contains("wrong 1 "), "{}", counts());

@@ -34,6 +34,9 @@ const CRASH_WINDOW: Duration = Duration::from_secs(60);
 const USELESS: u32 = 3;
 const USELESS_FOR: Duration = Duration::from_secs(5);
 
+/// A reason that workers do not start is said again after this.
+const REMINDER: Duration = Duration::from_secs(10);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -43,6 +46,8 @@ pub(super) struct History {
     useless: Option<(u32, Instant)>,
     crashes: VecDeque<Instant>,
     logins: VecDeque<Instant>,
+    /// The last reason that was said, and when.
+    said: Option<(String, Instant)>,
 }
 
 /// What follows the end of a worker, or of an attempt to start one.
@@ -64,6 +69,7 @@ impl History {
             self.failures = 0;
         }
         self.polls = 0;
+        self.said = None;
         let row = fault.row();
         let core =
             row.is_some_and(|row| row.quarantine == Quarantine::WhenUseless && row.scope != Scope::Key);
@@ -84,12 +90,7 @@ impl History {
                 format!("{count} workers in a row ended without a signature, the last by {}", fault.message);
             return (Next::Quarantine(why), blame);
         }
-        if row.is_some_and(|row| row.remedy == Remedy::Login)
-            && let Some(wait) = self.login_lost(now)
-        {
-            return (Next::Rest(wait), blame);
-        }
-        (self.back_off(), blame)
+        (self.go_on(fault, now), blame)
     }
 
     /// A worker did not become ready.
@@ -105,7 +106,19 @@ impl History {
             return (Next::Start(pause), blame);
         }
         self.polls = 0;
-        (self.back_off(), blame)
+        (self.go_on(fault, now), blame)
+    }
+
+    /// Whether people should hear why a worker did not start: the same reason not twice within [`REMINDER`], as a token
+    /// that is gone is looked for twice a second.
+    pub(super) fn is_news(&mut self, reason: &str, now: Instant) -> bool {
+        let known =
+            |(said, at): &(String, Instant)| said == reason && now.saturating_duration_since(*at) < REMINDER;
+        let news = !self.said.as_ref().is_some_and(known);
+        if news {
+            self.said = Some((reason.to_owned(), now));
+        }
+        news
     }
 
     /// Whoever cannot do without the first worker gives up now, before a second one is tried.
@@ -118,7 +131,13 @@ impl History {
         *self = Self { logins: std::mem::take(&mut self.logins), ..Self::default() };
     }
 
-    fn back_off(&mut self) -> Next {
+    /// The next start, if the budget of logins allows it.
+    fn go_on(&mut self, fault: &Fault, now: Instant) -> Next {
+        if fault.row().is_some_and(|row| row.remedy == Remedy::Login)
+            && let Some(wait) = self.login_lost(now)
+        {
+            return Next::Rest(wait);
+        }
         let pause = BACKOFF.get(self.failures).or(BACKOFF.last()).copied().unwrap_or_default();
         self.failures += 1;
         Next::Start(pause)
@@ -187,6 +206,18 @@ mod tests {
         assert_eq!(next, Next::Start(Duration::ZERO));
     }
 
+    /// A worker may lose its login before it is ready, for instance when it opens its sessions.
+    #[test]
+    fn a_login_that_is_lost_during_a_start_counts_too() {
+        let (mut history, start) = (History::default(), Instant::now());
+        for second in 0..3 {
+            let now = start + Duration::from_secs(second);
+            assert!(matches!(history.not_started(&fault(0x101), now).0, Next::Start(_)));
+        }
+        let (next, _) = history.not_started(&fault(0x101), start + MINUTE);
+        assert_eq!(next, Next::Rest(MINUTE * 59));
+    }
+
     #[test]
     fn a_token_that_is_gone_is_polled_and_anything_else_backed_off() {
         let (mut history, now) = (History::default(), Instant::now());
@@ -204,6 +235,18 @@ mod tests {
             Next::Start(Duration::ZERO),
             "it worked meanwhile"
         );
+    }
+
+    #[test]
+    fn the_same_reason_is_said_once_in_ten_seconds() {
+        let (mut history, start) = (History::default(), Instant::now());
+        let mut news = |reason, at: u64| history.is_news(reason, start + Duration::from_millis(at));
+        assert!(news("gone", 0));
+        assert!((1..20).all(|half| !news("gone", half * 500)));
+        assert!(news("gone", 10_000) && !news("gone", 10_500));
+        assert!(news("odd", 11_000) && news("gone", 11_500), "another one is said at once");
+        history.ended(&fault(0x32), 1, true, start + Duration::from_secs(12));
+        assert!(history.is_news("gone", start + Duration::from_secs(12)), "there was a worker in between");
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl Lane {
         self.in_flight.iter().any(|(held, _)| *held == id)
     }
 
+    /// How long it has answered nothing that it was asked.
+    pub(super) fn silence(&self) -> Duration {
+        if self.in_flight.is_empty() { Duration::ZERO } else { self.progress.elapsed() }
+    }
+
     /// Moves waiting requests into the window, for one write of them all.
     pub(super) fn refill(&mut self, window: usize, waiting: &mut FairQueue<Job>, work: &mut Work) {
         let mut batch = Vec::new();

@@ -56,7 +56,16 @@ pub(super) async fn launch(settings: &Settings, pin: SecretString) -> Result<Lau
     })?;
     let answer = timeout(settings.start_timeout, greet(settings, &mut control, pin)).await;
     let (token, opened) = match answer {
-        Ok(Ok(Reply::Ready { token, sessions })) => (token, sessions),
+        Ok(Ok(Reply::Ready { token, sessions, wrong_pin })) => {
+            if wrong_pin {
+                tracing::warn!(
+                    backend = settings.name,
+                    token,
+                    "Somebody tried a wrong PIN before this login"
+                );
+            }
+            (token, sessions)
+        }
         Ok(Ok(Reply::Failed { fault, pin_refused })) => {
             return Err(NotLaunched { fault, pin_refused });
         }

@@ -126,7 +126,9 @@ fn pin_refused(name: &str, state: pin::State) -> Fault {
     let why = match state {
         pin::State::Trying => "nobody knows how the first login with this PIN ended, so it may be wrong",
         pin::State::Again(_) => "nobody knows how the last logins ended, so the PIN may be wrong by now",
-        pin::State::Absent | pin::State::Good | pin::State::Refused => "the token refused the PIN",
+        pin::State::Absent | pin::State::Good | pin::State::Refused => {
+            "the token refused the PIN, or counted a wrong one"
+        }
     };
     Fault::misconfigured(format!(
         "{why}; it is not tried again: put the PIN right, then run `jwsd keys clear-pin --config FILE {name}`"

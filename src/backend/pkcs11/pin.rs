@@ -6,9 +6,9 @@
 //! | --- | --- | --- |
 //! | none | never tried | `trying` |
 //! | `good` | the token took this PIN | `again 1` |
-//! | `again N` | it did once, but the outcome of the last N logins is unknown | `again N+1`; after 3 there is none |
+//! | `again N` | it did once, but the outcome of the last N logins is unknown | `again N+1`; after 3, or when the token counted a wrong PIN, there is none |
 //! | `trying` | the first login ended unknown | there is none |
-//! | `refused` | the token refused it | there is none |
+//! | `refused` | the token refused it, or counted a wrong one when the marker said `again N` | there is none |
 //!
 //! The worker writes the outcome itself, before it answers, so a killed parent loses nothing. Processes that share a
 //! marker take turns by a lock on `DIR/NAME.pin.lock`. Must never hold the PIN or anything made from it.
@@ -35,7 +35,8 @@ pub enum State {
     Good,
     /// The token accepted it once; since then this many logins (1 to 3) ended with no known outcome.
     Again(u8),
-    /// The token refused it, or the marker is not readable as one of ours.
+    /// The token refused it, or counted a wrong PIN since logins ended with no known outcome; or the marker is not
+    /// readable as one of ours.
     Refused,
 }
 impl State {
@@ -197,9 +198,14 @@ impl<'a> Marker<'a> {
         Ok(Self { dir, name, lock })
     }
 
-    /// Says durably that a login begins, if there may be one. Returns what the marker said before.
-    pub(super) fn begin(&self) -> Result<State, PinMarkerError> {
+    /// Says durably that a login begins, if there may be one. Returns what the marker said before; where the token
+    /// counted a `wrong_pin` since the last good login, one of unknown outcome was refused.
+    pub(super) fn begin(&self, wrong_pin: bool) -> Result<State, PinMarkerError> {
         let before = state(self.dir, self.name)?;
+        if wrong_pin && matches!(before, State::Again(_)) {
+            self.write(State::Refused)?;
+            return Ok(State::Refused);
+        }
         if let Some(during) = before.during_login() {
             self.write(during)?;
         }

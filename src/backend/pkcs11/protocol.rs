@@ -54,12 +54,30 @@ pub(super) enum Which {
 /// A control answer. `Ready` answers [`Init`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    Ready { token: String, sessions: u16 },
-    Opened { id: Vec<u8>, index: u16, public: Material },
-    Generated { public: Material },
-    Listed { keys: Vec<Listed> },
-    Stats { signs: u64 },
-    Failed { fault: Fault, pin_refused: bool },
+    /// `wrong_pin`: the token counted a wrong one between the last good login and this one.
+    Ready {
+        token: String,
+        sessions: u16,
+        wrong_pin: bool,
+    },
+    Opened {
+        id: Vec<u8>,
+        index: u16,
+        public: Material,
+    },
+    Generated {
+        public: Material,
+    },
+    Listed {
+        keys: Vec<Listed>,
+    },
+    Stats {
+        signs: u64,
+    },
+    Failed {
+        fault: Fault,
+        pin_refused: bool,
+    },
 }
 
 /// A public key as the token gave it, not yet checked.

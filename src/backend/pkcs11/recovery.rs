@@ -132,9 +132,11 @@ impl Action {
 }
 
 const S: Action = Action::here(Remedy::Session);
-const F: Action = S.once();
-/// Marks the key: it will not work before somebody changes something.
-const F_KEY: Action = F.of(Scope::Key);
+/// The request fails, and the key's breaker counts it: a backend that refuses at once would look like the least busy one
+/// and draw all the others' requests. Where the table marks the key, this is the mark.
+const F: Action = S.once().of(Scope::Key);
+/// The request itself may be to blame: what one caller sends must not rest the key for all.
+const F_REQUEST: Action = F.of(Scope::Request);
 const F_THEN_T: Action = S.elsewhere().of(Scope::Backend);
 const S_THEN_W: Action = S.limit(2);
 const S_THEN_W_THEN_Q: Action = S_THEN_W.quarantine(Quarantine::WhenUseless);
@@ -194,7 +196,8 @@ pub(super) const TABLE: &[Row] = &[
     row(0x01B, "CKR_ACTION_PROHIBITED", Misconfigured, F),
     // Our defect: a digest in the wrong form. Never tried again.
     row(0x020, "CKR_DATA_INVALID", Bug, F),
-    row(0x021, "CKR_DATA_LEN_RANGE", Bug, F),
+    // As DATA_INVALID, or more than a token takes whose algorithm hashes by itself.
+    row(0x021, "CKR_DATA_LEN_RANGE", Bug, F_REQUEST),
     // A reboot, a lost link: a new session, then a new worker.
     row(0x030, "CKR_DEVICE_ERROR", Down, S_THEN_W),
     // Sessions or objects that leak in the token: idle sessions are closed as well.
@@ -208,10 +211,10 @@ pub(super) const TABLE: &[Row] = &[
     // The operator or the token's policy said no. Never tried again.
     row(0x050, "CKR_FUNCTION_CANCELED", Misconfigured, F),
     row(0x051, "CKR_FUNCTION_NOT_PARALLEL", Down, S_THEN_W_THEN_Q),
-    row(0x054, "CKR_FUNCTION_NOT_SUPPORTED", Misconfigured, F_KEY),
+    row(0x054, "CKR_FUNCTION_NOT_SUPPORTED", Misconfigured, F),
     // Another login or another token: the handle is stale.
     row(0x060, "CKR_KEY_HANDLE_INVALID", Down, H),
-    row(0x062, "CKR_KEY_SIZE_RANGE", Misconfigured, F_KEY),
+    row(0x062, "CKR_KEY_SIZE_RANGE", Misconfigured, F),
     // The wrong object or attributes, unless the handle was stale.
     row(0x063, "CKR_KEY_TYPE_INCONSISTENT", Misconfigured, H_THEN_Q_KEY),
     // Of digesting, wrapping and unwrapping, which we never ask for.
@@ -223,8 +226,8 @@ pub(super) const TABLE: &[Row] = &[
     row(0x068, "CKR_KEY_FUNCTION_NOT_PERMITTED", Misconfigured, H_THEN_Q_KEY),
     row(0x069, "CKR_KEY_NOT_WRAPPABLE", Down, S_THEN_W_THEN_Q),
     row(0x06A, "CKR_KEY_UNEXTRACTABLE", Down, S_THEN_W_THEN_Q),
-    row(0x070, "CKR_MECHANISM_INVALID", Misconfigured, F_KEY),
-    row(0x071, "CKR_MECHANISM_PARAM_INVALID", Misconfigured, F_KEY),
+    row(0x070, "CKR_MECHANISM_INVALID", Misconfigured, F),
+    row(0x071, "CKR_MECHANISM_PARAM_INVALID", Misconfigured, F),
     row(0x082, "CKR_OBJECT_HANDLE_INVALID", Down, H),
     // A dirty session.
     row(0x090, "CKR_OPERATION_ACTIVE", Down, S),
@@ -321,7 +324,7 @@ pub(super) const TABLE: &[Row] = &[
     row(0x207, "CKR_OPERATION_NOT_VALIDATED", Misconfigured, F_Q_KEY),
     // Wiped, maybe by an attack. Never logged in to.
     row(0x208, "CKR_TOKEN_NOT_INITIALIZED", Untrusted, Q),
-    row(0x209, "CKR_PARAMETER_SET_NOT_SUPPORTED", Misconfigured, F_KEY),
+    row(0x209, "CKR_PARAMETER_SET_NOT_SUPPORTED", Misconfigured, F),
 ];
 
 /// The row of a number.
@@ -371,6 +374,8 @@ mod tests {
             if row.quarantine == Quarantine::AtOnce {
                 assert!(!row.here && row.scope != Scope::Request, "{}: somebody is quarantined", row.name);
             }
+            let refused = row.retries == 0 && row.name != "CKR_DATA_LEN_RANGE";
+            assert!(!refused || row.scope != Scope::Request, "{}: who refuses at once rests", row.name);
             assert_eq!(row.class == Class::Deadline, row.name == "hang");
             assert!(row.class != Class::Bug || row.retries == 0, "{}: a defect of ours stays one", row.name);
         }

@@ -10,7 +10,7 @@ use super::pipe::{End, read};
 use super::recovery::{CRASH, HANG};
 use super::shared::{Inner, Live, Phase};
 use super::{Fault, pin, pin_refused};
-use crate::backend::{Advice, BackendEvent, Class};
+use crate::backend::{Advice, BackendEvent, Class, Scope};
 use crate::telemetry::Chain;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,9 +30,9 @@ const TICK: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long a worker that is to be replaced may finish what it has.
 const DRAIN: Duration = Duration::from_secs(1);
-/// A worker that has grown beyond this leaks: modules with their sessions take some tens of MiB, and what is left of
-/// the memory is other people's.
-const RESIDENT_LIMIT: u64 = 512 << 20;
+/// A worker that has grown by this since it was ready leaks: sessions and keys take some tens of MiB, and what is left
+/// of the memory is other people's. What a module needs to begin with is its own affair, as no new worker would help.
+const GROWTH_LIMIT: u64 = 512 << 20;
 
 impl Inner {
     /// Runs the backend until it is stopped. `first` hears how the first start went.
@@ -78,9 +78,11 @@ impl Inner {
                         history.forget();
                         continue;
                     }
-                    let reason = &fault.message;
-                    tracing::warn!(backend = self.settings.name, reason, "Worker did not start");
-                    let next = history.not_started(&fault, std::time::Instant::now());
+                    let (reason, now) = (&fault.message, std::time::Instant::now());
+                    if history.is_news(reason, now) {
+                        tracing::warn!(backend = self.settings.name, reason, "Worker did not start");
+                    }
+                    let next = history.not_started(&fault, now);
                     (fault, next)
                 }
             };
@@ -141,7 +143,7 @@ impl Inner {
         first: &mut Option<oneshot::Sender<Result<(), Fault>>>,
     ) -> Ended {
         let Launched { mut child, pid, control, pipes, token } = launched;
-        let (ends, mut end) = mpsc::unbounded_channel();
+        let (ends, mut heard) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         let (control, serving) = Control::new(control, self.settings.start_timeout);
         let control_ends = ends.clone();
@@ -158,10 +160,7 @@ impl Inner {
             });
         }
         if let Some(fault) = self.find_keys(generation, &control, false).await {
-            tasks.abort_all();
-            // Already dead is as good.
-            let _ = child.start_kill();
-            reap(&mut child).await;
+            end(&mut child, tasks).await;
             let reason = &fault.message;
             tracing::warn!(
                 backend = self.settings.name,
@@ -193,16 +192,13 @@ impl Inner {
         }
 
         let ready = Instant::now();
-        let fault = self.watch(&mut child, &live, &mut end).await;
+        let fault = self.watch(&mut child, &live, &mut heard).await;
         let reason = fault.message.clone();
         let (answered, signed) = self.dispatcher.retract();
         self.phase.send_replace(Phase::Starting { generation, reason: reason.clone() });
         let signs = self.signs_now.swap(0, Ordering::AcqRel).max(answered);
         self.signs_before.fetch_add(signs, Ordering::AcqRel);
-        tasks.abort_all();
-        // Already dead is as good.
-        let _ = child.start_kill();
-        let status = reap(&mut child).await;
+        let status = end(&mut child, tasks).await;
         if !self.stop.is_cancelled() {
             tracing::warn!(backend = self.settings.name, generation, pid, reason, status, "Worker ended");
         }
@@ -217,6 +213,7 @@ impl Inner {
         live: &Live,
         ends: &mut mpsc::UnboundedReceiver<End>,
     ) -> Fault {
+        let fresh = resident(live.pid).unwrap_or(0);
         let mut care = JoinSet::new();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -230,11 +227,11 @@ impl Inner {
                 () = self.stop.cancelled() => End::Lost("shut down".into()),
                 _ = ticks.tick() => {
                     let (_, silent) = self.dispatcher.load();
-                    let resident = resident(live.pid).unwrap_or(0);
+                    let grown = resident(live.pid).unwrap_or(0).saturating_sub(fresh);
                     if silent >= SILENCE {
                         End::Hung(format!("a session is silent for {silent:?}"))
-                    } else if resident > RESIDENT_LIMIT {
-                        End::Replace(Fault::down(format!("the worker has grown to {} MiB", resident >> 20)))
+                    } else if grown > GROWTH_LIMIT {
+                        End::Replace(Fault::down(format!("the worker has grown by {} MiB", grown >> 20)))
                     } else {
                         while care.try_join_next().is_some() {}
                         if care.is_empty() {
@@ -271,6 +268,7 @@ impl Inner {
 
     /// Fails all requests until somebody clears the marker. Sees to it that the refusal is on disk first.
     async fn wait_for_operator(&self, generation: u64, fault: Fault) {
+        let fault = Fault { advice: ELSEWHERE, ..fault };
         self.dispatcher.block(&fault);
         self.phase.send_replace(Phase::Blocked { generation, fault });
         let settings = &self.settings;
@@ -312,6 +310,14 @@ struct Ended {
     healthy: bool,
 }
 
+/// Ends a worker and what listens to it. Says how it ended.
+async fn end(child: &mut Child, mut tasks: JoinSet<()>) -> String {
+    tasks.abort_all();
+    // Already dead is as good.
+    let _ = child.start_kill();
+    reap(child).await
+}
+
 fn quarantined(name: &str, reason: &str) -> Fault {
     let message = format!("quarantined: {reason}; find out why, then run `jwsd keys release {name}`");
     Fault { advice: ELSEWHERE, ..Fault::new(Class::Untrusted, message) }
@@ -326,8 +332,9 @@ fn budget_spent(lost: &Fault, wait: Duration) -> Fault {
     Fault { advice: ELSEWHERE, retry_after: Some(wait), ..Fault::down(message) }
 }
 
-/// Nothing was asked of the token, so nobody is to blame.
-const ELSEWHERE: Advice = Advice { retries: 1, ..Advice::NEVER };
+/// Until somebody or time mends it: the breaker must see these, or a backend that fails at once looks like the least
+/// busy one.
+const ELSEWHERE: Advice = Advice { retries: 1, scope: Scope::Backend, ..Advice::NEVER };
 
 /// Bytes of memory that a process has; `None` when the system does not say.
 fn resident(pid: u32) -> Option<u64> {

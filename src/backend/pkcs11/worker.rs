@@ -15,7 +15,7 @@ mod session;
 mod token;
 
 use super::protocol::{self, Init, Reply, Request};
-use super::recovery::Remedy;
+use super::recovery::{Remedy, login_lost};
 use super::{Fault, pin};
 use cryptoki::session::Session;
 use keys::Keys;
@@ -119,7 +119,8 @@ fn serve(control: &mut UnixStream, init: &Init, pin: SecretString, login: &Mutex
             return protocol::write_control(control, &Reply::Failed { fault, pin_refused });
         }
     };
-    let ready = Reply::Ready { token: worker.token.name.clone(), sessions: worker.sessions };
+    let Worker { sessions, wrong_pin, .. } = worker;
+    let ready = Reply::Ready { token: worker.token.name.clone(), sessions, wrong_pin };
     protocol::write_control(control, &ready)?;
     loop {
         let request = serde_json::from_slice(&protocol::read_control(control)?)?;
@@ -147,18 +148,19 @@ struct Worker {
     keys: Arc<Keys>,
     signs: Arc<AtomicU64>,
     sessions: u16,
+    wrong_pin: bool,
 }
 
 impl Worker {
     fn start(init: &Init, pin: SecretString, login: &Mutex<()>) -> Result<Self, StartFault> {
         let token = Arc::new(Token::find(&init.module, &init.token)?);
         let anchor = token.open_session()?;
-        {
+        let wrong_pin = {
             // Before the mutex: whoever only waits for another process may be ended.
             let marker = pin::Marker::lock(&init.marker_dir, &init.name).map_err(Fault::from)?;
             let _outcome_is_being_written = login.lock();
-            log_in(&token, &anchor, &marker, &init.name, pin)?;
-        }
+            log_in(&token, &anchor, &marker, &init.name, pin)?
+        };
         let count = init.sessions.max(1);
         let mut sessions = vec![Some(token.open_session()?)];
         for _ in 1..count {
@@ -170,7 +172,8 @@ impl Worker {
             }
         }
         let pool = Arc::new(Pool::new(Arc::clone(&token), sessions));
-        let worker = Self { token, anchor, keys: Arc::default(), signs: Arc::default(), sessions: count };
+        let (keys, signs) = Default::default();
+        let worker = Self { token, anchor, keys, signs, sessions: count, wrong_pin };
         for number in 0..count {
             worker.start_thread(number, Arc::clone(&pool))?;
         }
@@ -243,15 +246,17 @@ impl Worker {
     }
 }
 
-/// Logs in once, and says durably how it ended before anybody else hears of it.
+/// Logs in once, and says durably how it ended before anybody else hears of it. Returns whether the token had counted
+/// a wrong PIN before.
 fn log_in(
     token: &Token,
     anchor: &Session,
     marker: &pin::Marker<'_>,
     name: &str,
     pin: SecretString,
-) -> Result<(), StartFault> {
-    let before = marker.begin().map_err(Fault::from)?;
+) -> Result<bool, StartFault> {
+    let wrong_pin = token.counts_wrong_pin()?;
+    let before = marker.begin(wrong_pin).map_err(Fault::from)?;
     if !before.allows_login() {
         return Err(StartFault { fault: super::pin_refused(name, before), pin_refused: true });
     }
@@ -269,8 +274,11 @@ fn log_in(
             )),
             pin_refused: true,
         }),
+        Err(error) if fault::claims_login(&error) => {
+            Err(login_lost(format!("C_Login: {}, and the session denies it", fault::code(&error))).into())
+        }
         Err(error) => Err(fault::fault("C_Login", &error).into()),
-        Ok(()) => Ok(written.map_err(Fault::from)?),
+        Ok(()) => Ok(written.map(|()| wrong_pin).map_err(Fault::from)?),
     }
 }
 

@@ -1,7 +1,8 @@
 //! `[backend.NAME]` and `[key.NAME]`.
 
 use super::{Path, Resolver};
-use crate::backend::{Settings, pkcs11};
+use crate::backend::Settings;
+use crate::backend::pkcs11::{self, TokenSelector};
 use crate::config::file::{Backend, File, Key, Named};
 use crate::jose::KeyType;
 use crate::keyring;
@@ -24,15 +25,18 @@ impl Resolver<'_> {
                     let settings = self.pkcs11(&path, name, written, state);
                     // Two workers on one device would each try a wrong PIN once.
                     let same = |other: &&pkcs11::Settings| {
-                        (&other.module, &other.token, &other.env)
-                            == (&settings.module, &settings.token, &settings.env)
+                        (&other.module, &other.env) == (&settings.module, &settings.env)
+                            && may_be_one(&other.token, &settings.token)
                     };
                     let mut others = resolved.values().filter_map(|other| match other {
                         Settings::Pkcs11(other) => Some(other),
                         Settings::AwsKms(_) => None,
                     });
                     if let Some(other) = others.find(same) {
-                        let message = format!("this is the token of backend {:?}: use that one", other.name);
+                        let message = format!(
+                            "this may be the token of backend {:?}: use that one, or say the serial of both",
+                            other.name
+                        );
                         let key = if written.token.is_some() { "token" } else { "uri" };
                         self.fault(&path.key(key), message);
                     }
@@ -99,4 +103,19 @@ impl Resolver<'_> {
         }
         keyring::Settings { backends, algorithm: key.algorithm, rsa_bits: key.rsa_bits.unwrap_or(2048) }
     }
+}
+
+/// Whether one token can fit both: nothing that both say is different. One without a name is a fault of its own.
+fn may_be_one(one: &TokenSelector, other: &TokenSelector) -> bool {
+    let named = |token: &TokenSelector| token.label.is_some() || token.serial.is_some();
+    let fields: [fn(&TokenSelector) -> Option<&str>; 4] = [
+        |token| token.label.as_deref(),
+        |token| token.serial.as_deref(),
+        |token| token.manufacturer.as_deref(),
+        |token| token.model.as_deref(),
+    ];
+    let differ = |of: fn(&TokenSelector) -> Option<&str>| {
+        of(one).is_some_and(|one| of(other).is_some_and(|other| one != other))
+    };
+    named(one) && named(other) && !fields.into_iter().any(differ)
 }

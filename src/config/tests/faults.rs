@@ -101,6 +101,9 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "SOFTHSM2_CONF =" => "HSM_PIN =": "backend.hsm.env.HSM_PIN", 27, "no place for secrets";
         "SOFTHSM2_CONF =" => "\"a b\" =": "backend.hsm.env.\"a b\"", 27, "variable name";
         "[audit]" => "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib//softhsm/libsofthsm2.so\"\ntoken = { label = \"jwsd\" }\npin = { credential = \"x\" }\nenv = { SOFTHSM2_CONF = \"/etc/softhsm2.conf\" }\n[audit]": "backend.two.token", 16, "the token of backend \"hsm\"";
+        "[audit]" => "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib//softhsm/libsofthsm2.so\"\ntoken = { label = \"jwsd\", serial = \"1\" }\npin = { credential = \"x\" }\nenv = { SOFTHSM2_CONF = \"/etc/softhsm2.conf\" }\n[audit]": "backend.two.token", 16, "may be the token of backend \"hsm\": use that one, or say the serial of both";
+        "[audit]" => "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib//softhsm/libsofthsm2.so\"\ntoken = { serial = \"1\" }\npin = { credential = \"x\" }\nenv = { SOFTHSM2_CONF = \"/etc/softhsm2.conf\" }\n[audit]": "backend.two.token", 16, "may be the token of backend \"hsm\": use that one, or say the serial of both";
+        "[audit]" => "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib//softhsm/libsofthsm2.so\"\ntoken = {}\npin = { credential = \"x\" }\nenv = { SOFTHSM2_CONF = \"/etc/softhsm2.conf\" }\n[audit]": "backend.two.token", 16, "say which token";
         "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:token=jwsd\"": "backend.hsm.token", 26, "`uri` says it too (token or serial): write it once";
         "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:?module-path=/m.so\"": "backend.hsm.module", 25, "`uri` says it too (module-path)";
         "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nuri = \"pkcs11:?pin-source=file:/p\"": "backend.hsm.pin", 27, "`uri` says it too (pin-source)";
@@ -250,6 +253,32 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         }
     }
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+/// Two tokens of one module, and one label in two token directories.
+#[test]
+fn tokens_that_differ_are_two() {
+    let other = |token: &str, conf: &str| {
+        format!(
+            "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib/softhsm/libsofthsm2.so\"\ntoken = {token}\n\
+             pin = {{ credential = \"x\" }}\nenv = {{ SOFTHSM2_CONF = \"{conf}\" }}\n[audit]"
+        )
+    };
+    for (own, two, conf) in [
+        ("{ label = \"jwsd\" }", "{ label = \"other\" }", "/etc/softhsm2.conf"),
+        (
+            "{ label = \"jwsd\", serial = \"1\" }",
+            "{ label = \"jwsd\", serial = \"2\" }",
+            "/etc/softhsm2.conf",
+        ),
+        ("{ serial = \"1\" }", "{ label = \"jwsd\", serial = \"2\" }", "/etc/softhsm2.conf"),
+        ("{ label = \"jwsd\" }", "{ label = \"jwsd\" }", "/etc/other.conf"),
+    ] {
+        let text = GOOD.replace("token = { label = \"jwsd\" }", &format!("token = {own}"));
+        let text = text.replace("[audit]", &other(two, conf));
+        let parsed = LOADER.parse(&text, "x.toml");
+        assert!(parsed.is_ok(), "{own} {two}: {}", parsed.err().unwrap());
+    }
 }
 
 #[test]

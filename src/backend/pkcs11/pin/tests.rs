@@ -57,7 +57,7 @@ fn every_login_is_written_down_before_and_after() {
             let dir = dir();
             put(&dir, before);
             let marker = Marker::lock(dir.path(), NAME).unwrap();
-            assert_eq!(marker.begin().unwrap(), before);
+            assert_eq!(marker.begin(false).unwrap(), before);
             assert_eq!(now(&dir), during);
             marker.end(before, outcome).unwrap();
             assert_eq!(now(&dir), after, "{before:?} {outcome:?}");
@@ -70,7 +70,7 @@ fn a_marker_that_forbids_is_left_alone() {
     for forbids in [State::Trying, State::Again(3), State::Refused] {
         let dir = dir();
         put(&dir, forbids);
-        assert_eq!(Marker::lock(dir.path(), NAME).unwrap().begin().unwrap(), forbids);
+        assert_eq!(Marker::lock(dir.path(), NAME).unwrap().begin(false).unwrap(), forbids);
         assert_eq!(now(&dir), forbids);
     }
 }
@@ -81,7 +81,7 @@ fn no_login_begins_unwritten() {
     put(&dir, State::Good);
     let marker = Marker::lock(dir.path(), NAME).unwrap();
     std::fs::rename(dir.path(), dir.path().with_extension("away")).unwrap();
-    let fault = Fault::from(marker.begin().unwrap_err());
+    let fault = Fault::from(marker.begin(false).unwrap_err());
     std::fs::rename(dir.path().with_extension("away"), dir.path()).unwrap();
     assert_eq!(fault.class, crate::backend::Class::Down);
     assert!(fault.message.contains("must be writable"), "{}", fault.message);
@@ -132,5 +132,23 @@ fn a_name_cannot_leave_the_directory() {
     for name in ["", "..", "../x", "a/b", ".hidden"] {
         assert!(state(Path::new("/tmp"), name).is_err(), "{name:?}");
         assert!(Marker::lock(Path::new("/tmp"), name).is_err(), "{name:?}");
+    }
+}
+
+/// The token is asked where the marker does not know.
+#[test]
+fn a_wrong_pin_that_the_token_counted_is_ours_only_after_an_unknown_outcome() {
+    use State::{Absent, Again, Good, Refused, Trying};
+    for (before, said, during) in [
+        (Absent, Absent, Trying),
+        (Good, Good, Again(1)),
+        (Again(1), Refused, Refused),
+        (Again(2), Refused, Refused),
+        (Trying, Trying, Trying),
+    ] {
+        let dir = dir();
+        put(&dir, before);
+        assert_eq!(Marker::lock(dir.path(), NAME).unwrap().begin(true).unwrap(), said, "{before:?}");
+        assert_eq!(now(&dir), during, "{before:?}");
     }
 }

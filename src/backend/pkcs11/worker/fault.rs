@@ -42,6 +42,11 @@ pub(super) fn login_outcome(error: &Error) -> Outcome {
     }
 }
 
+/// Whether it says that there is a login already.
+pub(super) fn claims_login(error: &Error) -> bool {
+    matches!(error, Error::Pkcs11(RvError::UserAlreadyLoggedIn, _))
+}
+
 /// Codes by which a module refuses the call itself, so that no PIN reached the token.
 fn keeps_pin(rv: &RvError) -> bool {
     matches!(

@@ -47,7 +47,6 @@ impl Token {
         let (slot, info) = select(&module, wanted)?;
         let mechanisms =
             module.get_mechanism_list(slot).map_err(|error| fault("C_GetMechanismList", &error))?;
-        check_pin_flags(&info)?;
         Ok(Self {
             name: format!("{} (serial {})", info.label().trim_end(), info.serial_number().trim_end()),
             uri: uri(&info),
@@ -104,6 +103,16 @@ impl Token {
     /// A session to create keys with.
     pub(super) fn open_rw_session(&self) -> Result<Session, Fault> {
         self.module.open_rw_session(self.slot).map_err(|error| fault("C_OpenSession", &error))
+    }
+
+    /// Whether the token counted a wrong PIN since the last good login, as far as it tells.
+    ///
+    /// # Errors
+    /// When a login could lock the PIN or cannot succeed.
+    pub(super) fn counts_wrong_pin(&self) -> Result<bool, Fault> {
+        let info = self.module.get_token_info(self.slot).map_err(|error| fault("C_GetTokenInfo", &error))?;
+        check_pin_flags(&info)?;
+        Ok(info.user_pin_count_low())
     }
 
     /// One `C_Login`. To be logged in already is as good, if it is true.
