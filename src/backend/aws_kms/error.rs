@@ -41,6 +41,8 @@ pub(super) enum Kind {
     Misconfigured,
     /// We asked for something that makes no sense.
     Bug,
+    /// Nothing was sent: the key does not sign inputs of that length.
+    Length,
     /// Nothing was sent: there is more to do than can be done in time.
     Shed,
     /// Nothing was sent: this backend was shut down.
@@ -184,10 +186,11 @@ impl Kind {
                 Class::Misconfigured,
                 0,
                 false,
-                Scope::Request,
+                Scope::Key,
                 "mend the key or the configuration: see docs/backends.md",
             ),
-            Self::Bug => rule(Class::Bug, 0, false, Scope::Request, "report it"),
+            Self::Bug => rule(Class::Bug, 0, false, Scope::Key, "report it"),
+            Self::Length => rule(Class::Bug, 0, false, Scope::Request, "report it"),
             Self::Shed => rule(Class::Busy, 2, false, Scope::Request, "raise `concurrency` or `rate`"),
             Self::Stopped => rule(Class::Down, 2, false, Scope::Request, "the daemon is going down"),
         }
@@ -360,14 +363,14 @@ mod tests {
             ("DisabledException", Misconfigured, 1, false, Scope::Key, true),
             ("NotFoundException", Misconfigured, 1, false, Scope::Key, true),
             ("AccessDeniedException", Misconfigured, 1, false, Scope::Key, true),
-            ("InvalidKeyUsageException", Misconfigured, 0, false, Scope::Request, false),
-            ("ValidationException", Bug, 0, false, Scope::Request, false),
-            ("InvalidGrantTokenException", Bug, 0, false, Scope::Request, false),
+            ("InvalidKeyUsageException", Misconfigured, 0, false, Scope::Key, false),
+            ("ValidationException", Bug, 0, false, Scope::Key, false),
+            ("InvalidGrantTokenException", Bug, 0, false, Scope::Key, false),
             ("ExpiredTokenException", Down, 1, false, Scope::Backend, false),
             ("UnrecognizedClientException", Down, 1, false, Scope::Backend, false),
             ("IncompleteSignature", Down, 1, false, Scope::Backend, false),
             ("RequestTimeTooSkewed", Down, 1, false, Scope::Backend, false),
-            ("NeverHeardOfException", Misconfigured, 0, false, Scope::Request, false),
+            ("NeverHeardOfException", Misconfigured, 0, false, Scope::Key, false),
         ] {
             let error = settled(code, false, true);
             let Advice { retries: r, here: h, scope: s, quarantine: q, pause } = error.advice;
@@ -390,7 +393,8 @@ mod tests {
             let advice = settled(code, true, true).advice;
             assert_eq!((advice.retries, advice.here, advice.quarantine), (retries, true, false), "{code}");
         }
-        assert_eq!(settled("ValidationException", true, true).advice, Advice::NEVER);
+        let never = Advice { scope: Scope::Key, ..Advice::NEVER };
+        assert_eq!(settled("ValidationException", true, true).advice, never);
     }
 
     #[test]

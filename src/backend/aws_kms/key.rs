@@ -47,7 +47,7 @@ impl Key {
         let Some((kind, message)) = self.form.of(input) else {
             let most = self.form.max_input();
             let message = format!("KMS signs 1 to {most} bytes with this key, not {}", input.len());
-            return Err(Fault::new(Kind::Bug, "length", message));
+            return Err(Fault::new(Kind::Length, "length", message));
         };
         let gate = &self.service.gate;
         let _pass = gate.enter(ask).await?;
