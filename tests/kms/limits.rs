@@ -134,7 +134,10 @@ async fn shutting_down_waits_for_requests_and_takes_no_more() {
     replicas.members()[0].store().shutdown().await;
     assert_eq!(fake.outcome("ok"), 1, "it waited for the answer");
     running.await.unwrap().assert_ok();
-    assert_eq!(sign(&replicas, LONG).await.class(), Some(Class::Down));
+    let fault = sign(&replicas, LONG).await.fault.unwrap();
+    assert_eq!((fault.class, fault.code.as_str()), (Class::Down, "shut down"));
+    let fault = replicas.members()[0].store().list().await.unwrap_err();
+    assert_eq!((fault.class, fault.code.as_str()), (Class::Down, "shut down"));
     assert_eq!(fake.signs(), 1);
     let status = replicas.members()[0].store().status().await;
     assert_eq!((status.kind, status.signs), ("aws-kms", 1));

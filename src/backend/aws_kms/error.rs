@@ -229,6 +229,11 @@ impl Fault {
         Self { kind, code: code.to_owned(), message: message.into(), retry_after, date: None, cured: false }
     }
 
+    /// Nothing is asked after the end.
+    pub(super) fn stopped() -> Self {
+        Self::new(Kind::Stopped, "shut down", "no request is taken any more")
+    }
+
     /// What the SDK says went wrong.
     pub(super) fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
     where

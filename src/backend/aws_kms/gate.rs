@@ -67,7 +67,7 @@ impl Gate {
             Shed::Late => late(),
         })?;
         if self.is_closed() {
-            return Err(Fault::new(Kind::Stopped, "shut down", "no request is taken any more"));
+            return Err(Fault::stopped());
         }
         let now = Instant::now();
         let left = ask.deadline.saturating_duration_since(now);

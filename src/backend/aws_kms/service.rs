@@ -203,18 +203,14 @@ impl Service {
     /// Nothing is asked after the end.
     fn open(&self) -> Result<(), Error> {
         if self.gate.is_closed() {
-            Err(self.error(Kind::Stopped, "no request is taken any more"))
+            Err(Fault::stopped().settle(&self.settings.name, false, || false))
         } else {
             Ok(())
         }
     }
 
-    /// An error of our own making.
-    pub(super) fn error(&self, kind: Kind, message: impl Into<String>) -> Error {
-        let code = match kind {
-            Kind::Forged => "other key",
-            _ => "not usable",
-        };
+    /// An error of our own making; `code` is for the record.
+    pub(super) fn error(&self, kind: Kind, code: &str, message: impl Into<String>) -> Error {
         Fault::new(kind, code, message).settle(&self.settings.name, false, || false)
     }
 }
