@@ -14,6 +14,8 @@ mod credentials;
 mod emulator;
 #[path = "kms/faults.rs"]
 mod faults;
+#[path = "kms/hedges.rs"]
+mod hedges;
 #[path = "kms/keys.rs"]
 mod keys;
 #[path = "kms/limits.rs"]

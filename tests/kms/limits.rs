@@ -1,4 +1,4 @@
-//! More work than KMS takes: throttling, hedges, a queue, the end.
+//! More work than KMS takes: throttling, a queue, the end.
 
 use super::*;
 use fake_kms::Fault;
@@ -42,43 +42,6 @@ async fn throttling_of_a_third_loses_nothing_and_is_not_answered_with_more() {
     for _ in 0..20 {
         sign(&replicas, LONG).await.assert_ok();
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_request_is_asked_a_second_time_but_rarely() {
-    let fake = FakeKms::start(REGION).await;
-    let arn = fake.add("ECC_NIST_P256");
-    let settings = Settings { hedge: true, ..kms::settings("cloud", REGION, &fake.url()) };
-    let replicas = replicas(&[open_store(settings).await], &arn, Algorithm::ES256).await;
-    for _ in 0..300 {
-        sign(&replicas, LONG).await.assert_ok();
-    }
-    let before = fake.signs();
-    assert!(before <= 300 + 6, "two in a hundred at most, by chance: {before}");
-    // Both requests are known of, whichever wins.
-    fake.script().next = [Some(Fault::Late(Duration::from_secs(30))), None].into();
-    let started = Instant::now();
-    let ask = Ask::own(Instant::now() + LONG);
-    let signing = replicas.sign(b"header.payload", ask).await;
-    assert!(signing.result.is_ok());
-    assert!(
-        started.elapsed() < Duration::from_secs(4),
-        "before its attempt timed out: {:?}",
-        started.elapsed()
-    );
-    let outcomes: Vec<_> = signing.attempts.iter().map(|attempt| attempt.outcome.as_ref()).collect();
-    assert_eq!(outcomes, ["hedged, not awaited", "ok"]);
-    assert_eq!(fake.signs(), before + 2);
-    // While KMS throttles, nothing is asked twice.
-    fake.script().next = [Some(Fault::Exception("ThrottlingException", 400)), None].into();
-    sign(&replicas, LONG).await.assert_ok();
-    for _ in 0..100 {
-        sign(&replicas, LONG).await.assert_ok();
-    }
-    let before = fake.signs();
-    fake.script().next = [Some(Fault::Late(Duration::from_millis(200))), None].into();
-    sign(&replicas, LONG).await.assert_ok();
-    assert_eq!(fake.signs(), before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

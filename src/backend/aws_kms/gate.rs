@@ -100,7 +100,7 @@ impl Gate {
         spare.then(|| Pass { _permit: permit, _token: self.passes.token() })
     }
 
-    /// It was answered with a signature.
+    /// There is a signature, `time` after the first request for it.
     pub(super) fn answered(&self, time: Duration) {
         self.limits().hedging.answered(time);
     }
