@@ -75,6 +75,12 @@ pub trait SigningKey: Send + Sync {
     /// is the error's [`Advice`].
     fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Result<Signed, Error>>;
 
+    /// Whether the request that ended with `fault` may be made here again now, as its advice allows. Asked once for
+    /// each repeat, so that a backend can keep a budget of them.
+    fn may_repeat(&self, _fault: &Error) -> bool {
+        true
+    }
+
     /// Bytes of the longest input that it signs.
     fn max_input(&self) -> usize;
 

@@ -93,7 +93,7 @@ impl Replicas {
             };
             if let Some((_, error)) = tried.iter().rev().find(|(other, _)| *other == at) {
                 let pause = error.advice.pause;
-                if Instant::now() + pause >= ask.deadline {
+                if Instant::now() + pause >= ask.deadline || !signer.may_repeat(error) {
                     break Err(error.clone());
                 }
                 sleep(pause).await;

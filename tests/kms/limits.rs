@@ -44,6 +44,27 @@ async fn throttling_of_a_third_loses_nothing_and_is_not_answered_with_more() {
     }
 }
 
+/// What is not repeated here, because it was the last attempt or because another region has its turn, costs nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_is_paid_for_when_it_is_made() {
+    let throttled = Fault::Exception("ThrottlingException", 400);
+    let (fake, only) = one_key().await;
+    for round in 0..5 {
+        fake.script().fail(3, &throttled);
+        assert_eq!(sign(&only, LONG).await.attempts, 3, "round {round}");
+    }
+    let (near, _far, replicas) = regions::two_regions().await;
+    for _ in 0..40 {
+        near.script().next = [Some(throttled.clone())].into();
+        sign(&replicas, LONG).await.assert_ok();
+    }
+    replicas.members()[1].health().quarantine("by script");
+    near.script().next = [Some(throttled)].into();
+    let outcome = sign(&replicas, LONG).await;
+    outcome.assert_ok();
+    assert_eq!(outcome.attempts, 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_at_once_than_allowed_and_those_who_wait_are_served() {
     let fake = FakeKms::start(REGION).await;

@@ -261,10 +261,9 @@ impl Fault {
         Self { date, ..Self::new(kind, &code, clean(text.trim_end_matches('.'), MAX_TEXT)) }
     }
 
-    /// As the backend's error. `fresh`: its key was made within [`FRESH`]; `spare`: the budget has room for a repeat
-    /// here, and is asked only if one would be allowed. What only a cure helps against is repeated after one, outside
-    /// of the budget: a cure is not to be had twice.
-    pub(super) fn settle(self, backend: &str, fresh: bool, spare: impl FnOnce() -> bool) -> Error {
+    /// As the backend's error. `fresh`: its key was made within [`FRESH`]. What only a cure helps against is repeated
+    /// after one only, and then at once: [`is_cured`].
+    pub(super) fn settle(self, backend: &str, fresh: bool) -> Error {
         let mut rule = self.kind.rule();
         let fresh = fresh && rule.fresh > 0;
         if fresh {
@@ -277,11 +276,10 @@ impl Fault {
                 ..rule
             };
         }
-        let here = rule.here
-            && match self.kind {
-                Kind::Credentials | Kind::Clock => self.cured,
-                _ => spare(),
-            };
+        let here = match self.kind {
+            Kind::Credentials | Kind::Clock => self.cured,
+            _ => rule.here,
+        };
         let longest = if fresh { FRESH_PAUSE } else { PAUSE };
         Error {
             backend: backend.to_owned(),
@@ -301,6 +299,12 @@ impl Fault {
     }
 }
 
+/// Whether the fault's cause was put right, which is what a repeat without a pause means. No budget pays for that
+/// one: a cure is not to be had twice.
+pub(super) fn is_cured(advice: &Advice) -> bool {
+    advice.here && advice.pause.is_zero()
+}
+
 /// The kind of a response that is a fault.
 fn judge(code: &str, status: u16, text: &str) -> Kind {
     match TABLE.iter().find(|(known, _)| *known == code) {
@@ -318,14 +322,14 @@ fn of_time(text: &str) -> bool {
     text.starts_with("Signature expired") || text.starts_with("Signature not yet current")
 }
 
-/// Anything from nothing to `longest`.
+/// Anything up to `longest`, but never nothing.
 fn jitter(longest: Duration) -> Duration {
     let mut dice = [0; 2];
     // Without randomness it is the longest.
     if aws_lc_rs::rand::fill(&mut dice).is_err() {
         return longest;
     }
-    longest.mul_f64(f64::from(u16::from_be_bytes(dice)) / f64::from(u16::MAX))
+    longest.mul_f64((f64::from(u16::from_be_bytes(dice)) + 1.0) / 65536.0)
 }
 
 /// Printable ASCII of a text from outside, at most `most` characters.
@@ -337,22 +341,25 @@ fn clean(text: &str, most: usize) -> String {
 mod tests {
     use super::*;
 
-    fn settled(code: &str, fresh: bool, spare: bool) -> Error {
-        Fault::new(judge(code, 400, ""), code, "told").settle("cloud", fresh, || spare)
+    fn settled(code: &str, fresh: bool) -> Error {
+        Fault::new(judge(code, 400, ""), code, "told").settle("cloud", fresh)
     }
 
     #[test]
     fn a_cure_allows_one_repeat_that_no_budget_pays_for() {
         for kind in [Kind::Credentials, Kind::Clock] {
-            let settle = |cured, spare| {
+            let settle = |cured| {
                 let fault = Fault { cured, ..Fault::new(kind, "code", "told") };
-                fault.settle("cloud", false, || spare).advice
+                fault.settle("cloud", false).advice
             };
-            let advice = settle(true, false);
+            let advice = settle(true);
             assert_eq!((advice.retries, advice.here, advice.scope), (1, true, Scope::Request));
-            let advice = settle(false, true);
+            assert!(is_cured(&advice));
+            let advice = settle(false);
             assert_eq!((advice.retries, advice.here, advice.scope), (1, false, Scope::Backend));
         }
+        let throttled = settled("ThrottlingException", false).advice;
+        assert!(throttled.here && !is_cured(&throttled));
     }
 
     #[test]
@@ -377,13 +384,10 @@ mod tests {
             ("RequestTimeTooSkewed", Down, 1, false, Scope::Backend, false),
             ("NeverHeardOfException", Misconfigured, 0, false, Scope::Key, false),
         ] {
-            let error = settled(code, false, true);
+            let error = settled(code, false);
             let Advice { retries: r, here: h, scope: s, quarantine: q, pause } = error.advice;
             assert_eq!((error.class, r, h, s, q), (class, retries, here, scope, quarantine), "{code}");
             assert!(pause <= PAUSE && (here || pause.is_zero()));
-            let starved = settled(code, false, false);
-            assert!(!starved.advice.here, "{code}: without a budget nothing is repeated here");
-            assert_eq!(starved.advice.retries, retries, "{code}: another backend may still be asked");
         }
     }
 
@@ -395,11 +399,11 @@ mod tests {
             ("DisabledException", 2),
             ("AccessDeniedException", 1),
         ] {
-            let advice = settled(code, true, true).advice;
+            let advice = settled(code, true).advice;
             assert_eq!((advice.retries, advice.here, advice.quarantine), (retries, true, false), "{code}");
         }
         let never = Advice { scope: Scope::Key, ..Advice::NEVER };
-        assert_eq!(settled("ValidationException", true, true).advice, never);
+        assert_eq!(settled("ValidationException", true).advice, never);
     }
 
     #[test]

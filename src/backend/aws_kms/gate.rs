@@ -112,7 +112,7 @@ impl Gate {
         }
     }
 
-    /// Whether a repeat may follow; it is paid for then.
+    /// Whether a repeat may be made; it is paid for then.
     pub(super) fn spend(&self) -> bool {
         self.limits().budget.spend()
     }

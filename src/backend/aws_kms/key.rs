@@ -2,7 +2,7 @@
 //!
 //! Must never repeat a request that failed, nor name a key by its alias.
 
-use super::error::{FRESH, Fault, Kind};
+use super::error::{FRESH, Fault, Kind, is_cured};
 use super::message::Form;
 use super::service::Service;
 use super::spec;
@@ -143,11 +143,12 @@ impl SigningKey for Key {
     fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Result<Signed, Error>> {
         Box::pin(async move {
             let signed = self.sign_once(input, ask).await;
-            let service = &self.service;
-            signed.map_err(|fault| {
-                fault.settle(&service.settings.name, self.is_fresh(), || service.gate.spend())
-            })
+            signed.map_err(|fault| fault.settle(&self.service.settings.name, self.is_fresh()))
         })
+    }
+
+    fn may_repeat(&self, fault: &Error) -> bool {
+        is_cured(&fault.advice) || self.service.gate.spend()
     }
 
     fn max_input(&self) -> usize {
