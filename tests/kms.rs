@@ -89,7 +89,7 @@ impl Outcome {
 }
 
 async fn sign(replicas: &Replicas, limit: Duration) -> Outcome {
-    let ask = Ask { deadline: Instant::now() + limit, flow: 1 };
+    let ask = Ask { flow: 1, ..Ask::own(Instant::now() + limit) };
     let signing = replicas.sign(b"header.payload", ask).await;
     Outcome { attempts: signing.attempts.len(), fault: signing.result.err() }
 }

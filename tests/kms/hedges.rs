@@ -74,6 +74,26 @@ async fn a_slow_request_is_asked_a_second_time_but_rarely() {
     assert_eq!(fake.signs(), before + 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_costs_three_requests_at_most_and_all_are_told() {
+    let passing = Fault::Exception("KMSInternalException", 500);
+    for (faults, class) in [(2, None), (3, Some(Class::Down))] {
+        let (fake, replicas) = hedging(Duration::from_secs(5)).await;
+        fake.script().latency = 2 * SLOW;
+        fake.script().fail(faults, &passing);
+        let (attempts, fault) = told(&replicas).await;
+        assert_eq!(fault, class);
+        assert_eq!(attempts.len(), 3, "{attempts:?}");
+        assert_eq!(attempts.iter().filter(|outcome| *outcome == "KMSInternalException").count(), faults);
+        assert_eq!(fake.signs(), 140 + 3);
+    }
+    let (fake, replicas) = hedging(2 * SLOW).await;
+    fake.script().black_hole = true;
+    let (attempts, fault) = told(&replicas).await;
+    assert_eq!((attempts, fault), (vec!["timeout".to_owned(); 3], Some(Class::Down)));
+    assert_eq!(fake.signs(), 140 + 3);
+}
+
 /// Else hedges that win make the percentile smaller, which makes more hedges.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_lost_against_its_hedge_counts_as_slow() {

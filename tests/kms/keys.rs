@@ -74,7 +74,7 @@ async fn names_and_aliases_become_arns_when_a_key_is_opened() {
         fake.script().aliases.insert("alias/jwsd".to_owned(), other.clone());
         let verifier = Verifier::new(Algorithm::ES256, opened.public).unwrap();
         let signed = opened.signer.sign(b"input", Ask::own(Instant::now() + LONG)).await;
-        verifier.verify(b"input", &signed.map_err(|error| error.to_string()).unwrap().signature).unwrap();
+        verifier.verify(b"input", &signed.result.unwrap()).unwrap();
         fake.script().aliases.insert("alias/jwsd".to_owned(), arn.clone());
     }
 }
@@ -144,7 +144,7 @@ async fn keys_are_made_found_again_and_shown() {
         let opened = store.open(Wanted::Id(&made.id), algorithm, Some(&made.public)).await.unwrap();
         let verifier = Verifier::new(algorithm, opened.public).unwrap();
         let signed = opened.signer.sign(b"input", Ask::own(Instant::now() + LONG)).await;
-        verifier.verify(b"input", &signed.map_err(|error| error.to_string()).unwrap().signature).unwrap();
+        verifier.verify(b"input", &signed.result.unwrap()).unwrap();
         let listed = store.list().await.unwrap();
         let own = listed.iter().find(|key| key.id == arn).unwrap();
         assert_eq!((own.kind.as_str(), own.label.as_str()), (kind, "access"));
