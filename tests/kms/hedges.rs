@@ -74,6 +74,25 @@ async fn a_slow_request_is_asked_a_second_time_but_rarely() {
     assert_eq!(fake.signs(), before + 1);
 }
 
+/// Whichever of the two comes first, what is no signature of the key is not overlooked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_request_does_not_hide_what_must_never_be_used() {
+    let passing = Fault::Exception("KMSInternalException", 500);
+    for (faults, expected) in [
+        ([passing.clone(), Fault::Truncated], ["KMSInternalException", "bad"]),
+        ([Fault::Truncated, passing], ["hedged,", "bad"]),
+    ] {
+        let (fake, replicas) = hedging(Duration::from_secs(5)).await;
+        fake.script().latency = 2 * SLOW;
+        fake.script().next = faults.map(Some).into();
+        let (attempts, class) = told(&replicas).await;
+        assert_eq!(class, Some(Class::Untrusted), "{attempts:?}");
+        assert_eq!(attempts, expected);
+        assert!(replicas.members()[0].health().quarantined().is_some());
+        assert_eq!(fake.script().asked["Sign"], 140 + 2, "nor asked again");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_costs_three_requests_at_most_and_all_are_told() {
     let passing = Fault::Exception("KMSInternalException", 500);

@@ -121,7 +121,7 @@ impl Key {
     }
 }
 
-/// The first signature of two requests or, if there is none, the first fault; and what became of the other one.
+/// The first signature of two requests or, if there is none, the worse fault; and what became of the other one.
 async fn race(
     first: impl Future<Output = Result<Signature, Fault>>,
     second: impl Future<Output = Result<Signature, Fault>>,
@@ -131,9 +131,10 @@ async fn race(
     match early {
         Err(fault) if fault.kind != Kind::Forged => match rest.await {
             Ok(signature) => (Ok(signature), fault.code.into()),
+            Err(forged) if forged.kind == Kind::Forged => (Err(forged), fault.code.into()),
             Err(other) => (Err(fault), other.code.into()),
         },
-        // A good one does not make up for a forged one.
+        // Neither a good one nor another fault makes up for a forged one.
         early => (early, "hedged, not awaited".into()),
     }
 }
