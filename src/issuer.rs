@@ -126,7 +126,7 @@ impl Issuer {
         let ticket = self.log.append(intents)?;
 
         // Only what verified with the pinned key comes back from there.
-        let ask = Ask { deadline, flow: caller.peer().uid() };
+        let ask = Ask { deadline, flow: caller.peer().uid(), attempt: 0 };
         let (issued, attempts): (Vec<Issued>, Vec<_>) = join_all(drafts.into_iter().map(async |draft| {
             let draft = match draft {
                 Ok(draft) => draft,

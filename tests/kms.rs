@@ -14,6 +14,8 @@ mod credentials;
 mod emulator;
 #[path = "kms/faults.rs"]
 mod faults;
+#[path = "kms/hedges.rs"]
+mod hedges;
 #[path = "kms/keys.rs"]
 mod keys;
 #[path = "kms/limits.rs"]
@@ -87,7 +89,7 @@ impl Outcome {
 }
 
 async fn sign(replicas: &Replicas, limit: Duration) -> Outcome {
-    let ask = Ask { deadline: Instant::now() + limit, flow: 1 };
+    let ask = Ask { flow: 1, ..Ask::own(Instant::now() + limit) };
     let signing = replicas.sign(b"header.payload", ask).await;
     Outcome { attempts: signing.attempts.len(), fault: signing.result.err() }
 }

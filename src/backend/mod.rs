@@ -43,6 +43,8 @@ pub struct Ask {
     /// Requests of one flow share what one flow gets when the backend has more work than it can do. The user id of
     /// the caller; [`Ask::OWN`] for our own self-tests.
     pub flow: u32,
+    /// Requests that were made before for the same signature, to whichever backend; hedges count.
+    pub attempt: usize,
 }
 
 impl Ask {
@@ -51,21 +53,21 @@ impl Ask {
 
     /// A self-test.
     pub fn own(deadline: Instant) -> Self {
-        Self { deadline, flow: Self::OWN }
+        Self { deadline, flow: Self::OWN, attempt: 0 }
     }
 }
 
-/// A signature, and what else was asked for while it was made.
+/// What came of asking for a signature, and what else was asked for meanwhile.
 pub struct Signed {
     /// In JOSE form, of the right length; whether it verifies is the caller's to find out.
-    pub signature: Signature,
-    /// Requests besides the one that gave it: hedges.
+    pub result: Result<Signature, Error>,
+    /// Requests besides the one that gave this result: hedges.
     pub others: Vec<Attempt>,
 }
 
-impl From<Signature> for Signed {
-    fn from(signature: Signature) -> Self {
-        Self { signature, others: Vec::new() }
+impl From<Result<Signature, Error>> for Signed {
+    fn from(result: Result<Signature, Error>) -> Self {
+        Self { result, others: Vec::new() }
     }
 }
 
@@ -73,7 +75,13 @@ impl From<Signature> for Signed {
 pub trait SigningKey: Send + Sync {
     /// Signs `input` (not hashed; the backend hashes) once, without repeating it on a fault: what may be tried next
     /// is the error's [`Advice`].
-    fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Result<Signed, Error>>;
+    fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Signed>;
+
+    /// Whether the request that ended with `fault` may be made here again now, as its advice allows. Asked once for
+    /// each repeat, so that a backend can keep a budget of them.
+    fn may_repeat(&self, _fault: &Error) -> bool {
+        true
+    }
 
     /// Bytes of the longest input that it signs.
     fn max_input(&self) -> usize;

@@ -8,7 +8,7 @@ mod member;
 
 pub use member::Member;
 
-use super::{Advice, Ask, Class, Error, Scope, SigningKey};
+use super::{Advice, Ask, Class, Error, Scope, Signed, SigningKey};
 use crate::jose::{Verified, Verifier};
 use futures_util::future::join_all;
 use member::NEVER;
@@ -93,7 +93,7 @@ impl Replicas {
             };
             if let Some((_, error)) = tried.iter().rev().find(|(other, _)| *other == at) {
                 let pause = error.advice.pause;
-                if Instant::now() + pause >= ask.deadline {
+                if Instant::now() + pause >= ask.deadline || !signer.may_repeat(error) {
                     break Err(error.clone());
                 }
                 sleep(pause).await;
@@ -103,7 +103,8 @@ impl Replicas {
             let others = self.members.iter().enumerate().any(|(other, m)| other != at && m.is_good());
             let share = if only.is_none() && others && tried.is_empty() { 2 } else { 1 };
             let deadline = now + ask.deadline.saturating_duration_since(now) / share;
-            let error = match self.ask(at, &*signer, input, Ask { deadline, ..ask }, &mut attempts).await {
+            let ask_now = Ask { deadline, attempt: attempts.len(), ..ask };
+            let error = match self.ask(at, &*signer, input, ask_now, &mut attempts).await {
                 Ok(verified) => break Ok(verified),
                 Err(error) => error,
             };
@@ -128,14 +129,14 @@ impl Replicas {
         let Some(member) = self.members.get(at) else {
             return Err(self.nobody());
         };
-        let answer = {
+        let Signed { result, others } = {
             let _busy = member.store().health().enter();
             signer.sign(input, ask).await
         };
-        let proven = answer.and_then(|signed| {
+        attempts.extend(others);
+        let proven = result.and_then(|signature| {
             member.still_trusted()?;
-            attempts.extend(signed.others);
-            self.verifier.prove(input, signed.signature).map_err(|bad| {
+            self.verifier.prove(input, signature).map_err(|bad| {
                 signer.distrust();
                 Error {
                     backend: member.backend().to_string(),

@@ -31,7 +31,7 @@ impl Running {
 }
 
 async fn sign(key: &Opened, input: &[u8]) -> Result<Signature, Error> {
-    key.signer.sign(input, soon()).await.map(|signed| signed.signature)
+    key.signer.sign(input, soon()).await.result
 }
 
 fn class<T>(result: Result<T, Error>) -> Class {
@@ -168,7 +168,7 @@ pub async fn many_at_once_all_get_their_own(_: &Subject, running: &Running) {
 pub async fn too_late_and_too_long_never_reach_the_key(_: &Subject, running: &Running) {
     let key = running.key(b"k", Algorithm::ES256).await;
     let late = Ask::own(Instant::now() - Duration::from_secs(1));
-    assert_eq!(class(key.signer.sign(b"x", late).await), Class::Deadline);
+    assert_eq!(class(key.signer.sign(b"x", late).await.result), Class::Deadline);
     // Who asks is told the limit beforehand, so to pass it is a defect.
     let long = vec![b'x'; key.signer.max_input() + 1];
     assert_eq!(class(sign(&key, &long).await), Class::Bug);

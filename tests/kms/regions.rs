@@ -5,7 +5,7 @@ use fake_kms::Fault;
 
 const OTHER: &str = "eu-west-1";
 
-async fn two_regions() -> (FakeKms, FakeKms, Replicas) {
+pub async fn two_regions() -> (FakeKms, FakeKms, Replicas) {
     let (near, far) = (FakeKms::start(REGION).await, FakeKms::start(OTHER).await);
     let arn = near.add("ECC_NIST_P256");
     far.replicate(&near, &arn);
@@ -63,6 +63,24 @@ async fn a_region_that_is_well_again_is_asked_again() {
     for _ in 0..10 {
         sign(&replicas, LONG).await.assert_ok();
     }
+}
+
+/// A proxy that refuses, for one: it fails at once, so it is never busy, and would be asked first for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_refuses_what_nothing_helps_against_is_left_alone() {
+    let (near, far, replicas) = two_regions().await;
+    near.script().share = Some((Fault::Html(403), 100));
+    let mut lost = 0;
+    for _ in 0..60 {
+        let outcome = sign(&replicas, LONG).await;
+        assert!(matches!(outcome.class(), None | Some(Class::Misconfigured)), "{:?}", outcome.fault);
+        assert_eq!(outcome.attempts, 1, "it is not repeated");
+        lost += u64::from(outcome.fault.is_some());
+    }
+    assert!(lost <= 5 && near.signs() == lost, "{lost} of 60 were lost");
+    assert_eq!(far.outcome("ok"), 60 - lost);
+    assert!(!replicas.members()[0].health().is_good(), "its breaker is open");
+    assert!(replicas.members()[0].store().health().is_good(), "other keys may do better");
 }
 
 #[tokio::test(flavor = "multi_thread")]

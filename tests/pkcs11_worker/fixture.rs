@@ -152,7 +152,7 @@ pub fn soon() -> Ask {
 }
 
 pub fn within(millis: u64) -> Ask {
-    Ask { deadline: Instant::now() + Duration::from_millis(millis), flow: 1 }
+    Ask { flow: 1, ..Ask::own(Instant::now() + Duration::from_millis(millis)) }
 }
 
 /// A backend whose first start must have worked; one that did not is shut down.
@@ -170,7 +170,7 @@ pub trait Sign {
 
 impl Sign for Opened {
     async fn sign(&self, input: &[u8], ask: Ask) -> Result<Signature, Error> {
-        self.signer.sign(input, ask).await.map(|signed| signed.signature)
+        self.signer.sign(input, ask).await.result
     }
 }
 

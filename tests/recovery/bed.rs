@@ -50,7 +50,7 @@ impl Bed {
 
     /// One request; a good signature is a verified one.
     pub async fn sign(&self, limit: Duration) -> Signing<'_> {
-        self.replicas.sign(INPUT, Ask { deadline: Instant::now() + limit, flow: 1 }).await
+        self.replicas.sign(INPUT, Ask { flow: 1, ..Ask::own(Instant::now() + limit) }).await
     }
 
     /// Signs again and again until it works; says how long that took. Panics after 20 seconds.

@@ -41,6 +41,8 @@ pub(super) enum Kind {
     Misconfigured,
     /// We asked for something that makes no sense.
     Bug,
+    /// Nothing was sent: the key does not sign inputs of that length.
+    Length,
     /// Nothing was sent: there is more to do than can be done in time.
     Shed,
     /// Nothing was sent: this backend was shut down.
@@ -184,10 +186,11 @@ impl Kind {
                 Class::Misconfigured,
                 0,
                 false,
-                Scope::Request,
+                Scope::Key,
                 "mend the key or the configuration: see docs/backends.md",
             ),
-            Self::Bug => rule(Class::Bug, 0, false, Scope::Request, "report it"),
+            Self::Bug => rule(Class::Bug, 0, false, Scope::Key, "report it"),
+            Self::Length => rule(Class::Bug, 0, false, Scope::Request, "report it"),
             Self::Shed => rule(Class::Busy, 2, false, Scope::Request, "raise `concurrency` or `rate`"),
             Self::Stopped => rule(Class::Down, 2, false, Scope::Request, "the daemon is going down"),
         }
@@ -226,6 +229,11 @@ impl Fault {
         Self { kind, code: code.to_owned(), message: message.into(), retry_after, date: None, cured: false }
     }
 
+    /// Nothing is asked after the end.
+    pub(super) fn stopped() -> Self {
+        Self::new(Kind::Stopped, "shut down", "no request is taken any more")
+    }
+
     /// What the SDK says went wrong.
     pub(super) fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
     where
@@ -253,10 +261,9 @@ impl Fault {
         Self { date, ..Self::new(kind, &code, clean(text.trim_end_matches('.'), MAX_TEXT)) }
     }
 
-    /// As the backend's error. `fresh`: its key was made within [`FRESH`]; `spare`: the budget has room for a repeat
-    /// here, and is asked only if one would be allowed. What only a cure helps against is repeated after one, outside
-    /// of the budget: a cure is not to be had twice.
-    pub(super) fn settle(self, backend: &str, fresh: bool, spare: impl FnOnce() -> bool) -> Error {
+    /// As the backend's error. `fresh`: its key was made within [`FRESH`]. What only a cure helps against is repeated
+    /// after one only, and then at once: [`is_cured`].
+    pub(super) fn settle(self, backend: &str, fresh: bool) -> Error {
         let mut rule = self.kind.rule();
         let fresh = fresh && rule.fresh > 0;
         if fresh {
@@ -269,11 +276,10 @@ impl Fault {
                 ..rule
             };
         }
-        let here = rule.here
-            && match self.kind {
-                Kind::Credentials | Kind::Clock => self.cured,
-                _ => spare(),
-            };
+        let here = match self.kind {
+            Kind::Credentials | Kind::Clock => self.cured,
+            _ => rule.here,
+        };
         let longest = if fresh { FRESH_PAUSE } else { PAUSE };
         Error {
             backend: backend.to_owned(),
@@ -293,6 +299,12 @@ impl Fault {
     }
 }
 
+/// Whether the fault's cause was put right, which is what a repeat without a pause means. No budget pays for that
+/// one: a cure is not to be had twice.
+pub(super) fn is_cured(advice: &Advice) -> bool {
+    advice.here && advice.pause.is_zero()
+}
+
 /// The kind of a response that is a fault.
 fn judge(code: &str, status: u16, text: &str) -> Kind {
     match TABLE.iter().find(|(known, _)| *known == code) {
@@ -310,14 +322,14 @@ fn of_time(text: &str) -> bool {
     text.starts_with("Signature expired") || text.starts_with("Signature not yet current")
 }
 
-/// Anything from nothing to `longest`.
+/// Anything up to `longest`, but never nothing.
 fn jitter(longest: Duration) -> Duration {
     let mut dice = [0; 2];
     // Without randomness it is the longest.
     if aws_lc_rs::rand::fill(&mut dice).is_err() {
         return longest;
     }
-    longest.mul_f64(f64::from(u16::from_be_bytes(dice)) / f64::from(u16::MAX))
+    longest.mul_f64((f64::from(u16::from_be_bytes(dice)) + 1.0) / 65536.0)
 }
 
 /// Printable ASCII of a text from outside, at most `most` characters.
@@ -329,22 +341,25 @@ fn clean(text: &str, most: usize) -> String {
 mod tests {
     use super::*;
 
-    fn settled(code: &str, fresh: bool, spare: bool) -> Error {
-        Fault::new(judge(code, 400, ""), code, "told").settle("cloud", fresh, || spare)
+    fn settled(code: &str, fresh: bool) -> Error {
+        Fault::new(judge(code, 400, ""), code, "told").settle("cloud", fresh)
     }
 
     #[test]
     fn a_cure_allows_one_repeat_that_no_budget_pays_for() {
         for kind in [Kind::Credentials, Kind::Clock] {
-            let settle = |cured, spare| {
+            let settle = |cured| {
                 let fault = Fault { cured, ..Fault::new(kind, "code", "told") };
-                fault.settle("cloud", false, || spare).advice
+                fault.settle("cloud", false).advice
             };
-            let advice = settle(true, false);
+            let advice = settle(true);
             assert_eq!((advice.retries, advice.here, advice.scope), (1, true, Scope::Request));
-            let advice = settle(false, true);
+            assert!(is_cured(&advice));
+            let advice = settle(false);
             assert_eq!((advice.retries, advice.here, advice.scope), (1, false, Scope::Backend));
         }
+        let throttled = settled("ThrottlingException", false).advice;
+        assert!(throttled.here && !is_cured(&throttled));
     }
 
     #[test]
@@ -360,22 +375,19 @@ mod tests {
             ("DisabledException", Misconfigured, 1, false, Scope::Key, true),
             ("NotFoundException", Misconfigured, 1, false, Scope::Key, true),
             ("AccessDeniedException", Misconfigured, 1, false, Scope::Key, true),
-            ("InvalidKeyUsageException", Misconfigured, 0, false, Scope::Request, false),
-            ("ValidationException", Bug, 0, false, Scope::Request, false),
-            ("InvalidGrantTokenException", Bug, 0, false, Scope::Request, false),
+            ("InvalidKeyUsageException", Misconfigured, 0, false, Scope::Key, false),
+            ("ValidationException", Bug, 0, false, Scope::Key, false),
+            ("InvalidGrantTokenException", Bug, 0, false, Scope::Key, false),
             ("ExpiredTokenException", Down, 1, false, Scope::Backend, false),
             ("UnrecognizedClientException", Down, 1, false, Scope::Backend, false),
             ("IncompleteSignature", Down, 1, false, Scope::Backend, false),
             ("RequestTimeTooSkewed", Down, 1, false, Scope::Backend, false),
-            ("NeverHeardOfException", Misconfigured, 0, false, Scope::Request, false),
+            ("NeverHeardOfException", Misconfigured, 0, false, Scope::Key, false),
         ] {
-            let error = settled(code, false, true);
+            let error = settled(code, false);
             let Advice { retries: r, here: h, scope: s, quarantine: q, pause } = error.advice;
             assert_eq!((error.class, r, h, s, q), (class, retries, here, scope, quarantine), "{code}");
             assert!(pause <= PAUSE && (here || pause.is_zero()));
-            let starved = settled(code, false, false);
-            assert!(!starved.advice.here, "{code}: without a budget nothing is repeated here");
-            assert_eq!(starved.advice.retries, retries, "{code}: another backend may still be asked");
         }
     }
 
@@ -387,10 +399,11 @@ mod tests {
             ("DisabledException", 2),
             ("AccessDeniedException", 1),
         ] {
-            let advice = settled(code, true, true).advice;
+            let advice = settled(code, true).advice;
             assert_eq!((advice.retries, advice.here, advice.quarantine), (retries, true, false), "{code}");
         }
-        assert_eq!(settled("ValidationException", true, true).advice, Advice::NEVER);
+        let never = Advice { scope: Scope::Key, ..Advice::NEVER };
+        assert_eq!(settled("ValidationException", true).advice, never);
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Gate {
             Shed::Late => late(),
         })?;
         if self.is_closed() {
-            return Err(Fault::new(Kind::Stopped, "shut down", "no request is taken any more"));
+            return Err(Fault::stopped());
         }
         let now = Instant::now();
         let left = ask.deadline.saturating_duration_since(now);
@@ -100,7 +100,7 @@ impl Gate {
         spare.then(|| Pass { _permit: permit, _token: self.passes.token() })
     }
 
-    /// It was answered with a signature.
+    /// There is a signature, `time` after the first request for it.
     pub(super) fn answered(&self, time: Duration) {
         self.limits().hedging.answered(time);
     }
@@ -112,7 +112,7 @@ impl Gate {
         }
     }
 
-    /// Whether a repeat may follow; it is paid for then.
+    /// Whether a repeat may be made; it is paid for then.
     pub(super) fn spend(&self) -> bool {
         self.limits().budget.spend()
     }

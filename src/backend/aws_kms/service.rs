@@ -69,7 +69,7 @@ impl Service {
             Err(fault) => Err(fault),
         };
         self.remember(ready.as_ref().err());
-        ready.map_err(|fault| fault.settle(&self.settings.name, false, || false))
+        ready.map_err(|fault| fault.settle(&self.settings.name, false))
     }
 
     /// Makes one call, which must end by `limit`; `late` is the fault if it does not.
@@ -180,10 +180,10 @@ impl Service {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
-            let error = fault.clone().settle(&self.settings.name, fresh, || true);
+            let error = fault.clone().settle(&self.settings.name, fresh);
             let over = Instant::now() + error.advice.pause >= end;
             if over || !error.advice.here || tries > u32::from(error.advice.retries) {
-                return Err(fault.settle(&self.settings.name, false, || false));
+                return Err(fault.settle(&self.settings.name, false));
             }
             tries += 1;
             sleep(error.advice.pause).await;
@@ -198,25 +198,17 @@ impl Service {
     {
         self.open()?;
         let answer = self.call(Instant::now() + PATIENCE, Kind::Service, send).await;
-        answer.map_err(|fault| fault.settle(&self.settings.name, false, || false))
+        answer.map_err(|fault| fault.settle(&self.settings.name, false))
     }
 
     /// Nothing is asked after the end.
     fn open(&self) -> Result<(), Error> {
-        if self.gate.is_closed() {
-            Err(self.error(Kind::Stopped, "no request is taken any more"))
-        } else {
-            Ok(())
-        }
+        if self.gate.is_closed() { Err(Fault::stopped().settle(&self.settings.name, false)) } else { Ok(()) }
     }
 
-    /// An error of our own making.
-    pub(super) fn error(&self, kind: Kind, message: impl Into<String>) -> Error {
-        let code = match kind {
-            Kind::Forged => "other key",
-            _ => "not usable",
-        };
-        Fault::new(kind, code, message).settle(&self.settings.name, false, || false)
+    /// An error of our own making; `code` is for the record.
+    pub(super) fn error(&self, kind: Kind, code: &str, message: impl Into<String>) -> Error {
+        Fault::new(kind, code, message).settle(&self.settings.name, false)
     }
 }
 

@@ -54,7 +54,7 @@ impl Backend {
     /// The name to ask KMS for.
     async fn name_of(&self, wanted: Wanted<'_>) -> Result<String, Error> {
         let region = &self.service.settings.region;
-        let unusable = |message: String| self.service.error(Kind::Misconfigured, message);
+        let unusable = |message: String| self.service.error(Kind::Misconfigured, "not usable", message);
         let id = match wanted {
             Wanted::Name(name) => return Ok(name.to_owned()),
             Wanted::Id(id) | Wanted::Copy { id, .. } => id,
@@ -98,7 +98,7 @@ impl Backend {
             "no key in {} has this public half: replicate a multi-Region key (mrk-...) there",
             service.settings.region
         );
-        Err(service.error(Kind::Misconfigured, message))
+        Err(service.error(Kind::Misconfigured, "not usable", message))
     }
 
     async fn open_key(
@@ -115,7 +115,9 @@ impl Backend {
         });
         // A key that was just made may not be known everywhere yet; an operator's typing error costs a moment.
         let described = service.read(true, |client| client.describe_key().key_id(&name).send()).await?;
-        let unusable = |message: String| service.error(Kind::Misconfigured, format!("key {name}: {message}"));
+        let unusable = |message: String| {
+            service.error(Kind::Misconfigured, "not usable", format!("key {name}: {message}"))
+        };
         let metadata = described.key_metadata.ok_or_else(|| unusable("KMS does not describe it".into()))?;
         let arn = metadata.arn.clone().filter(|arn| Arn::of_key(arn).is_some());
         let arn = arn.ok_or_else(|| unusable("KMS does not say its ARN".into()))?;
@@ -136,7 +138,7 @@ impl Backend {
         let (public, raw) = self.public_key(&arn, algorithm).await?;
         if pinned.is_some_and(|pinned| *pinned != public) {
             let message = format!("key {arn} has another public key than the one that was recorded for it");
-            return Err(service.error(Kind::Forged, message));
+            return Err(service.error(Kind::Forged, "other key", message));
         }
         let made = metadata.creation_date.and_then(|date| Timestamp::from_second(date.secs()).ok());
         let id = arn.clone().into_bytes();
@@ -148,8 +150,9 @@ impl Backend {
     async fn public_key(&self, arn: &str, algorithm: Algorithm) -> Result<(PublicKey, Vec<u8>), Error> {
         let service = &self.service;
         let der = self.spki(arn).await?;
-        let unusable =
-            |why: String| service.error(Kind::Misconfigured, format!("public key of {arn}: {why}"));
+        let unusable = |why: String| {
+            service.error(Kind::Misconfigured, "not usable", format!("public key of {arn}: {why}"))
+        };
         let public = PublicKey::from_spki(&der).map_err(|error| unusable(error.to_string()))?;
         Verifier::new(algorithm, public.clone()).map_err(|error| unusable(error.to_string()))?;
         let info =
@@ -165,11 +168,12 @@ impl Backend {
 
     async fn make(&self, id: &[u8], label: &str, spec: KeySpec) -> Result<Generated, Error> {
         let service = &self.service;
-        let kind = spec::kind(spec)
-            .ok_or_else(|| service.error(Kind::Bug, format!("no RSA keys of {} bits", spec.rsa_bits)))?;
+        let kind = spec::kind(spec).ok_or_else(|| {
+            service.error(Kind::Bug, "key size", format!("no RSA keys of {} bits", spec.rsa_bits))
+        })?;
         let tag = |key: &str, value: String| {
             let tag = Tag::builder().tag_key(key).tag_value(value).build();
-            tag.map_err(|error| service.error(Kind::Bug, error.to_string()))
+            tag.map_err(|error| service.error(Kind::Bug, "tag", error.to_string()))
         };
         let tags = vec![tag("jwsd:key", label.to_owned())?, tag("jwsd:id", hex(id))?];
         let made = service
@@ -192,7 +196,8 @@ impl Backend {
                 ..error
             })?;
         let arn = made.key_metadata.and_then(|metadata| metadata.arn);
-        let arn = arn.ok_or_else(|| service.error(Kind::Bug, "KMS does not say the ARN of the new key"))?;
+        let arn =
+            arn.ok_or_else(|| service.error(Kind::Bug, "no ARN", "KMS does not say the ARN of the new key"))?;
         let (public, _) = self.public_key(&arn, spec.algorithm).await?;
         Ok(Generated { id: arn.into_bytes(), public })
     }

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn ask(flow: u32) -> Ask {
-        Ask { deadline: Instant::now() + Duration::from_secs(60), flow }
+        Ask { flow, ..Ask::own(Instant::now() + Duration::from_secs(60)) }
     }
 
     /// Tasks that ask in this order, one after the other, and note their flow when they get a permit.
@@ -208,7 +208,7 @@ mod tests {
     async fn who_leaves_holds_nothing() {
         let limiter = Limiter::new(1, 10);
         let held = limiter.acquire(ask(1)).await.unwrap();
-        let soon = Ask { deadline: Instant::now() + Duration::from_millis(5), flow: 2 };
+        let soon = Ask { flow: 2, ..Ask::own(Instant::now() + Duration::from_millis(5)) };
         assert_eq!(limiter.acquire(soon).await.err(), Some(Shed::Late));
         let (tasks, _) = line(&limiter, &[3, 4]).await;
         tasks[0].abort();
@@ -237,7 +237,7 @@ mod tests {
         tokio::task::yield_now().await;
         drop(held);
         tokio::time::sleep(Duration::from_millis(610)).await;
-        let soon = Ask { deadline: Instant::now() + Duration::from_millis(200), flow: 1 };
+        let soon = Ask { flow: 1, ..Ask::own(Instant::now() + Duration::from_millis(200)) };
         let shed = limiter.acquire(soon).await.err();
         assert!(
             matches!(shed, Some(Shed::Busy(Some(wait))) if wait > soon.deadline - Instant::now()),

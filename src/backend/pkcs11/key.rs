@@ -4,7 +4,7 @@
 use super::Fault;
 use super::client::Dispatcher;
 use super::protocol::{MAX_INPUT, Material};
-use crate::backend::{Ask, BoxFuture, Class, Error, Scope, Signed, SigningKey};
+use crate::backend::{Ask, BoxFuture, Class, Scope, Signed, SigningKey};
 use crate::jose::{Algorithm, Curve, PublicKey, Signature, hex};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -148,7 +148,7 @@ pub(super) struct Signer {
 }
 
 impl SigningKey for Signer {
-    fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Result<Signed, Error>> {
+    fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Signed> {
         Box::pin(async move {
             let signed = self.dispatcher.sign(&self.key, input, ask).await;
             if signed.as_ref().is_err_and(quarantines_key) {
@@ -156,12 +156,13 @@ impl SigningKey for Signer {
             }
             signed
                 .and_then(|bytes| {
-                    Signature::from_backend(bytes, &self.key.public).map(Signed::from).map_err(|bad| {
+                    Signature::from_backend(bytes, &self.key.public).map_err(|bad| {
                         self.distrust();
                         Fault::new(Class::Untrusted, bad.to_string())
                     })
                 })
                 .map_err(|fault| fault.of(&self.backend))
+                .into()
         })
     }
 

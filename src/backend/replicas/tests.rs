@@ -50,7 +50,7 @@ impl Fake {
 
 struct Handle(Arc<Fake>);
 impl SigningKey for Handle {
-    fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Result<Signed, Error>> {
+    fn sign<'a>(&'a self, input: &'a [u8], ask: Ask) -> BoxFuture<'a, Signed> {
         Box::pin(async move {
             let fake = &self.0;
             fake.asked.fetch_add(1, Ordering::SeqCst);
@@ -58,9 +58,9 @@ impl SigningKey for Handle {
             let signed = |input: &[u8]| {
                 let bytes = EcdsaKeyPair::sign(&fake.pair, &SystemRandom::new(), input).unwrap();
                 let signature = Signature::from_backend(bytes.as_ref().to_vec(), &public(&fake.pair));
-                Ok(signature.unwrap().into())
+                Ok(signature.unwrap())
             };
-            match act {
+            let result = match act {
                 Act::Good => signed(input),
                 Act::Late(pause) => {
                     sleep(pause).await;
@@ -73,7 +73,8 @@ impl SigningKey for Handle {
                     let advice = Advice { retries: 1, scope: Scope::Backend, ..Advice::NEVER };
                     Err(fake.error(Class::Deadline, advice))
                 }
-            }
+            };
+            result.into()
         })
     }
     fn max_input(&self) -> usize {
@@ -152,7 +153,7 @@ fn key(count: u8) -> (Replicas, Vec<Arc<Fake>>) {
 }
 
 fn soon() -> Ask {
-    Ask { deadline: Instant::now() + Duration::from_secs(2), flow: 1 }
+    Ask { flow: 1, ..Ask::own(Instant::now() + Duration::from_secs(2)) }
 }
 
 /// The outcome in short, and what the record will say.
@@ -209,7 +210,7 @@ async fn a_pause_is_kept_and_a_deadline_is_not_passed() {
     assert_eq!(sign(&replicas, soon()).await.0, Ok(()));
     assert!(began.elapsed() >= advice.pause);
     fakes[0].then([Act::Fail(advice)]);
-    let ask = Ask { deadline: Instant::now() + Duration::from_millis(200), flow: 1 };
+    let ask = Ask { flow: 1, ..Ask::own(Instant::now() + Duration::from_millis(200)) };
     assert_eq!(sign(&replicas, ask).await, (Err(Class::Down), vec!["a FAULT".to_owned()]));
     assert!(Instant::now() < ask.deadline, "no use in waiting");
 }
@@ -220,7 +221,7 @@ async fn a_hang_leaves_the_other_backend_half_of_the_time() {
     for fake in &fakes {
         fake.then([Act::Hang]);
     }
-    let ask = || Ask { deadline: Instant::now() + Duration::from_millis(400), flow: 1 };
+    let ask = || Ask { flow: 1, ..Ask::own(Instant::now() + Duration::from_millis(400)) };
     let began = Instant::now();
     assert_eq!(sign(&replicas, ask()).await.0, Err(Class::Deadline), "both hang");
     assert!(began.elapsed() >= Duration::from_millis(400));
