@@ -70,7 +70,7 @@ impl Replicas {
             .unwrap_or(usize::MAX)
     }
 
-    /// Whether any backend is left that is not in quarantine.
+    /// Whether every backend is in quarantine.
     pub fn is_quarantined(&self) -> bool {
         self.members.iter().all(Member::is_quarantined)
     }
@@ -151,6 +151,7 @@ impl Replicas {
         });
         let outcome = proven.as_ref().map_or_else(|error| error.code.clone().into(), |_| Cow::Borrowed("ok"));
         attempts.push(Attempt { backend: Arc::clone(member.backend()), outcome });
+        member.went(proven.is_ok());
         match &proven {
             Ok(_) => self.succeed(member),
             Err(error) => member.blame(error),
@@ -158,7 +159,8 @@ impl Replicas {
         proven
     }
 
-    /// The next one to ask: untried ones first, of those the good ones, of those the least busy.
+    /// The next one to ask: untried ones first, of those the good ones, of those such as have not just failed, of
+    /// those the least busy.
     fn choose(
         &self,
         only: Option<usize>,
@@ -166,7 +168,7 @@ impl Replicas {
     ) -> Result<(usize, Arc<dyn SigningKey>), Error> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.members.len();
-        let mut order: Vec<(bool, bool, usize, usize, usize)> = Vec::with_capacity(count);
+        let mut order = Vec::with_capacity(count);
         for (at, member) in self.members.iter().enumerate() {
             let own = tried.iter().rev().find(|(other, _)| *other == at);
             let excluded = only.is_some_and(|only| only != at);
@@ -174,7 +176,8 @@ impl Replicas {
                 continue;
             }
             let place = (at + count - turn % count) % count;
-            order.push((own.is_some(), !member.is_good(), member.store().health().in_flight(), place, at));
+            let last = (own.is_some(), !member.is_good(), member.has_just_failed());
+            order.push((last, member.store().health().in_flight(), place, at));
         }
         order.sort_unstable();
         let mut refusal = None;

@@ -12,6 +12,9 @@ use tokio::time::{Instant, timeout};
 /// one that is refused raises an alarm there.
 const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 
+/// After a fault another backend is preferred for so long.
+const SHY: Duration = Duration::from_secs(1);
+
 /// The key in one backend.
 pub struct Member {
     store: Arc<dyn KeyStore>,
@@ -22,6 +25,8 @@ pub struct Member {
     signer: RwLock<Option<Arc<dyn SigningKey>>>,
     /// When the next look for it is due, and the pause after that.
     look: Mutex<(Instant, Duration)>,
+    /// When a request to it last failed, if none has worked since.
+    stumbled: Mutex<Option<Instant>>,
     /// When a signature last verified, in milliseconds after `Replicas::made`; [`NEVER`] before the first.
     pub(super) proven: AtomicU64,
 }
@@ -44,6 +49,7 @@ impl Member {
             origin,
             signer: RwLock::new(signer),
             look: Mutex::new((Instant::now(), pause)),
+            stumbled: Mutex::default(),
             proven: AtomicU64::new(NEVER),
         }
     }
@@ -84,6 +90,17 @@ impl Member {
     /// Whether it is asked without restraint.
     pub(super) fn is_good(&self) -> bool {
         self.is_found() && self.health.is_good() && self.store.health().is_good()
+    }
+
+    /// Notes how a request to it went.
+    pub(super) fn went(&self, well: bool) {
+        *self.stumbled.lock().unwrap_or_else(PoisonError::into_inner) = (!well).then(Instant::now);
+    }
+
+    /// Whether a request to it has just failed. One that refuses at once is never busy, and would get them all.
+    pub(super) fn has_just_failed(&self) -> bool {
+        let stumbled = self.stumbled.lock().unwrap_or_else(PoisonError::into_inner);
+        stumbled.is_some_and(|stumbled| stumbled.elapsed() < SHY)
     }
 
     /// The right to sign here now, or why not.
