@@ -301,7 +301,7 @@ async fn one_bad_signature_costs_the_caller_nothing_when_another_backend_has_the
 #[tokio::test]
 async fn a_backend_that_fails_and_fails_is_left_alone_and_comes_back() {
     let (replicas, fakes) = key(2);
-    fakes[0].then(vec![Act::Fail(HERE); 6]);
+    fakes[0].then(vec![Act::Fail(HERE); 5]);
     for _ in 0..3 {
         replicas.probe(b"test", Duration::ZERO, Duration::from_secs(1)).await;
     }
