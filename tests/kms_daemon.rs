@@ -110,7 +110,7 @@ fn what_is_configured_wrongly() {
         Fault::Exception("NeverHeardOfException", 400),
         Fault::Html(404),
     ];
-    every_fault("misconfigured", &faults, &["backend.misconfigured"]);
+    every_fault("misconfigured", &faults, &["backend.misconfigured", "backend.down"]);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn what_must_never_be_used() {
 fn what_would_be_our_own_defect() {
     let faults =
         [Fault::Exception("ValidationException", 400), Fault::Exception("InvalidGrantTokenException", 400)];
-    every_fault("defect", &faults, &["backend.bug"]);
+    every_fault("defect", &faults, &["backend.bug", "backend.down"]);
 }
 
 #[test]
