@@ -63,7 +63,9 @@ impl Admin {
         let mut released = Vec::new();
         let mut known = key.is_none();
         if key.is_none() {
-            let lifted = self.lift(&actor, request, store.health(), None, deadline).await?;
+            let lifted = self
+                .lift(&actor, request, store.health(), None, || store.health().release(), deadline)
+                .await?;
             released.extend(lifted.then(|| backend.to_owned()));
         }
         for version in self.keyring.versions().filter(|version| key.is_none_or(|key| key == version.key())) {
@@ -71,7 +73,8 @@ impl Admin {
             for member in members.filter(|member| &**member.backend() == backend) {
                 known = true;
                 let kid = Some(version.kid().as_str());
-                let lifted = self.lift(&actor, request, member.health(), kid, deadline).await?;
+                let lifted =
+                    self.lift(&actor, request, member.health(), kid, || member.release(), deadline).await?;
                 released.extend(lifted.then(|| version.key().to_owned()));
             }
         }
@@ -84,6 +87,7 @@ impl Admin {
         request: &str,
         health: &Health,
         kid: Option<&str>,
+        release: impl FnOnce() -> bool,
         deadline: Instant,
     ) -> Result<bool, AdminError> {
         if health.quarantined().is_none() {
@@ -101,7 +105,7 @@ impl Admin {
         let kid = kid.map(str::to_owned);
         let lifted = spawn_blocking(move || store.lift_quarantine(&backend, kid.as_deref())).await;
         match lifted {
-            Ok(Ok(())) => Ok(health.release()),
+            Ok(Ok(())) => Ok(release()),
             failed => {
                 let entry = Entry { outcome: Outcome::Failed, ..entry };
                 self.log.append(vec![entry])?.durable_by(deadline).await?;

@@ -86,7 +86,7 @@ pub trait SigningKey: Send + Sync {
     /// Bytes of the longest input that it signs.
     fn max_input(&self) -> usize;
 
-    /// It returned a bad signature: whatever made it is started anew before it is used again.
+    /// It did what must not happen: whatever made it is started anew before it is used again.
     fn distrust(&self) {}
 }
 

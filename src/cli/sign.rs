@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// An audience; may be given more than once
     #[arg(long = "aud", value_name = "URI")]
     audiences: Vec<String>,
-    /// A shorter lifetime than the profile's default, such as 90s or 5m
+    /// Another lifetime than the profile's default, at most its max, such as 90s or 5m
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
     /// Only say which rules hold and which do not; no JWT is made

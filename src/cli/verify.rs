@@ -21,7 +21,7 @@ use crate::jose::{Algorithm, PublicKey, Signature, Verifier, base64url_encode, c
 ///
 /// Prints the claims when the JWT is good; says why not and exits 1 otherwise.
 ///
-/// Example: jwsd sign --profile access-token --claim sub=alice --claim client_id=web | jwsd verify --socket jwsd-dev/run/public.sock -
+/// Example: jwsd sign --socket jwsd-dev/run/sign.sock --profile access-token --claim sub=alice --claim client_id=web | jwsd verify --socket jwsd-dev/run/public.sock -
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The JWT, or `-` to read it from standard input

@@ -16,7 +16,7 @@ use crate::backend::pkcs11::{self, Backend, PinSource, pin};
 use crate::backend::{self, BackendEvent, Health, KeyStore, Settings, aws_kms};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::keyring::Backends;
+use crate::keyring::{self, Backends};
 use crate::state::{QuarantineRow, Store};
 use crate::sys::{process, secure_file};
 use crate::telemetry::Chain;
@@ -79,13 +79,15 @@ impl Foundation {
             if let Some(row) = quarantines.iter().find(|row| row.backend == *name && row.kid.is_none()) {
                 health.restore(&row.reason);
             }
-            let (backend, started) = match start(settings, health).await {
-                Ok(started) => started,
-                Err(error) => {
+            if let Err(error) = check(settings) {
+                let needed = |key: &keyring::Settings| key.backends == [name.as_str()];
+                if config.keys.values().any(needed) || config.backends.len() == 1 {
                     foundation.close().await;
                     return Err(error);
                 }
-            };
+                tracing::error!(backend = name, error = %Chain(&error), "Backend is not usable");
+            }
+            let (backend, started) = start(settings, health).await;
             if let Err(fault) = started
                 && backend.health().quarantined().is_none()
             {
@@ -115,35 +117,41 @@ impl Foundation {
 
 type Started = (Arc<dyn KeyStore>, Result<(), backend::Error>);
 
-async fn start(settings: &Settings, health: Arc<Health>) -> Result<Started, ServeError> {
+async fn start(settings: &Settings, health: Arc<Health>) -> Started {
     match settings {
-        Settings::Pkcs11(settings) => start_pkcs11(settings, health).await,
-        Settings::AwsKms(settings) => Ok(aws_kms::Backend::start(settings.clone(), health).await),
+        Settings::Pkcs11(settings) => {
+            let (backend, started) = Backend::start(settings.clone(), pin_reader(settings), health).await;
+            (backend, started)
+        }
+        Settings::AwsKms(settings) => aws_kms::Backend::start(settings.clone(), health).await,
     }
 }
 
-async fn start_pkcs11(settings: &pkcs11::Settings, health: Arc<Health>) -> Result<Started, ServeError> {
+/// What each start of a worker looks at again; here its faults still have their type.
+fn check(settings: &Settings) -> Result<(), ServeError> {
+    let Settings::Pkcs11(settings) = settings else {
+        return Ok(());
+    };
     secure_file::private_dir(&settings.marker_dir)?;
-    // The module gets the PIN, so nobody else may be able to replace it.
     secure_file::check_trusted_path(&settings.module)?;
     if let PinSource::File(path) = &settings.pin
         && pin::state(&settings.marker_dir, &settings.name).is_ok_and(pin::State::allows_login)
     {
-        // The worker's start reads it again; here its faults still have their type.
         secure_file::read_secret(path)?;
     }
-    let (backend, started) = Backend::start(settings.clone(), pin_reader(settings), health).await;
-    Ok((backend, started))
+    Ok(())
 }
 
 fn pin_reader(settings: &pkcs11::Settings) -> pkcs11::ReadPin {
-    let source = settings.pin.clone();
+    let (source, module) = (settings.pin.clone(), settings.module.clone());
     Box::new(move || {
+        // The module gets the PIN, so nobody else may be able to replace it.
+        secure_file::check_trusted_path(&module).map_err(|error| Chain(&error).to_string())?;
         let path = match &source {
             PinSource::File(path) => path.clone(),
             PinSource::Credential(name) => credential(name)?,
         };
-        secure_file::read_secret(&path).map_err(|error| Chain(&error).to_string())
+        secure_file::read_secret(&path).map_err(|error| format!("the PIN cannot be read: {}", Chain(&error)))
     })
 }
 

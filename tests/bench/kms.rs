@@ -6,8 +6,12 @@ use crate::cost::Snapshot;
 use crate::load::{Load, Shape};
 use crate::report::Percentiles;
 use crate::{Fault, Options, progress, raw};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[path = "../common/fake_kms.rs"]
 mod fake_kms;
@@ -60,6 +64,7 @@ pub(crate) fn run(options: &Options, jwsd: &Path) -> Result<(), Fault> {
         daemon.stop()?;
         bed.verify_audit(jwsd)?;
     }
+    let alone = runtime.block_on(round_trip(&fake))?;
     println!("{:36} {:>10} {:>10} {:>10} {:>12}", "", "per second", "p50 us", "p99 us", "daemon CPU us");
     for Row { what, per_second, latency, cost } in &rows {
         println!("{what:36} {per_second:10.0} {:10.0} {:10.0} {cost:12.1}", latency.p50, latency.p99);
@@ -70,7 +75,8 @@ pub(crate) fn run(options: &Options, jwsd: &Path) -> Result<(), Fault> {
         all[all.len() / 2]
     };
     let ratio = median("KMS at once", |row| row.cost) / median("SoftHSM", |row| row.cost);
-    let possible = f64::from(CONCURRENCY) / LATENCY.as_secs_f64();
+    // What one request alone takes, timers and all.
+    let possible = f64::from(CONCURRENCY) / alone.as_secs_f64();
     let share = median("KMS after", |row| row.per_second) / possible;
     let say = |met: bool| if met { "met   " } else { "MISSED" };
     println!(
@@ -78,12 +84,34 @@ pub(crate) fn run(options: &Options, jwsd: &Path) -> Result<(), Fault> {
         say(ratio <= WANTED_COST)
     );
     println!(
-        "{} 500 connections at 20 ms: {:.1} % of {possible:.0} a second, wanted at least {:.0} %",
+        "{} 500 connections, {CONCURRENCY} requests at once of {:.1} ms each: {:.1} % of {possible:.0} a second, wanted at \
+         least {:.0} %",
         say(share >= WANTED_SHARE),
+        alone.as_secs_f64() * 1e3,
         share * 100.0,
         WANTED_SHARE * 100.0
     );
     Ok(())
+}
+
+/// The median time of a request to the endpoint that nobody else is asking.
+async fn round_trip(fake: &FakeKms) -> Result<Duration, Fault> {
+    let stream = tokio::net::TcpStream::connect(fake.url().trim_start_matches("http://")).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut times = Vec::new();
+    for _ in 0..51 {
+        let request = hyper::Request::post("/")
+            .header("host", "localhost")
+            .header("x-amz-target", "TrentService.ListKeys")
+            .body(Full::new(Bytes::from_static(b"{}")))?;
+        let began = Instant::now();
+        sender.ready().await?;
+        sender.send_request(request).await?.into_body().collect().await?;
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
 }
 
 fn measure(

@@ -29,7 +29,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Reads the PIN; called each time a worker starts, only when the marker allows a login. The text says why not.
+/// Reads the PIN; called each time a worker starts, only when the marker allows a login. The text says why the PIN
+/// cannot be had, or why the module must not get it.
 pub type ReadPin = Box<dyn Fn() -> Result<secrecy::SecretString, String> + Send + Sync>;
 
 /// What `[backend.NAME]` with `kind = "pkcs11"` says, resolved.

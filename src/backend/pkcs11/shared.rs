@@ -83,7 +83,12 @@ impl Inner {
                 }
             },
             Ok(Err(_)) => Err(Fault::down("the backend is shut down")),
-            Err(_) => Err(Fault::down("no worker is ready")),
+            Err(_) => Err(match &*self.phase.borrow() {
+                Phase::Starting { reason, .. } => Fault::down(reason.clone()),
+                Phase::Ready(_) | Phase::Blocked { .. } | Phase::Stopped { .. } => {
+                    Fault::down("no worker is ready")
+                }
+            }),
         }
     }
 

@@ -130,8 +130,7 @@ impl Inner {
         if !state.allows_login() {
             return Err(NotLaunched { fault: pin_refused(&settings.name, state), pin_refused: true });
         }
-        let pin = (self.read_pin)()
-            .map_err(|error| Fault::misconfigured(format!("the PIN cannot be read: {error}")))?;
+        let pin = (self.read_pin)().map_err(Fault::misconfigured)?;
         launch(settings, pin).await
     }
 

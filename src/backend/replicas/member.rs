@@ -33,6 +33,11 @@ pub struct Member {
 
 pub(super) const NEVER: u64 = u64::MAX;
 
+fn first_look() -> (Instant, Duration) {
+    let [pause, _] = LOOKS;
+    (Instant::now(), pause)
+}
+
 impl Member {
     /// The version `kid` in `store`, which may not have shown it yet; `origin` is its id in the backend that made it.
     pub fn new(
@@ -42,13 +47,12 @@ impl Member {
         signer: Option<Arc<dyn SigningKey>>,
     ) -> Self {
         let health = store.health().of_key(kid.as_str());
-        let [pause, _] = LOOKS;
         Self {
             store,
             health,
             origin,
             signer: RwLock::new(signer),
-            look: Mutex::new((Instant::now(), pause)),
+            look: Mutex::new(first_look()),
             stumbled: Mutex::default(),
             proven: AtomicU64::new(NEVER),
         }
@@ -103,6 +107,15 @@ impl Member {
         stumbled.is_some_and(|stumbled| stumbled.elapsed() < SHY)
     }
 
+    /// Lifts its quarantine; false when there was none. Whatever it stands on is made anew, because what led to the
+    /// quarantine may still be in it.
+    pub fn release(&self) -> bool {
+        if let Some(signer) = self.signer() {
+            signer.distrust();
+        }
+        self.health.release()
+    }
+
     /// The right to sign here now, or why not.
     pub(super) fn admit(&self) -> Result<Arc<dyn SigningKey>, Error> {
         let signer = self
@@ -151,7 +164,12 @@ impl Member {
 
     /// Looks for the key, within `limit`, if the backend is ready and the last look is long enough ago.
     pub(super) async fn find(&self, verifier: &Verifier, limit: Duration) -> Result<(), Error> {
-        if !self.is_look_due() || !self.store.status().await.ready {
+        if !self.store.status().await.ready {
+            // Once it is, there is no reason to wait any longer.
+            *self.look.lock().unwrap_or_else(PoisonError::into_inner) = first_look();
+            return Ok(());
+        }
+        if !self.is_look_due() {
             return Ok(());
         }
         let public = verifier.public();
@@ -160,6 +178,7 @@ impl Member {
         match found {
             Ok(Ok(opened)) => {
                 *self.signer.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.signer);
+                tracing::info!(backend = %self.backend(), kid = %public.thumbprint(), "Key was found");
                 Ok(())
             }
             Ok(Err(error)) => {

@@ -11,7 +11,7 @@ use crate::backend::{self, Class, Listed, Wanted};
 use crate::config::Config;
 use crate::daemon::{self, Foundation};
 use crate::jose::{Algorithm, PublicKey};
-use crate::state::KeyVersionRow;
+use crate::state::{KeyVersionRow, QuarantineRow};
 
 /// Columns of a terminal that the list fits into, and how far what belongs to a row is moved in.
 const WIDTH: usize = 120;
@@ -161,6 +161,8 @@ type Held = BTreeMap<String, Result<Vec<Listed>, backend::Error>>;
 
 async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Failure> {
     let versions = foundation.store.key_versions().map_err(|error| Failure::because(UNAVAILABLE, &error))?;
+    let quarantines =
+        foundation.store.quarantines().map_err(|error| Failure::because(UNAVAILABLE, &error))?;
     let mut held = Held::new();
     for (name, backend) in &foundation.backends {
         held.insert(name.clone(), backend.list().await);
@@ -174,6 +176,15 @@ async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Fail
         }
         for backend in backends {
             let mut row = in_backend(version, &backend, foundation, &mut held).await;
+            let of = |q: &&QuarantineRow| {
+                q.backend == backend && q.kid.as_ref().is_none_or(|kid| *kid == version.kid)
+            };
+            for QuarantineRow { reason, kid, .. } in quarantines.iter().filter(of) {
+                let only = kid.as_ref().map_or_else(String::new, |_| format!(" --key {}", version.key));
+                row.problems.push(format!(
+                    "in quarantine: {reason}; find out why, then run `jwsd keys release {backend}{only}`"
+                ));
+            }
             if settings.is_none() {
                 row.problems.push("not in the configuration".to_owned());
             }
