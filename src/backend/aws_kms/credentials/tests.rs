@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 /// Hands out what it is told to, and counts.
 #[derive(Debug, Clone, Default)]
-struct Desk(Arc<Mutex<(Vec<Result<Credentials, &'static str>>, u32)>>);
+struct Desk(Arc<Mutex<(Answers, u32)>>);
+type Answers = Vec<Result<Credentials, &'static str>>;
 
 impl Desk {
     fn put(&self, credentials: Result<Credentials, &'static str>) {
