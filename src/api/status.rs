@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::{Api, json};
 use crate::backend::Member;
-use crate::keyring::Version;
 use crate::{audit, backend};
 
 #[derive(Serialize)]
@@ -90,12 +89,7 @@ impl Api {
                 kid: version.kid().to_string(),
                 algorithm: version.algorithm().name(),
                 proven_seconds_ago: version.unproven_for(),
-                backends: version
-                    .replicas()
-                    .members()
-                    .iter()
-                    .map(|member| replica(version, member))
-                    .collect(),
+                backends: version.replicas().members().iter().map(replica).collect(),
             };
             (version.key().to_owned(), key)
         });
@@ -121,11 +115,11 @@ impl Api {
     }
 }
 
-fn replica(version: &Version, member: &Member) -> (String, Replica) {
+fn replica(member: &Member) -> (String, Replica) {
     let replica = Replica {
         found: member.is_found(),
         health: Health::from(member.health()),
-        proven_seconds_ago: version.replicas().age(member).map(|age| age.as_secs()),
+        proven_seconds_ago: member.proven_ago().map(|age| age.as_secs()),
     };
     (member.backend().to_string(), replica)
 }

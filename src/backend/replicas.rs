@@ -11,7 +11,6 @@ pub use member::Member;
 use super::{Advice, Ask, Class, Error, Scope, Signed, SigningKey};
 use crate::jose::{Verified, Verifier};
 use futures_util::future::join_all;
-use member::NEVER;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,13 +40,12 @@ pub struct Replicas {
     members: Vec<Member>,
     /// Where the search begins, so that equals take turns.
     turn: AtomicUsize,
-    made: Instant,
 }
 
 impl Replicas {
     /// The public key inside `verifier` is the pin.
     pub fn new(verifier: Verifier, members: Vec<Member>) -> Self {
-        Self { verifier, members, turn: AtomicUsize::new(0), made: Instant::now() }
+        Self { verifier, members, turn: AtomicUsize::new(0) }
     }
 
     /// Checks signatures against the pinned public key.
@@ -86,7 +84,7 @@ impl Replicas {
         let mut attempts = Vec::new();
         let mut tried: Vec<(usize, Error)> = Vec::new();
         let result = loop {
-            let (at, signer) = match self.choose(only, &tried) {
+            let (at, member, signer) = match self.choose(only, &tried) {
                 Ok(chosen) => chosen,
                 // What was tried tells more than what could not be.
                 Err(error) => break Err(tried.pop().map_or(error, |(_, error)| error)),
@@ -104,7 +102,7 @@ impl Replicas {
             let share = if only.is_none() && others && tried.is_empty() { 2 } else { 1 };
             let deadline = now + ask.deadline.saturating_duration_since(now) / share;
             let ask_now = Ask { deadline, attempt: attempts.len(), ..ask };
-            let error = match self.ask(at, &*signer, input, ask_now, &mut attempts).await {
+            let error = match self.ask(member, &*signer, input, ask_now, &mut attempts).await {
                 Ok(verified) => break Ok(verified),
                 Err(error) => error,
             };
@@ -120,15 +118,12 @@ impl Replicas {
     /// One request to one member, and what follows for its health.
     async fn ask<'a>(
         &'a self,
-        at: usize,
+        member: &Member,
         signer: &dyn SigningKey,
         input: &'a [u8],
         ask: Ask,
         attempts: &mut Vec<Attempt>,
     ) -> Result<Verified<'a>, Error> {
-        let Some(member) = self.members.get(at) else {
-            return Err(self.nobody());
-        };
         let Signed { result, others } = {
             let _busy = member.store().health().enter();
             signer.sign(input, ask).await
@@ -151,11 +146,7 @@ impl Replicas {
         });
         let outcome = proven.as_ref().map_or_else(|error| error.code.clone().into(), |_| Cow::Borrowed("ok"));
         attempts.push(Attempt { backend: Arc::clone(member.backend()), outcome });
-        member.went(proven.is_ok());
-        match &proven {
-            Ok(_) => self.succeed(member),
-            Err(error) => member.blame(error),
-        }
+        member.went(proven.as_ref().map(|_| ()));
         proven
     }
 
@@ -165,7 +156,7 @@ impl Replicas {
         &self,
         only: Option<usize>,
         tried: &[(usize, Error)],
-    ) -> Result<(usize, Arc<dyn SigningKey>), Error> {
+    ) -> Result<(usize, &Member, Arc<dyn SigningKey>), Error> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.members.len();
         let mut order = Vec::with_capacity(count);
@@ -177,17 +168,16 @@ impl Replicas {
             }
             let place = (at + count - turn % count) % count;
             let last = (own.is_some(), !member.is_good(), member.has_just_failed());
-            order.push((last, member.store().health().in_flight(), place, at));
+            order.push(((last, member.store().health().in_flight(), place), at, member));
         }
-        order.sort_unstable();
+        order.sort_unstable_by_key(|(rank, ..)| *rank);
         let mut refusal = None;
-        for (.., at) in order {
-            match self.members.get(at).map(Member::admit) {
-                Some(Ok(signer)) => return Ok((at, signer)),
+        for (_, at, member) in order {
+            match member.admit() {
+                Ok(signer) => return Ok((at, member, signer)),
                 // One that will be back tells more than one that will not.
-                Some(Err(error)) if error.retry_after.is_some() => refusal = Some(error),
-                Some(Err(error)) => refusal = refusal.or(Some(error)),
-                None => {}
+                Err(error) if error.retry_after.is_some() => refusal = Some(error),
+                Err(error) => refusal = refusal.or(Some(error)),
             }
         }
         Err(refusal.unwrap_or_else(|| self.nobody()))
@@ -204,23 +194,9 @@ impl Replicas {
         }
     }
 
-    fn succeed(&self, member: &Member) {
-        let age = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(NEVER);
-        member.proven.store(age, Ordering::Relaxed);
-        member.health().succeed();
-        member.store().health().succeed();
-    }
-
-    /// Whole seconds since a signature last verified, from whichever backend; `None` before the first. By the
-    /// monotonic clock, so that a step of the wall clock cannot make an old proof look new.
+    /// Whole seconds since a signature last verified, from whichever backend; `None` before the first.
     pub fn unproven_for(&self) -> Option<u64> {
-        self.members.iter().filter_map(|member| self.age(member)).min().map(|age| age.as_secs())
-    }
-
-    /// How long ago a signature of this member last verified; `None` before the first.
-    pub fn age(&self, member: &Member) -> Option<Duration> {
-        let proven = member.proven.load(Ordering::Relaxed);
-        (proven != NEVER).then(|| self.made.elapsed().saturating_sub(Duration::from_millis(proven)))
+        self.members.iter().filter_map(Member::proven_ago).min().map(|age| age.as_secs())
     }
 
     /// Lets every member that has not signed for `idle`, or failed lately, prove with a real signature over `input`
@@ -228,7 +204,7 @@ impl Replicas {
     /// alone what is in quarantine or was tried a moment ago. Returns the faults.
     pub async fn probe(&self, input: &[u8], idle: Duration, limit: Duration) -> Vec<Error> {
         let spared = |member: &Member| {
-            let proven = member.is_good() && self.age(member).is_some_and(|age| age < idle);
+            let proven = member.is_good() && member.proven_ago().is_some_and(|age| age < idle);
             proven || member.is_quarantined()
         };
         let due = self.members.iter().enumerate().filter(|(_, member)| !spared(member));

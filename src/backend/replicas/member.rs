@@ -3,8 +3,7 @@
 use super::super::health::Refused;
 use super::super::{Advice, Class, Error, Health, KeyStore, Scope, SigningKey, Wanted};
 use crate::jose::{Kid, Verifier};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -25,13 +24,17 @@ pub struct Member {
     signer: RwLock<Option<Arc<dyn SigningKey>>>,
     /// When the next look for it is due, and the pause after that.
     look: Mutex<(Instant, Duration)>,
-    /// When a request to it last failed, if none has worked since.
-    stumbled: Mutex<Option<Instant>>,
-    /// When a signature last verified, in milliseconds after `Replicas::made`; [`NEVER`] before the first.
-    pub(super) proven: AtomicU64,
+    past: Mutex<Past>,
 }
 
-pub(super) const NEVER: u64 = u64::MAX;
+/// How requests to it went.
+#[derive(Default)]
+struct Past {
+    /// When a signature last verified.
+    proven: Option<Instant>,
+    /// When a request last failed, if none has worked since.
+    stumbled: Option<Instant>,
+}
 
 fn first_look() -> (Instant, Duration) {
     let [pause, _] = LOOKS;
@@ -53,8 +56,7 @@ impl Member {
             origin,
             signer: RwLock::new(signer),
             look: Mutex::new(first_look()),
-            stumbled: Mutex::default(),
-            proven: AtomicU64::new(NEVER),
+            past: Mutex::default(),
         }
     }
 
@@ -96,15 +98,35 @@ impl Member {
         self.is_found() && self.health.is_good() && self.store.health().is_good()
     }
 
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes how a request to it went.
-    pub(super) fn went(&self, well: bool) {
-        *self.stumbled.lock().unwrap_or_else(PoisonError::into_inner) = (!well).then(Instant::now);
+    pub(super) fn went(&self, outcome: Result<(), &Error>) {
+        let now = Some(Instant::now());
+        match outcome {
+            Ok(()) => {
+                *self.past() = Past { proven: now, stumbled: None };
+                self.health.succeed();
+                self.store.health().succeed();
+            }
+            Err(error) => {
+                self.past().stumbled = now;
+                self.blame(error);
+            }
+        }
     }
 
     /// Whether a request to it has just failed. One that refuses at once is never busy, and would get them all.
     pub(super) fn has_just_failed(&self) -> bool {
-        let stumbled = self.stumbled.lock().unwrap_or_else(PoisonError::into_inner);
-        stumbled.is_some_and(|stumbled| stumbled.elapsed() < SHY)
+        self.past().stumbled.is_some_and(|stumbled| stumbled.elapsed() < SHY)
+    }
+
+    /// How long ago a signature of it last verified; `None` before the first. By the monotonic clock, so that a step of
+    /// the wall clock cannot make an old proof look new.
+    pub fn proven_ago(&self) -> Option<Duration> {
+        self.past().proven.map(|proven| proven.elapsed())
     }
 
     /// Lifts its quarantine; false when there was none. Whatever it stands on is made anew, because what led to the
