@@ -14,20 +14,20 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::Admin;
+use crate::admin::AdminError;
 use crate::api::{Api, Endpoint, InFlight, Rates, Socket};
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
 use crate::backend;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::issuer::Issuer;
-use crate::keyring::{self, Keyring, LoadError, selftest};
+use crate::keyring::{Keyring, LoadError, selftest};
 use crate::state;
 use crate::sys::{process, secure_file};
 use crate::telemetry;
 use crate::transport::{self, BindError, Counters, FactsWanted, Listener};
 
-pub use foundation::{Foundation, open_log, open_store, prepare, record_pending};
+pub use foundation::{Foundation, admin, open_log, open_store, prepare, record_pending};
 
 /// Name of the state's secret that makes subject tags.
 const SUBJECT_KEY: &str = "subject-tag";
@@ -69,6 +69,9 @@ pub enum ServeError {
     /// A key cannot be used.
     #[error("the keyring could not be built")]
     Keyring(#[from] LoadError),
+    /// The keys could not be taken over from the state.
+    #[error("the keyring could not be built")]
+    Admin(#[source] AdminError),
     /// A key did not sign its self-test.
     #[error("key {key:?} failed its self-test")]
     SelfTest {
@@ -81,6 +84,17 @@ pub enum ServeError {
     /// A socket could not be had.
     #[error("a socket could not be opened")]
     Bind(#[from] BindError),
+}
+
+impl From<AdminError> for ServeError {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Load(error) => Self::Keyring(error),
+            AdminError::State(error) => Self::State(error),
+            AdminError::Unavailable(error) => Self::Audit(error),
+            error => Self::Admin(error),
+        }
+    }
 }
 
 /// Runs the daemon until SIGTERM or SIGINT; `ready` is called once all sockets answer.
@@ -152,9 +166,20 @@ async fn serve_from(
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let Foundation { store, backends } = foundation;
-    let keyring = Arc::new(keyring::load(&config.keys, store, backends).await?);
-    let tests = keyring
-        .versions()
+    let admin = Arc::new(admin(&config, foundation, log, &clock));
+    if let Some(fault) = admin.refresh().await?.into_iter().next() {
+        return Err(fault.into());
+    }
+    let keyring = Arc::clone(&admin.keyring);
+    let ring = keyring.ring();
+    for key in config.keys.keys().filter(|key| ring.active(key).is_none()) {
+        tracing::error!(
+            key,
+            "Key has no active version and signs nothing: run `jwsd keys generate` or `adopt`"
+        );
+    }
+    let tests = ring
+        .actives()
         .map(async |version| (version, selftest::run(version, Duration::ZERO, config.limits.deadline).await));
     for (version, mut faults) in join_all(tests).await {
         if version.replicas().is_quarantined() {
@@ -184,12 +209,7 @@ async fn serve_from(
         in_flight: InFlight::new(config.limits.in_flight),
         callers: config.callers,
         issuer: Arc::new(issuer),
-        admin: Arc::new(Admin {
-            store: Arc::clone(store),
-            keyring: Arc::clone(&keyring),
-            backends: backends.clone(),
-            log: log.clone(),
-        }),
+        admin: Arc::clone(&admin),
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
         log: log.clone(),
@@ -209,6 +229,7 @@ async fn serve_from(
 
     let background = TaskTracker::new();
     background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
+    background.spawn(admin.keep(shutdown.clone(), tracker.clone()));
     let sockets = TaskTracker::new();
     for ((listener, socket), counters) in listeners.into_iter().zip(counters) {
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&api), socket));
@@ -260,7 +281,8 @@ async fn prove_keys(keyring: Arc<Keyring>, deadline: Duration, shutdown: Cancell
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = None;
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        let tests = keyring.versions().map(|version| selftest::run(version, SELF_TEST_EVERY, deadline));
+        let ring = keyring.ring();
+        let tests = ring.versions().map(|version| selftest::run(version, SELF_TEST_EVERY, deadline));
         let faults = join_all(tests).await.into_iter().flatten();
         // A long outage is not told every second.
         if told.is_none_or(|told: Instant| told.elapsed() >= SELF_TEST_EVERY) {

@@ -15,9 +15,9 @@ use crate::audit::{self, Actor, Entry, Event, Outcome, Recorded, Unavailable};
 use crate::backend::{self, Ask, Attempt, Class, Signing};
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::jose::{BadSignature, base64url_encode};
-use crate::jwt::{Draft, DraftError, Jti, SignedJwt};
-use crate::keyring::Keyring;
+use crate::jose::base64url_encode;
+use crate::jwt::{Draft, DraftError, Jti, SealError, SignedJwt};
+use crate::keyring::{Keyring, NoVersion, Shut};
 use crate::policy::{Denial, Policy, Request, Verdict};
 use crate::telemetry::Chain;
 
@@ -34,10 +34,13 @@ pub enum Refusal {
     #[error(transparent)]
     Denied(#[from] Denial),
     /// The profile's key has no version that signs.
-    #[error("key {key:?} has no active version")]
+    #[error("key {key:?} signs nothing now")]
     NoKey {
         /// Name of the key.
         key: String,
+        /// Why.
+        #[source]
+        source: NoVersion,
     },
     /// No JWT could be assembled.
     #[error("the JWT could not be assembled")]
@@ -53,9 +56,9 @@ pub enum Refusal {
     /// No backend gave a signature that verifies.
     #[error("the key did not sign")]
     Backend(#[from] backend::Error),
-    /// A signature of something else, which is a defect; it was dropped.
-    #[error("the signature was dropped")]
-    BadSignature(#[from] BadSignature),
+    /// A signature of something else, which is a defect, or of a key that was revoked meanwhile; it was dropped.
+    #[error(transparent)]
+    Seal(#[from] SealError),
 }
 
 impl Refusal {
@@ -63,11 +66,15 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Denied(_) => "policy.denied",
-            Self::NoKey { .. } => "key.missing",
+            Self::NoKey { source: NoVersion::None, .. } => "key.missing",
+            Self::NoKey { source: NoVersion::Shut(Shut::Revoked), .. } | Self::Seal(SealError::Shut(_)) => {
+                "key.revoked"
+            }
+            Self::NoKey { source: NoVersion::Shut(_), .. } => "key.inactive",
             Self::Draft(_) => "jwt.assembly",
             Self::TooLong { .. } => "jwt.too_long",
             Self::Backend(error) => error.class.code(),
-            Self::BadSignature(_) => "signature.bad",
+            Self::Seal(SealError::Bad(_)) => "signature.bad",
         }
     }
 }
@@ -191,10 +198,12 @@ impl Issuer {
     fn draft(&self, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
         let grant = self.policy.authorize(caller, want)?;
         let key = &grant.profile().key;
-        let version =
-            self.keyring.active(key.as_str()).ok_or_else(|| Refusal::NoKey { key: key.to_string() })?;
-        let draft = Draft::assemble(grant, Arc::clone(version), Jti::random(), self.clock.now())?;
-        let (bytes, limit) = (draft.signing_input().len(), version.replicas().max_input());
+        let right = self
+            .keyring
+            .enter(key.as_str(), self.clock.now(), grant.ttl())
+            .map_err(|source| Refusal::NoKey { key: key.to_string(), source })?;
+        let draft = Draft::assemble(grant, right, Jti::random())?;
+        let (bytes, limit) = (draft.signing_input().len(), draft.version().replicas().max_input());
         if bytes > limit {
             return Err(Refusal::TooLong { bytes, limit });
         }

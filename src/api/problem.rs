@@ -17,6 +17,8 @@ use crate::backend::Class;
 use crate::caller::Unknown;
 use crate::issuer::Refusal;
 use crate::jose::json::JsonError;
+use crate::jwt::SealError;
+use crate::keyring::NoVersion;
 use crate::policy::{Denial, Violation};
 use crate::telemetry::Chain;
 use crate::transport::{BodyError, Rejection};
@@ -191,6 +193,9 @@ impl From<&Refusal> for Problem {
         let unavailable = |detail: &str| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         match refusal {
             Refusal::Denied(denial) => denial.into(),
+            Refusal::NoKey { source: NoVersion::Shut(_), .. } => {
+                unavailable("the profile's key does not sign now").retry_after(SOON)
+            }
             Refusal::NoKey { .. } => unavailable("the profile's key is not ready"),
             Refusal::Draft(_) => Self { code, ..Self::internal() },
             Refusal::TooLong { .. } => {
@@ -198,7 +203,10 @@ impl From<&Refusal> for Problem {
                     "the JWT would be longer than the key's backend can sign; send fewer or shorter claims";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
             }
-            Refusal::BadSignature(_) => {
+            Refusal::Seal(SealError::Shut(_)) => {
+                unavailable("the profile's key was revoked while it signed; ask again").retry_after(SOON)
+            }
+            Refusal::Seal(SealError::Bad(_)) => {
                 unavailable("the key's backend misbehaved and its answer was dropped")
             }
             Refusal::Backend(error) => match error.class {
@@ -225,17 +233,32 @@ impl From<&Refusal> for Problem {
 
 impl From<AdminError> for Problem {
     fn from(error: AdminError) -> Self {
+        let told = |status, code| Self::new(status, code, Chain(&error).to_string());
+        let failed = |code, detail: &str| {
+            tracing::error!(error = %Chain(&error), "Act not done");
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+        };
         match error {
-            AdminError::Unknown { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "object.unknown", error.to_string())
+            AdminError::Unknown { .. } => told(StatusCode::NOT_FOUND, "object.unknown"),
+            AdminError::Illegal(_)
+            | AdminError::NoVersion { .. }
+            | AdminError::Taken { .. }
+            | AdminError::TooMany { .. }
+            | AdminError::InService { .. } => told(StatusCode::CONFLICT, "key.state"),
+            AdminError::Unproven { .. } => told(StatusCode::CONFLICT, "key.unproven"),
+            AdminError::Busy { .. } | AdminError::Contended => {
+                told(StatusCode::CONFLICT, "key.busy").retry_after(SOON)
+            }
+            AdminError::MayNotGenerate { .. } => told(StatusCode::FORBIDDEN, "key.generate"),
+            // Operators are told what the backend says: they must act on it.
+            AdminError::Make(_) | AdminError::Backend(_) | AdminError::Load(_) => {
+                failed("key.backend", &Chain(&error).to_string())
+            }
+            AdminError::State(_) => {
+                failed("state.unavailable", "the state could not be read or changed; see the daemon's log")
             }
             AdminError::Unavailable(unavailable) => unavailable.into(),
             AdminError::Defect => Self::internal(),
-            AdminError::State(_) => {
-                tracing::error!(error = %Chain(&error), "Act not done");
-                let detail = "the state could not be changed; see the daemon's log";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "state.unavailable", detail)
-            }
         }
     }
 }

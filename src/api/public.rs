@@ -33,7 +33,8 @@ struct Readiness {
 impl Api {
     /// The key set (RFC 7517 section 5), revalidated by ETag (RFC 9110 section 13.1.2).
     pub(super) fn key_set(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
-        let set = self.keyring.key_set();
+        let ring = self.keyring.ring();
+        let set = ring.key_set();
         let seen = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         let mut tags = seen.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
         let unchanged = tags.any(|tag| tag == "*" || tag == set.etag());
@@ -58,7 +59,12 @@ impl Api {
         if !self.log.health().healthy {
             reasons.push("the audit log cannot record".to_owned());
         }
-        for version in self.keyring.versions() {
+        let ring = self.keyring.ring();
+        for key in self.admin.loader.keys.keys() {
+            let Some(version) = ring.active(key) else {
+                reasons.push(format!("key {key} has no active version"));
+                continue;
+            };
             match version.unproven_for() {
                 _ if version.replicas().is_quarantined() => {
                     reasons.push(format!("key {} is in quarantine", version.key()));

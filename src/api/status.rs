@@ -84,7 +84,8 @@ impl Api {
             let backend = Backend { status, health: Health::from(&**health), in_flight: health.in_flight() };
             backends.insert(name.clone(), backend);
         }
-        let keys = self.keyring.versions().map(|version| {
+        let ring = self.keyring.ring();
+        let keys = ring.actives().map(|version| {
             let key = Key {
                 kid: version.kid().to_string(),
                 algorithm: version.algorithm().name(),

@@ -88,6 +88,33 @@ pub enum Event {
     /// A key that was in a backend already was taken into use.
     #[serde(rename = "key.adopted")]
     KeyAdopted,
+    /// An operator asked that the next version take over as soon as verifiers know it.
+    #[serde(rename = "key.rotated")]
+    KeyRotated,
+    /// A key version is shown to verifiers.
+    #[serde(rename = "key.published")]
+    KeyPublished,
+    /// A key version begins to sign.
+    #[serde(rename = "key.activated")]
+    KeyActivated,
+    /// A key version stops signing; verifiers are still shown it.
+    #[serde(rename = "key.retired")]
+    KeyRetired,
+    /// A key version is not shown to verifiers any more.
+    #[serde(rename = "key.removed")]
+    KeyRemoved,
+    /// A key version was taken back, and all its JWTs with it.
+    #[serde(rename = "key.revoked")]
+    KeyRevoked,
+    /// The private half of a key version is destroyed.
+    #[serde(rename = "key.destroyed")]
+    KeyDestroyed,
+    /// People must bring a key's next version.
+    #[serde(rename = "key.wanted")]
+    KeyWanted,
+    /// A backend holds a key that bears our name and is no version of any key.
+    #[serde(rename = "key.orphaned")]
+    KeyOrphaned,
     /// A token refused our PIN, now or earlier, and no login is tried.
     #[serde(rename = "pin.refused")]
     PinRefused,

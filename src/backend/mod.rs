@@ -122,6 +122,22 @@ pub trait KeyStore: Send + Sync {
         label: &'a str,
         spec: KeySpec,
     ) -> BoxFuture<'a, Result<Generated, Error>>;
+    /// The backend's id of the key that an earlier `generate` with this id and label made; `None` if it made none.
+    fn find_made<'a>(
+        &'a self,
+        _id: &'a [u8],
+        _label: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
+    /// Destroys the key, if its public half is this.
+    fn destroy<'a>(
+        &'a self,
+        _id: &'a [u8],
+        _public: &'a PublicKey,
+    ) -> BoxFuture<'a, Result<Destroyed, Error>> {
+        Box::pin(async { Ok(Destroyed { pending_until: None }) })
+    }
     /// All private signing keys that the backend shows, for people.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Error>>;
     /// Its breaker and quarantine, shared by all its keys.
@@ -148,6 +164,12 @@ pub struct Generated {
     pub id: Vec<u8>,
     /// Its public half.
     pub public: PublicKey,
+}
+
+/// A key that was destroyed.
+pub struct Destroyed {
+    /// When it will be gone for good, if not now.
+    pub pending_until: Option<jiff::Timestamp>,
 }
 
 /// A backend's id of a key for people: as it is if it is text, such as an ARN, else in hex.

@@ -102,7 +102,8 @@ fn random_pin() -> Result<SecretString, Failure> {
 fn missing_keys(config: &config::Config) -> Result<Vec<String>, Failure> {
     let store = crate::state::Store::open(&config.state, &config.environment)
         .map_err(|error| Failure::because(super::output::UNAVAILABLE, &error))?;
-    let rows = store.key_versions().map_err(|error| Failure::because(super::output::UNAVAILABLE, &error))?;
+    let rows =
+        store.read_keys().map_err(|error| Failure::because(super::output::UNAVAILABLE, &error))?.versions;
     let missing = config.keys.keys().filter(|key| rows.iter().all(|row| row.key != **key));
     Ok(missing.cloned().collect())
 }

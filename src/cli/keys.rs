@@ -5,25 +5,19 @@ mod release;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::ConfigFile;
 use super::output::{CONFIG, Failure, Outcome, UNAVAILABLE, line};
 
+use crate::admin::{Admin, AdminError, By};
 use crate::audit::{Actor, Entry, Event, Log, OpenError, Outcome as Recorded};
+use crate::backend::Settings;
 use crate::backend::pkcs11::pin;
-use crate::backend::{KeyStore, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::daemon::{self, Foundation, ServeError};
-use crate::jose::Kid;
-use crate::keyring::{self, GenerateError};
-use crate::state::Store;
-
-/// An RSA-4096 key takes a slow HSM this long.
-const GENERATE_WITHIN: Duration = Duration::from_secs(120);
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -75,12 +69,12 @@ pub(super) fn run(command: &Command) -> Outcome {
     match command {
         Command::Generate { file, key } => {
             let config = config::load(&file.config)?;
-            line(format_args!("key {key}: active version {}", generate(&config, key)?))?;
+            line(format_args!("key {key}: version {}", generate(&config, key)?))?;
         }
         Command::Release(arguments) => return release::run(arguments),
         Command::Adopt { file, key, name } => {
             let config = config::load(&file.config)?;
-            line(format_args!("key {key}: active version {}", adopt(&config, key, name)?))?;
+            line(format_args!("key {key}: version {}", adopt(&config, key, name)?))?;
         }
         Command::List { file, json } => list::list(&config::load(&file.config)?, *json)?,
         Command::Show { file, key, json } => list::show(&config::load(&file.config)?, key, *json)?,
@@ -89,58 +83,43 @@ pub(super) fn run(command: &Command) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the first version of `key` and records it. Gives its `kid`.
+/// Makes the next version of `key` and records it. Gives its `kid`.
 pub(super) fn generate(config: &Config, key: &str) -> Result<String, Failure> {
-    first_version(config, key, Event::KeyGenerated, async |settings, store, backend| {
-        let now = SystemClock.now();
-        keyring::generate(key, settings, store, backend, now, GENERATE_WITHIN).await
-    })
+    by_ourselves(config, key, async |admin| admin.generate(&operator(), key).await)
 }
 
-/// Takes what `name` names in the backend as the first version of `key`, and records it. Gives its `kid`.
+/// Takes what `name` names in the backend as the next version of `key`, and records it. Gives its `kid`.
 fn adopt(config: &Config, key: &str, name: &str) -> Result<String, Failure> {
-    first_version(config, key, Event::KeyAdopted, async |settings, store, backend| {
-        let now = SystemClock.now();
-        keyring::adopt(key, name, settings, store, backend, now, GENERATE_WITHIN).await
-    })
+    by_ourselves(config, key, async |admin| admin.adopt(&operator(), key, name).await)
 }
 
-fn first_version(
+fn operator() -> By {
+    By::operator(Actor::ourselves(), None)
+}
+
+/// Acts in place of the daemon, which is not running.
+fn by_ourselves(
     config: &Config,
     key: &str,
-    event: Event,
-    take: impl AsyncFnOnce(&keyring::Settings, &Store, Arc<dyn KeyStore>) -> Result<Kid, GenerateError>,
+    act: impl AsyncFnOnce(&Admin) -> Result<String, AdminError>,
 ) -> Result<String, Failure> {
-    let settings = config.keys.get(key).ok_or_else(|| {
+    if !config.keys.contains_key(key) {
         let known: Vec<&str> = config.keys.keys().map(String::as_str).collect();
-        Failure::new(
-            CONFIG,
-            format_args!("the configuration has no [key.{key}]; it has: {}", known.join(", ")),
-        )
-    })?;
+        let message = format!("the configuration has no [key.{key}]; it has: {}", known.join(", "));
+        return Err(Failure::new(CONFIG, message));
+    }
     daemon::prepare(config)?;
     daemon::runtime()?.block_on(async {
         let running = "the daemon is running; stop it, run this again, start it again";
         let log = log_if_free(config)?.ok_or_else(|| Failure::new(UNAVAILABLE, running))?;
-        let taken = with_backends(config, Some(&log), async |foundation| {
-            let first = settings.backends.first().and_then(|name| foundation.backends.get(name));
-            let backend = first.ok_or_else(|| Failure::new(CONFIG, "the key has no backend"))?;
-            let taken = take(settings, &foundation.store, Arc::clone(backend)).await;
-            taken.map_err(|error| Failure::because(UNAVAILABLE, &error))
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let done = with_backends(config, Some(&log), async |foundation| {
+            let admin = daemon::admin(config, foundation, &log, &clock);
+            act(&admin).await.map_err(|error| Failure::because(UNAVAILABLE, &error))
         })
         .await;
-        let outcome = if taken.is_ok() { Recorded::Success } else { Recorded::Failed };
-        let entry = Entry {
-            actor: Some(Actor::ourselves()),
-            object: Some(key.to_owned()),
-            kid: taken.as_ref().ok().map(ToString::to_string),
-            alg: Some(settings.algorithm.name()),
-            ..Entry::new(event, outcome)
-        };
-        let recorded = record(&log, entry).await;
         log.close().await;
-        let kid = taken?;
-        recorded.map(|()| kid.to_string())
+        done
     })
 }
 

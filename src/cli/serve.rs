@@ -35,6 +35,7 @@ impl From<ServeError> for Failure {
             | ServeError::Audit(_)
             | ServeError::Backend(_)
             | ServeError::Keyring(_)
+            | ServeError::Admin(_)
             | ServeError::SelfTest { .. }
             | ServeError::Bind(_) => UNAVAILABLE,
         };

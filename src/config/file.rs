@@ -303,6 +303,29 @@ table! {
         /// Modulus of new versions, RSA only: 2048 (the default), 3072 or 4096.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rsa_bits: Option<u32>,
+        /// When its versions follow each other.
+        #[serde(default)]
+        rotation: Rotation,
+    }
+}
+optional_table! {
+    /// When the versions of a key follow each other. Without `every` and `after`: when an operator says so.
+    Rotation {
+        /// The next version takes over when the active one has signed for so long.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        every: Option<DurationText> = None,
+        /// The next version takes over when the active one has made so many signatures.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<u64> = None,
+        /// A version is published for so long before it signs: at least as long as verifiers keep the key set.
+        publish_ahead: DurationText = "24h",
+        /// A version never signs any more when it has signed for so long, even if none follows.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stop: Option<DurationText> = None,
+        /// Where versions are adopted, operators are told so long before the next one must be there.
+        notice: DurationText = "14d",
+        /// A version stays published for so long after its last JWT expired, for clocks that are behind.
+        keep: DurationText = "1h",
     }
 }
 table! {

@@ -78,8 +78,13 @@ impl Resolver<'_> {
             json: file.log.format == file::Format::Json,
         };
         let backends = self.backends(&root.key("backend"), &mut file.backend, &state.dir);
-        let keys = self.keys(&root.key("key"), file);
+        let mut keys = self.keys(&root.key("key"), file, limits.jwks_max_age);
         let (profiles, schemas) = self.profiles(&root.key("profile"), file);
+        for profile in profiles.iter().flatten() {
+            if let Some(key) = keys.get_mut(profile.key.as_str()) {
+                key.longest = key.longest.max(profile.lifetime.max);
+            }
+        }
         let callers = self.callers(&root.key("caller"), file);
         let digest = profile::digest(file, &schemas, &callers);
         Some(Config {

@@ -45,7 +45,7 @@ macro_rules! quantity {
     };
 }
 quantity!(
-    /// A duration with its unit: "90s", "5m", "1h 30m" or ISO 8601 "PT5M".
+    /// A duration with its unit: "90s", "5m", "1h 30m", "30d" or ISO 8601 "PT5M".
     DurationText, Duration, read_duration
 );
 quantity!(
@@ -75,6 +75,10 @@ pub(super) trait Readable {
 }
 impl Readable for Duration {
     fn readable(&self) -> String {
+        let days = self.as_secs() / DAY;
+        if days > 1 && self.as_secs().is_multiple_of(DAY) && self.subsec_nanos() == 0 {
+            return format!("{days}d");
+        }
         let duration = jiff::SignedDuration::try_from(*self);
         format!("{:#}", duration.unwrap_or(jiff::SignedDuration::MAX))
     }
@@ -105,10 +109,19 @@ impl Readable for Mode {
     }
 }
 
+/// Seconds of a day: none here is longer or shorter than others.
+const DAY: u64 = 86_400;
+
 fn read_duration(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    if let Some(days) = days {
+        return Ok(Duration::from_secs(u64::from(days) * DAY));
+    }
     let duration = text.parse::<jiff::SignedDuration>().ok();
     duration.and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| {
-        format!("{text:?} is not a duration: write a number and a unit, such as \"90s\", \"5m\" or \"PT5M\"")
+        format!(
+            "{text:?} is not a duration: write a number and a unit, such as \"90s\", \"5m\", \"30d\" or \"PT5M\""
+        )
     })
 }
 fn read_size(text: &str) -> Result<u64, String> {

@@ -11,12 +11,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
+use crate::admin::{Admin, Parts};
 use crate::audit::{Entry, Event, Log, Outcome};
 use crate::backend::pkcs11::{self, Backend, PinSource, pin};
 use crate::backend::{self, BackendEvent, Health, KeyStore, Settings, aws_kms};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::keyring::{self, Backends};
+use crate::keyring::{self, Backends, Keyring, Loader, Ring};
 use crate::state::{QuarantineRow, Store};
 use crate::sys::{process, secure_file};
 use crate::telemetry::Chain;
@@ -47,6 +48,22 @@ pub fn open_log(config: &Config) -> Result<Log, ServeError> {
 pub fn open_store(config: &Config) -> Result<Arc<Store>, ServeError> {
     secure_file::private_dir(&config.state.dir)?;
     Ok(Arc::new(Store::open(&config.state, &config.environment)?))
+}
+
+/// Who turns keys under a configuration: the daemon, or a key command in its place.
+pub fn admin(config: &Config, foundation: &Foundation, log: &Log, clock: &Arc<dyn Clock>) -> Admin {
+    // Of all that share a state, one host alone holds the lock of this log.
+    let host = format!("{} {}", process::host_name(), config.audit.dir.display());
+    Admin::new(Parts {
+        store: Arc::clone(&foundation.store),
+        state: Arc::new(Arc::clone(&foundation.store)),
+        keyring: Arc::new(Keyring::new(Ring::empty())),
+        loader: Loader { keys: config.keys.clone(), backends: foundation.backends.clone() },
+        log: log.clone(),
+        clock: Arc::clone(clock),
+        environment: config.environment.clone(),
+        host,
+    })
 }
 
 /// Between attempts to write down what could not be written.

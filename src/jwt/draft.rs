@@ -3,10 +3,9 @@
 
 use super::SignedJwt;
 use crate::jose::{Algorithm, BadSignature, Kid, Verified, compact};
-use crate::keyring::Version;
+use crate::keyring::{Shut, Use, Version};
 use crate::policy::Grant;
 use crate::profile::{AudienceForm, LAST_DATE, Profile};
-use jiff::Timestamp;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
@@ -41,47 +40,56 @@ pub enum DraftError {
         /// The profile's key.
         expected: String,
     },
+    /// The right to sign is for other times than those that policy granted, which is a defect.
+    #[error("the right to sign is for another lifetime than the one granted")]
+    Lifetime,
     /// Does not happen with trees that were parsed.
     #[error("the claims could not be written as JSON")]
     Json(#[source] serde_json::Error),
 }
 
+/// Why a signature did not become a JWT.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// It is one of something else, which is a defect.
+    #[error("the signature was dropped")]
+    Bad(#[from] BadSignature),
+    /// The key version was revoked while it signed.
+    #[error("the signature was dropped")]
+    Shut(#[from] Shut),
+}
+
 /// A JWT before its signature. Fixed: header, claims, key version.
 #[must_use]
 pub struct Draft {
-    version: Arc<Version>,
+    right: Use,
     signing_input: String,
     jti: Jti,
-    iat: i64,
-    exp: i64,
     audience: Vec<String>,
     subject: Option<String>,
     profile: String,
 }
 impl Draft {
-    /// Spends the grant.
+    /// Spends the grant and the right to sign, whose times become the JWT's.
     ///
     /// # Errors
     /// [`DraftError`]: a clock or a key version that does not fit.
-    pub fn assemble(
-        grant: Grant,
-        version: Arc<Version>,
-        jti: Jti,
-        now: Timestamp,
-    ) -> Result<Self, DraftError> {
+    pub fn assemble(grant: Grant, right: Use, jti: Jti) -> Result<Self, DraftError> {
         let (profile, audience, ttl, claims) = grant.into_parts();
+        let version = right.version();
         if version.key() != profile.key.as_str() {
             return Err(DraftError::Key {
                 found: version.key().to_owned(),
                 expected: profile.key.to_string(),
             });
         }
-        let iat = now.as_second();
-        let exp = i64::try_from(ttl.as_secs())
-            .ok()
-            .and_then(|ttl| iat.checked_add(ttl))
-            .filter(|exp| iat >= 0 && exp.unsigned_abs() <= LAST_DATE)
-            .ok_or(DraftError::Clock)?;
+        let (iat, exp) = (right.iat(), right.exp());
+        if iat < 0 || exp < iat || exp.unsigned_abs() > LAST_DATE {
+            return Err(DraftError::Clock);
+        }
+        if exp.abs_diff(iat) != ttl.as_secs() {
+            return Err(DraftError::Lifetime);
+        }
         let header = serde_json::to_vec(&Header {
             alg: version.algorithm().name(),
             kid: version.kid(),
@@ -101,11 +109,9 @@ impl Draft {
         Ok(Self {
             subject: subject.map(str::to_owned),
             profile: profile.name.to_string(),
-            version,
+            right,
             signing_input,
             jti,
-            iat,
-            exp,
             audience,
         })
     }
@@ -115,15 +121,15 @@ impl Draft {
     }
     /// What signs, and what the signature is checked against.
     pub fn version(&self) -> &Arc<Version> {
-        &self.version
+        self.right.version()
     }
     /// The header's `kid`.
     pub fn kid(&self) -> &Kid {
-        self.version.kid()
+        self.version().kid()
     }
     /// The header's `alg`.
     pub fn algorithm(&self) -> Algorithm {
-        self.version.algorithm()
+        self.version().algorithm()
     }
     /// The `jti` claim.
     pub fn jti(&self) -> &Jti {
@@ -131,11 +137,11 @@ impl Draft {
     }
     /// The `iat` claim, seconds since 1970.
     pub fn iat(&self) -> i64 {
-        self.iat
+        self.right.iat()
     }
     /// The `exp` claim, seconds since 1970.
     pub fn exp(&self) -> i64 {
-        self.exp
+        self.right.exp()
     }
     /// The `aud` claim.
     pub fn audience(&self) -> &[String] {
@@ -152,15 +158,17 @@ impl Draft {
     /// Joins the draft with a signature that was verified over its bytes with the pinned key of its version.
     ///
     /// # Errors
-    /// [`BadSignature`] for a proof of another key or another input; nothing may be released then.
-    pub fn seal(&self, verified: Verified<'_>) -> Result<SignedJwt, BadSignature> {
-        let signature = verified.of(self.version.verifier(), self.signing_input())?;
+    /// [`SealError`] for a proof of another key or another input, or a version that was revoked meanwhile; nothing
+    /// may be released then.
+    pub fn seal(&self, verified: Verified<'_>) -> Result<SignedJwt, SealError> {
+        let signature = verified.of(self.version().verifier(), self.signing_input())?;
         Ok(SignedJwt {
-            kid: self.version.kid().clone(),
+            kid: self.kid().clone(),
             token: compact::seal(&self.signing_input, &signature),
             jti: self.jti.0.clone(),
-            iat: self.iat,
-            exp: self.exp,
+            iat: self.iat(),
+            exp: self.exp(),
+            _leaving: self.right.signed()?,
         })
     }
 }

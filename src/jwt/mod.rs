@@ -7,5 +7,5 @@ mod signed;
 #[cfg(test)]
 mod tests;
 
-pub use draft::{Draft, DraftError, Jti};
+pub use draft::{Draft, DraftError, Jti, SealError};
 pub use signed::SignedJwt;

@@ -1,6 +1,7 @@
 //! A JWT whose signature verified.
 
 use crate::jose::Kid;
+use crate::keyring::Leaving;
 
 /// Made only by [`super::Draft::seal`]. No `Debug`, no `Display`: a JWT is a bearer secret.
 pub struct SignedJwt {
@@ -9,6 +10,7 @@ pub struct SignedJwt {
     pub(super) kid: Kid,
     pub(super) iat: i64,
     pub(super) exp: i64,
+    pub(super) _leaving: Leaving,
 }
 impl SignedJwt {
     /// The compact form.

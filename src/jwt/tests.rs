@@ -3,7 +3,7 @@
 use super::*;
 use crate::caller::{Caller, Callers, Rule};
 use crate::jose::{Algorithm, BadSignature, Curve, PublicKey, Signature, Verifier, compact, json as strict};
-use crate::keyring::Version;
+use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Policy, Request};
 use crate::profile::{AudienceForm, ClaimRule, KeyName, LAST_DATE, Lifetime, Profile, ProfileName};
 use crate::transport::{PeerCredentials, ProcessFacts};
@@ -35,7 +35,14 @@ static POLICY: LazyLock<Policy> = LazyLock::new(policy);
 fn version(key: &str) -> Arc<Version> {
     let verifier = Verifier::new(Algorithm::ES256, SOFT.public()).unwrap();
     // In no backend: these tests sign beside it.
-    Arc::new(Version::new(key.into(), verifier, Vec::new()))
+    let version = Version::new(key.into(), verifier, Vec::new());
+    version.open(i64::MIN, i64::MAX);
+    version.reserve(i64::MAX);
+    Arc::new(version)
+}
+fn right(key: &str, now: Timestamp, ttl: Option<u64>) -> Use {
+    let iat = now.as_second();
+    version(key).enter(iat, iat.saturating_add_unsigned(ttl.unwrap_or(300))).unwrap()
 }
 fn policy() -> Policy {
     let profile = |name, form, nbf| Profile {
@@ -78,7 +85,7 @@ fn at(second: i64) -> Timestamp {
 }
 fn drafted(profile: &str, claims: Value) -> Draft {
     let grant = grant(profile, claims, None);
-    Draft::assemble(grant, version("access"), Jti::random(), at(1_700_000_000)).unwrap()
+    Draft::assemble(grant, right("access", at(1_700_000_000), None), Jti::random()).unwrap()
 }
 /// Header and payload as text.
 fn texts(signing_input: &[u8]) -> (String, String) {
@@ -151,7 +158,7 @@ fn only_a_good_signature_seals() {
     assert_eq!(read.header.typ.as_deref(), Some("at+jwt"));
     assert_eq!(read.header.kid.as_deref(), Some(jwt.kid().as_str()));
 
-    let mismatch = Some(BadSignature::Mismatch);
+    let mismatch = Some(SealError::Bad(BadSignature::Mismatch));
     let proof = |by: &Soft, input| {
         let verifier = Verifier::new(Algorithm::ES256, by.public()).unwrap();
         (verifier, by.raw(input))
@@ -163,14 +170,32 @@ fn only_a_good_signature_seals() {
     let (verifier, signature) = proof(&Soft::new(), draft.signing_input());
     let verified = verifier.prove(draft.signing_input(), signature.clone()).ok().unwrap();
     assert_eq!(draft.seal(verified).err(), mismatch, "of another key");
-    assert_eq!(draft.version().verifier().prove(draft.signing_input(), signature).err(), mismatch);
+    let refused = draft.version().verifier().prove(draft.signing_input(), signature);
+    assert_eq!(refused.err(), Some(BadSignature::Mismatch));
+}
+
+#[test]
+fn a_version_that_is_revoked_while_it_signs_seals_nothing() {
+    let draft = drafted("one", json!({"sub": "s", "client_id": "c", "aud": "b"}));
+    let signature = SOFT.raw(draft.signing_input());
+    let verified = draft.version().verifier().prove(draft.signing_input(), signature).ok().unwrap();
+    draft.version().revoke();
+    assert_eq!(draft.seal(verified).err(), Some(SealError::Shut(Shut::Revoked)));
+    assert_eq!(draft.version().enter(0, 1).err(), Some(Shut::Revoked));
+}
+
+#[test]
+fn the_right_to_sign_is_for_the_granted_lifetime() {
+    let grant = grant("one", json!({"sub": "s", "client_id": "c", "aud": "b"}), Some(60));
+    let longer = Draft::assemble(grant, right("access", at(0), Some(61)), Jti::random());
+    assert!(matches!(longer.err(), Some(DraftError::Lifetime)));
 }
 
 #[test]
 fn clocks_and_keys_that_do_not_fit_are_refused() {
     let assemble = |key: &str, now| {
         let grant = grant("one", json!({"sub": "s", "client_id": "c", "aud": "b"}), None);
-        Draft::assemble(grant, version(key), Jti::random(), now)
+        Draft::assemble(grant, right(key, now, None), Jti::random())
     };
     assert!(matches!(assemble("other", at(0)).err(), Some(DraftError::Key { .. })));
     for now in [at(-1), Timestamp::MIN] {
@@ -211,7 +236,7 @@ proptest! {
         asked["aud"] = json!("b");
         let now = Timestamp::new(now, nanos).unwrap();
         let grant = grant("array", asked, ttl);
-        let draft = Draft::assemble(grant, version("access"), Jti::random(), now).unwrap();
+        let draft = Draft::assemble(grant, right("access", now, ttl), Jti::random()).unwrap();
         prop_assert_eq!(draft.iat(), now.as_second());
         prop_assert_eq!(draft.exp(), draft.iat() + ttl.unwrap_or(300) as i64);
         let (_, payload) = texts(draft.signing_input());

@@ -1,35 +1,30 @@
-//! From configuration, state and backends to the keyring: every key found again and compared with its pin.
+//! From configuration, state and backends to a ring: every version that signs or is to sign is found again and
+//! compared with its pin; those that only verifiers need are shown without asking any backend.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Backends, Keyring, Settings, Version};
 use futures_util::future::join_all;
 
+use super::machine::{Life, Lives, Stage};
+use super::{Backends, KeySet, Ring, Settings, Turn, Version};
 use crate::backend::{self, Advice, Class, KeyStore, Member, Wanted};
-use crate::jose::{PublicKey, PublicKeyError, Verifier};
-use crate::state::{self, KeyVersionRow, QuarantineRow};
+use crate::jose::{Jwk, PublicKey, PublicKeyError, Verifier};
+use crate::state::{KeyVersionRow, Keys, QuarantineRow};
 
-/// Why the keyring cannot be built. Each names the key and what to do.
+/// Why a key cannot be used. Each names the key and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// No version was ever generated.
-    #[error(
-        "key {key:?} has no version yet; make one with `jwsd keys generate --config FILE {key}`, \
-         or take one that is there with `jwsd keys adopt`"
-    )]
-    Missing {
-        /// Name of the key.
-        key: String,
-    },
     /// The configuration was edited after the version was made.
     #[error(
-        "key {key:?} is configured with {what} {configured:?}, but its active version has {journaled:?}; \
+        "key {key:?} is configured with {what} {configured:?}, but its version {kid} has {journaled:?}; \
          a version never changes: restore the configuration, or give the new kind of key a new name"
     )]
     Changed {
         /// Name of the key.
         key: String,
+        /// The version.
+        kid: String,
         /// `backend` or `algorithm`.
         what: &'static str,
         /// What the configuration says.
@@ -38,11 +33,11 @@ pub enum LoadError {
         journaled: String,
     },
     /// The state's public key is not usable, or not the one its `kid` names.
-    #[error("the state's public key of key {key:?} is damaged; restore the state from a backup")]
+    #[error("the state's record of key {key:?} is damaged; restore the state from a backup")]
     Damaged {
         /// Name of the key.
         key: String,
-        /// What is wrong with it.
+        /// What is wrong with its public key.
         #[source]
         source: Option<PublicKeyError>,
     },
@@ -55,31 +50,181 @@ pub enum LoadError {
         #[source]
         source: Box<backend::Error>,
     },
-    /// The state could not be read.
-    #[error("the state's key versions could not be read")]
-    State(#[from] state::Error),
 }
 
-/// Builds the keyring of all configured keys. A backend that does not show a key yet is asked again by the self-test, as
-/// long as another one does or the key is in quarantine.
-///
-/// # Errors
-/// The first key that has no version, differs from the state, or cannot be opened in its backend.
-pub async fn load(
-    keys: &BTreeMap<String, Settings>,
-    store: &state::Store,
-    backends: &Backends,
-) -> Result<Keyring, LoadError> {
-    let rows = store.key_versions()?;
-    let quarantines = store.quarantines()?;
-    let versions = keys.iter().map(async |(name, settings)| {
-        let mut rows = rows.iter();
-        let row = rows
-            .find(|row| row.key == *name && row.state == "active")
-            .ok_or_else(|| LoadError::Missing { key: name.clone() })?;
-        open(name, settings, row, backends, &quarantines).await
-    });
-    Ok(Keyring::new(join_all(versions).await.into_iter().collect::<Result<_, _>>()?))
+/// What a row says of the version's life.
+fn life_of(row: &KeyVersionRow) -> Option<Life> {
+    Some(Life {
+        kid: row.kid.clone(),
+        stage: Stage::from_name(&row.state)?,
+        created: row.created,
+        published: row.published,
+        activated: row.activated,
+        retired: row.retired,
+        ended: row.ended,
+        wanted: row.wanted,
+        exp_bound: row.exp_bound,
+        last_exp: row.last_exp,
+        signatures: row.signatures.unsigned_abs(),
+    })
+}
+
+/// The lives of all versions of `key`, oldest first.
+pub fn lives_of(keys: &Keys, key: &str) -> Lives {
+    // The tables hold no other stages than those that have a name.
+    Lives::restore(keys.versions.iter().filter(|row| row.key == key).filter_map(life_of).collect())
+}
+
+/// The row with what its life has come to.
+pub fn row_of(row: &KeyVersionRow, life: &Life) -> KeyVersionRow {
+    KeyVersionRow {
+        state: life.stage.name().to_owned(),
+        published: life.published,
+        activated: life.activated,
+        retired: life.retired,
+        ended: life.ended,
+        wanted: life.wanted,
+        ..row.clone()
+    }
+}
+
+/// What a ring is built from, beside the state.
+pub struct Loader {
+    /// The keys of the configuration.
+    pub keys: BTreeMap<String, Settings>,
+    /// The backends of the configuration.
+    pub backends: Backends,
+}
+
+/// A version, and why no backend shows it if none does.
+type Opened = (Arc<Version>, Option<backend::Error>);
+
+impl Loader {
+    /// Builds the ring of everything that the state says of the configured keys. Versions that `previous` has are
+    /// taken from there. A backend that does not show a key yet is asked again by the self-test.
+    ///
+    /// # Errors
+    /// A version that is or was published differs from the configuration, or its row is damaged.
+    pub async fn build(
+        &self,
+        keys: Keys,
+        quarantines: &[QuarantineRow],
+        previous: &Ring,
+    ) -> Result<(Ring, Vec<LoadError>), LoadError> {
+        let mut faults = Vec::new();
+        let mut shown: Vec<(&str, &str, Jwk)> = Vec::new();
+        let mut wanted = Vec::new();
+        for row in &keys.versions {
+            let Some(settings) = self.keys.get(&row.key) else { continue };
+            let damaged = |source| LoadError::Damaged { key: row.key.clone(), source };
+            let stage = Stage::from_name(&row.state).ok_or_else(|| damaged(None))?;
+            if !stage.is_published() {
+                continue;
+            }
+            let jwk = serde_json::from_str(&row.public_jwk).map_err(|_| damaged(None))?;
+            let pinned = PublicKey::from_jwk(&jwk).map_err(|source| damaged(Some(source)))?;
+            if pinned.thumbprint().as_str() != row.kid {
+                return Err(damaged(None));
+            }
+            unchanged(row, settings)?;
+            shown.push((&row.key, &row.kid, pinned.to_jwk(settings.algorithm)));
+            let known = previous.version(&row.kid).cloned();
+            match stage {
+                // It stops in a moment; until then it is needed.
+                Stage::Retired => wanted.extend(known.map(|known| (row, stage, Ok(known)))),
+                _ => wanted.push((row, stage, known.ok_or((settings, pinned)))),
+            }
+        }
+        let opened = wanted.into_iter().map(async |(row, stage, version)| {
+            let (version, fault) = match version {
+                Ok(known) => (known, None),
+                Err((settings, pinned)) => self.open(row, settings, pinned, quarantines).await?,
+            };
+            Ok((row, stage, version, fault))
+        });
+        let (mut signing, mut prepared) = (BTreeMap::<String, Turn>::new(), BTreeMap::new());
+        for opened in join_all(opened).await {
+            let (row, stage, version, fault) = opened?;
+            if let (Stage::Active, Some(source)) = (stage, fault) {
+                faults.push(LoadError::Backend { key: row.key.clone(), source: Box::new(source) });
+            }
+            match stage {
+                Stage::Prepared => drop(prepared.insert(row.key.clone(), version)),
+                Stage::Active => signing.entry(row.key.clone()).or_default().active = Some(version),
+                // The last one that retired comes last.
+                _ => signing.entry(row.key.clone()).or_default().before = Some(version),
+            }
+        }
+        shown.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        let shown: Vec<Jwk> = shown.into_iter().map(|(_, _, jwk)| jwk).collect();
+        let key_set = KeySet::new(&shown);
+        Ok((Ring { keys, signing, prepared, key_set }, faults))
+    }
+
+    async fn open(
+        &self,
+        row: &KeyVersionRow,
+        settings: &Settings,
+        pinned: PublicKey,
+        quarantines: &[QuarantineRow],
+    ) -> Result<Opened, LoadError> {
+        let kid = pinned.thumbprint();
+        let mut members = Vec::with_capacity(settings.backends.len());
+        let (mut found, mut fault) = (false, None);
+        for name in &settings.backends {
+            // Configuration checks that each of them is there.
+            let Some(backend) = self.backends.get(name) else { continue };
+            let wanted = if *name == row.backend {
+                Wanted::Id(&row.backend_id)
+            } else {
+                Wanted::Copy { of: &pinned, id: &row.backend_id }
+            };
+            let opened = match away(&**backend, settings.backends.len()).await {
+                Some(error) => Err(error),
+                None => backend.open(wanted, settings.algorithm, Some(&pinned)).await,
+            };
+            let (signer, error) = match opened {
+                Ok(opened) => (Some(opened.signer), None),
+                Err(error) => (None, Some(error)),
+            };
+            found |= signer.is_some();
+            let member = Member::new(Arc::clone(backend), &kid, row.backend_id.clone(), signer);
+            if let Some(error) = error {
+                tracing::error!(key = row.key, %error, %kid, "Key is not usable in this backend");
+                member.blame(&error);
+                fault = fault.or(Some(error));
+            }
+            let quarantine =
+                quarantines.iter().find(|q| q.backend == *name && q.kid.as_deref() == Some(&row.kid));
+            if let Some(quarantine) = quarantine {
+                member.health().restore(&quarantine.reason);
+            }
+            members.push(member);
+        }
+        let verifier = Verifier::new(settings.algorithm, pinned)
+            .map_err(|source| LoadError::Damaged { key: row.key.clone(), source: Some(source) })?;
+        let version = Version::new(row.key.clone(), verifier, members);
+        // One in quarantine is there for an operator to release.
+        let usable = found || version.replicas().is_quarantined();
+        Ok((Arc::new(version), fault.filter(|_| !usable)))
+    }
+}
+
+fn unchanged(row: &KeyVersionRow, settings: &Settings) -> Result<(), LoadError> {
+    let changed = |what, configured: &str, journaled: &str| LoadError::Changed {
+        key: row.key.clone(),
+        kid: row.kid.clone(),
+        what,
+        configured: configured.to_owned(),
+        journaled: journaled.to_owned(),
+    };
+    if settings.algorithm.name() != row.algorithm {
+        return Err(changed("algorithm", settings.algorithm.name(), &row.algorithm));
+    }
+    if row.state != Stage::Retired.name() && !settings.backends.contains(&row.backend) {
+        return Err(changed("backend", &settings.backends.join(", "), &row.backend));
+    }
+    Ok(())
 }
 
 /// One of several backends that is not ready is not waited for: it is looked at again by the self-test.
@@ -93,77 +238,4 @@ async fn away(backend: &dyn KeyStore, holders: usize) -> Option<backend::Error> 
         advice: Advice::NEVER,
         retry_after: None,
     })
-}
-
-async fn open(
-    name: &str,
-    settings: &Settings,
-    row: &KeyVersionRow,
-    backends: &Backends,
-    quarantines: &[QuarantineRow],
-) -> Result<Version, LoadError> {
-    let key = || name.to_owned();
-    let unchanged = |what, configured: &str, journaled: &str| {
-        if configured == journaled {
-            return Ok(());
-        }
-        Err(LoadError::Changed {
-            key: key(),
-            what,
-            configured: configured.into(),
-            journaled: journaled.into(),
-        })
-    };
-    unchanged("algorithm", settings.algorithm.name(), &row.algorithm)?;
-    if !settings.backends.contains(&row.backend) {
-        unchanged("backend", &settings.backends.join(", "), &row.backend)?;
-    }
-
-    let damaged = |source| LoadError::Damaged { key: key(), source };
-    let jwk = serde_json::from_str(&row.public_jwk).map_err(|_| damaged(None))?;
-    let pinned = PublicKey::from_jwk(&jwk).map_err(|source| damaged(Some(source)))?;
-    let kid = pinned.thumbprint();
-    if kid.as_str() != row.kid {
-        return Err(damaged(None));
-    }
-    let mut members = Vec::with_capacity(settings.backends.len());
-    let (mut found, mut fault) = (false, None);
-    for name in &settings.backends {
-        let backend = backends.get(name).ok_or_else(|| LoadError::Missing { key: key() })?;
-        let wanted = if *name == row.backend {
-            Wanted::Id(&row.backend_id)
-        } else {
-            Wanted::Copy { of: &pinned, id: &row.backend_id }
-        };
-        let opened = match away(&**backend, settings.backends.len()).await {
-            Some(error) => Err(error),
-            None => backend.open(wanted, settings.algorithm, Some(&pinned)).await,
-        };
-        let (signer, error) = match opened {
-            Ok(opened) => (Some(opened.signer), None),
-            Err(error) => (None, Some(error)),
-        };
-        found |= signer.is_some();
-        let member = Member::new(Arc::clone(backend), &kid, row.backend_id.clone(), signer);
-        if let Some(error) = error {
-            tracing::error!(%error, %kid, "Key is not usable in this backend");
-            member.blame(&error);
-            fault = fault.or(Some(error));
-        }
-        let quarantine =
-            quarantines.iter().find(|q| q.backend == *name && q.kid.as_deref() == Some(&row.kid));
-        if let Some(quarantine) = quarantine {
-            member.health().restore(&quarantine.reason);
-        }
-        members.push(member);
-    }
-    let verifier = Verifier::new(settings.algorithm, pinned).map_err(|source| damaged(Some(source)))?;
-    let version = Version::new(key(), verifier, members);
-    match fault {
-        // One in quarantine is there for an operator to release.
-        Some(source) if !found && !version.replicas().is_quarantined() => {
-            Err(LoadError::Backend { key: key(), source: Box::new(source) })
-        }
-        _ => Ok(version),
-    }
 }

@@ -1,23 +1,31 @@
-//! Keys and their versions: which version signs, what its signatures are checked against, and the key set that
-//! verifiers read (RFC 7517 section 5).
+//! Keys and their versions: which version signs, what its signatures are checked against, when the next one takes
+//! over, and the key set that verifiers read (RFC 7517 section 5).
 //!
 //! A version has one `kid`, one algorithm and one pinned public key. Only [`selftest`] signs here; JWTs are
-//! `issuer`'s business.
+//! `issuer`'s business. Decides nothing about who may turn keys, and keeps nothing: that is `admin` and `state`.
 
-mod generate;
 mod key_set;
 mod load;
+pub mod machine;
+mod make;
 pub mod selftest;
+mod version;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use crate::backend::{KeyStore, Member, Replicas};
-use crate::jose::{Algorithm, Kid, Verifier};
+use jiff::Timestamp;
 
-pub use generate::{GenerateError, adopt, generate};
+use crate::backend::KeyStore;
+use crate::jose::Algorithm;
+use crate::state::Keys;
+use machine::{Lives, Rotation};
+
 pub use key_set::KeySet;
-pub use load::{LoadError, load};
+pub use load::{LoadError, Loader, lives_of, row_of};
+pub use make::{Made, MakeError, adopt, finish, generate, intend};
+pub use version::{Leaving, Shut, Use, Version};
 
 /// The backends of the configuration by name.
 pub type Backends = BTreeMap<String, Arc<dyn KeyStore>>;
@@ -31,79 +39,144 @@ pub struct Settings {
     pub algorithm: Algorithm,
     /// RSA only: size of a generated key, 2048, 3072 or 4096 bits.
     pub rsa_bits: u32,
+    /// When its versions follow each other.
+    pub rotation: Rotation,
+    /// The longest that a JWT of it may live, over all profiles.
+    pub longest: Duration,
+    /// Whether new versions may be made in the first of the backends; otherwise they are adopted.
+    pub may_generate: bool,
 }
 
-/// One version of a key: what signs, and what its signatures are checked against.
-pub struct Version {
-    key: String,
-    kid: Kid,
-    replicas: Replicas,
+/// The versions of a key whose time it may be.
+#[derive(Default)]
+struct Turn {
+    /// The one that signs.
+    active: Option<Arc<Version>>,
+    /// The one that has just stopped, or is to in a moment.
+    before: Option<Arc<Version>>,
 }
 
-impl Version {
-    /// The version `kid` of `key`. The public key inside `verifier` is the pin.
-    pub fn new(key: String, verifier: Verifier, members: Vec<Member>) -> Self {
-        let kid = verifier.public().thumbprint();
-        Self { key, kid, replicas: Replicas::new(verifier, members) }
-    }
-
-    /// Name of the key that this is a version of.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// RFC 7638 thumbprint of the public key.
-    pub fn kid(&self) -> &Kid {
-        &self.kid
-    }
-
-    /// The algorithm, fixed for the life of the version.
-    pub fn algorithm(&self) -> Algorithm {
-        self.verifier().algorithm()
-    }
-
-    /// Checks signatures against the pinned public key.
-    pub fn verifier(&self) -> &Verifier {
-        self.replicas.verifier()
-    }
-
-    /// The version in each of its backends; signing with it is reserved to `issuer`.
-    pub fn replicas(&self) -> &Replicas {
-        &self.replicas
-    }
-
-    /// Whole seconds since a signature of this version last verified; `None` before the first.
-    pub fn unproven_for(&self) -> Option<u64> {
-        self.replicas.unproven_for()
+impl Turn {
+    /// The newest one first.
+    fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
+        self.active.iter().chain(&self.before)
     }
 }
 
-/// The versions in use and their published form.
-pub struct Keyring {
-    active: BTreeMap<String, Arc<Version>>,
+/// Everything that is known of keys at one moment, and all that follows from it.
+pub struct Ring {
+    /// What the state says.
+    pub keys: Keys,
+    signing: BTreeMap<String, Turn>,
+    /// Versions that are to sign later.
+    prepared: BTreeMap<String, Arc<Version>>,
     key_set: KeySet,
 }
 
-impl Keyring {
-    /// A keyring of the one active version of each key.
-    pub fn new(versions: Vec<Version>) -> Self {
-        let key_set = KeySet::new(&versions);
-        let active = versions.into_iter().map(|version| (version.key.clone(), Arc::new(version))).collect();
-        Self { active, key_set }
+impl Ring {
+    /// One without any key.
+    pub fn empty() -> Self {
+        Self {
+            keys: Keys::default(),
+            signing: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            key_set: KeySet::new(&[]),
+        }
     }
 
-    /// The version of `key` that signs now.
+    /// The version of `key` that signs now, or is to at once.
     pub fn active(&self, key: &str) -> Option<&Arc<Version>> {
-        self.active.get(key)
+        self.signing.get(key)?.active.as_ref()
     }
 
-    /// Every version in use, by key name.
+    /// The versions that sign, by key.
+    pub fn actives(&self) -> impl Iterator<Item = &Arc<Version>> {
+        self.signing.values().filter_map(|turn| turn.active.as_ref())
+    }
+
+    /// The versions that sign, and those that have just stopped, which may be busy still.
+    pub fn signing(&self) -> impl Iterator<Item = &Arc<Version>> {
+        self.signing.values().flat_map(Turn::versions)
+    }
+
+    /// The versions that sign now or later, by key.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
-        self.active.values()
+        self.actives().chain(self.prepared.values())
+    }
+
+    /// The version of this `kid`, if it signs or is to sign.
+    pub fn version(&self, kid: &str) -> Option<&Arc<Version>> {
+        self.signing().chain(self.prepared.values()).find(|version| version.kid().as_str() == kid)
+    }
+
+    /// The lives of all versions of a key, oldest first.
+    pub fn lives(&self, key: &str) -> Lives {
+        lives_of(&self.keys, key)
     }
 
     /// What verifiers are given.
     pub fn key_set(&self) -> &KeySet {
         &self.key_set
+    }
+}
+
+/// Why a key signs nothing now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoVersion {
+    /// It has no version that signs: none was made yet, or the last one was retired or revoked.
+    #[error("it has no active version")]
+    None,
+    /// Its active version does not sign now.
+    #[error("its active version does not sign: {0}")]
+    Shut(Shut),
+}
+
+/// The keys in use. Readers see one [`Ring`] or the next, never half of each.
+pub struct Keyring {
+    ring: RwLock<Arc<Ring>>,
+}
+
+impl Keyring {
+    /// The keys in use, to begin with.
+    pub fn new(ring: Ring) -> Self {
+        Self { ring: RwLock::new(Arc::new(ring)) }
+    }
+
+    /// What is known now.
+    pub fn ring(&self) -> Arc<Ring> {
+        // A panic while it is held is impossible: only a pointer is exchanged.
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is known from now on.
+    pub fn replace(&self, ring: Arc<Ring>) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+    }
+
+    /// The right to sign one JWT that is issued `now` and lives for `ttl`, with the version of `key` whose time it is.
+    ///
+    /// # Errors
+    /// None may sign now.
+    pub fn enter(&self, key: &str, now: Timestamp, ttl: Duration) -> Result<Use, NoVersion> {
+        let iat = now.as_second();
+        let exp = iat.saturating_add_unsigned(ttl.as_secs());
+        let mut ring = self.ring();
+        loop {
+            let mut shut = NoVersion::None;
+            // What the newest one says counts most if none lets through.
+            for version in ring.signing.get(key).into_iter().flat_map(Turn::versions) {
+                match version.enter(iat, exp) {
+                    Ok(right) => return Ok(right),
+                    Err(why) if shut == NoVersion::None => shut = NoVersion::Shut(why),
+                    Err(_) => {}
+                }
+            }
+            // Another version may have taken over just now.
+            let newer = self.ring();
+            if Arc::ptr_eq(&ring, &newer) {
+                return Err(shut);
+            }
+            ring = newer;
+        }
     }
 }

@@ -56,6 +56,9 @@ pub enum Error {
         /// What the configuration says.
         wanted: String,
     },
+    /// A defect; it was rolled back.
+    #[error("state: a change was broken off; see the log")]
+    Interrupted,
     /// A rule of the tables forbids it.
     #[error("state: cannot {operation} {what}: it exists already, or its key has an active version")]
     Conflict {

@@ -5,12 +5,14 @@
 
 mod error;
 mod files;
+mod keys;
 mod quarantine;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
+pub use keys::{IntentRow, KeyChange, KeyState, KeyVersionRow, Keys, Tally};
 pub use quarantine::QuarantineRow;
 
 use files::{prepare_dir, prepare_file};
@@ -30,27 +32,6 @@ const SECRET: usize = 32;
 pub struct Settings {
     /// Where `state.db` is. Made (0700) if missing; its parent must exist.
     pub dir: PathBuf,
-}
-
-/// One version of a key, as journaled. The public key is the pin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyVersionRow {
-    /// `[key.NAME]`.
-    pub key: String,
-    /// RFC 7638 thumbprint; unique.
-    pub kid: String,
-    /// `[backend.NAME]`.
-    pub backend: String,
-    /// The backend's own id, `CKA_ID`; unique within the backend.
-    pub backend_id: Vec<u8>,
-    /// JOSE name.
-    pub algorithm: String,
-    /// Public JWK, JSON.
-    pub public_jwk: String,
-    /// `prepared`, `active`, `retired`, `removed`, `revoked`.
-    pub state: String,
-    /// Unix seconds.
-    pub created: i64,
 }
 
 /// An open store. Blocking calls: use it at start or on a blocking thread.
@@ -100,68 +81,6 @@ impl Store {
             return Ok(());
         }
         Err(Error::Environment { file: self.file.clone(), found, wanted: environment.to_owned() })
-    }
-
-    /// All versions of all keys, oldest first within a key.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub fn key_versions(&self) -> Result<Vec<KeyVersionRow>, Error> {
-        self.transact("read the key versions", |t| {
-            let mut statement = t.prepare(
-                "SELECT key, kid, backend, backend_id, algorithm, public_jwk, state, created
-                 FROM key_versions ORDER BY key, created, kid",
-            )?;
-            let rows = statement.query_map([], |row| {
-                Ok(KeyVersionRow {
-                    key: row.get(0)?,
-                    kid: row.get(1)?,
-                    backend: row.get(2)?,
-                    backend_id: row.get(3)?,
-                    algorithm: row.get(4)?,
-                    public_jwk: row.get(5)?,
-                    state: row.get(6)?,
-                    created: row.get(7)?,
-                })
-            })?;
-            rows.collect()
-        })
-    }
-
-    /// Adds a version.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if the `kid` or the backend's id is known, or a second version of a key would be active.
-    pub fn insert_key_version(&self, row: &KeyVersionRow) -> Result<(), Error> {
-        let operation = "add key version";
-        let added = self.transact(operation, |t| {
-            t.execute(
-                "INSERT INTO key_versions (key, kid, backend, backend_id, algorithm, public_jwk, state, created)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                (
-                    &row.key,
-                    &row.kid,
-                    &row.backend,
-                    &row.backend_id,
-                    &row.algorithm,
-                    &row.public_jwk,
-                    &row.state,
-                    row.created,
-                ),
-            )
-        });
-        added.map(drop).map_err(|e| e.or_conflict(&row.kid))
-    }
-
-    /// Moves a version to another state; false when it was not in `from`.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if another version of the key is active already.
-    pub fn move_key_version(&self, kid: &str, from: &str, to: &str) -> Result<bool, Error> {
-        let moved = self.transact("change the state of key version", |t| {
-            t.execute("UPDATE key_versions SET state = ?3 WHERE kid = ?1 AND state = ?2", [kid, from, to])
-        });
-        moved.map(|n| n == 1).map_err(|e| e.or_conflict(kid))
     }
 
     /// The 32-byte secret of this name, made on first use.

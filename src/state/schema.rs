@@ -37,6 +37,36 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (backend, kid)
     ) STRICT;
 ",
+    "
+    ALTER TABLE key_versions ADD COLUMN published  INTEGER;
+    ALTER TABLE key_versions ADD COLUMN activated  INTEGER;
+    ALTER TABLE key_versions ADD COLUMN retired    INTEGER;
+    ALTER TABLE key_versions ADD COLUMN ended      INTEGER;
+    ALTER TABLE key_versions ADD COLUMN destroyed  INTEGER;
+    ALTER TABLE key_versions ADD COLUMN wanted     INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE key_versions ADD COLUMN reason     TEXT;
+    ALTER TABLE key_versions ADD COLUMN exp_bound  INTEGER;
+    ALTER TABLE key_versions ADD COLUMN last_exp   INTEGER;
+    ALTER TABLE key_versions ADD COLUMN signatures INTEGER NOT NULL DEFAULT 0;
+    -- Until now a version was active from the moment it was made, and no JWT lived longer than a day.
+    UPDATE key_versions SET published = created, activated = created, exp_bound = unixepoch() + 86400
+        WHERE state = 'active';
+    CREATE UNIQUE INDEX one_prepared_version ON key_versions (key) WHERE state = 'prepared';
+    CREATE TABLE key_intents (
+        key     TEXT PRIMARY KEY,
+        backend TEXT NOT NULL,
+        id      BLOB NOT NULL,
+        label   TEXT NOT NULL,
+        started INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE key_revision (revision INTEGER NOT NULL) STRICT;
+    INSERT INTO key_revision VALUES (0);
+    CREATE TABLE leases (
+        name  TEXT PRIMARY KEY,
+        host  TEXT NOT NULL,
+        until INTEGER NOT NULL
+    ) STRICT;
+",
 ];
 
 /// The schema that all steps lead to.

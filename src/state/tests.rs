@@ -2,7 +2,6 @@
 
 use super::*;
 use secrecy::ExposeSecret;
-use std::error::Error as _;
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 
@@ -10,25 +9,11 @@ fn settings(dir: &tempfile::TempDir) -> Settings {
     Settings { dir: dir.path().join("state") }
 }
 
-fn row(key: &str, kid: &str, state: &str) -> KeyVersionRow {
-    KeyVersionRow {
-        key: key.to_owned(),
-        kid: kid.to_owned(),
-        backend: "hsm".to_owned(),
-        backend_id: kid.as_bytes().to_vec(),
-        algorithm: "ES256".to_owned(),
-        public_jwk: "{}".to_owned(),
-        state: state.to_owned(),
-        created: 1_780_000_000,
-    }
-}
-
 #[test]
 fn makes_private_files_and_survives_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(&dir);
     let first = Store::open(&settings, "test").unwrap();
-    first.insert_key_version(&row("access", "k1", "active")).unwrap();
     let secret = first.secret("subject").unwrap();
     for name in ["state.db", "state.db-wal", "state.db-shm"] {
         let mode = settings.dir.join(name).metadata().unwrap().mode();
@@ -37,7 +22,6 @@ fn makes_private_files_and_survives_reopening() {
     assert_eq!(settings.dir.metadata().unwrap().mode() & 0o7777, 0o700);
     drop(first);
     let second = Store::open(&settings, "test").unwrap();
-    assert_eq!(second.key_versions().unwrap(), [row("access", "k1", "active")]);
     assert_eq!(second.secret("subject").unwrap().expose_secret(), secret.expose_secret());
 }
 
@@ -79,7 +63,7 @@ fn is_durable_by_settings() {
     assert_eq!(pragma("synchronous"), "Integer(2)");
     assert_eq!(pragma("foreign_keys"), "Integer(1)");
     assert_eq!(pragma("busy_timeout"), "Integer(5000)");
-    assert_eq!(pragma("user_version"), "Integer(2)");
+    assert_eq!(pragma("user_version"), "Integer(3)");
 }
 
 #[test]
@@ -117,41 +101,7 @@ fn a_half_done_migration_is_not_there() {
     drop(transaction);
     drop(connection);
     let store = Store::open(&settings, "test").unwrap();
-    assert!(store.key_versions().unwrap().is_empty());
-}
-
-#[test]
-fn one_active_version_per_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&settings(&dir), "test").unwrap();
-    store.insert_key_version(&row("access", "k1", "active")).unwrap();
-    store.insert_key_version(&row("id", "k2", "active")).unwrap();
-    store.insert_key_version(&row("access", "k3", "prepared")).unwrap();
-    let second = store.insert_key_version(&row("access", "k4", "active")).unwrap_err();
-    assert!(matches!(second, Error::Conflict { .. }), "{second}");
-    let moved = store.move_key_version("k3", "prepared", "active").unwrap_err();
-    assert!(matches!(moved, Error::Conflict { .. }), "{moved}");
-    assert!(store.move_key_version("k1", "active", "retired").unwrap());
-    assert!(store.move_key_version("k3", "prepared", "active").unwrap());
-    assert!(!store.move_key_version("k3", "prepared", "active").unwrap(), "it is not prepared any more");
-    assert!(!store.move_key_version("none", "prepared", "active").unwrap());
-    let states: Vec<_> = store.key_versions().unwrap().into_iter().map(|r| (r.kid, r.state)).collect();
-    let expected = [("k1", "retired"), ("k3", "active"), ("k2", "active")];
-    assert_eq!(states, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
-}
-
-#[test]
-fn the_tables_refuse_nonsense() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&settings(&dir), "test").unwrap();
-    let error = store.insert_key_version(&row("access", "k1", "asleep")).unwrap_err();
-    assert!(matches!(error, Error::Sql { .. }) && error.source().is_some(), "{error}");
-    store.insert_key_version(&row("access", "k1", "prepared")).unwrap();
-    let same_kid = store.insert_key_version(&row("other", "k1", "prepared")).unwrap_err();
-    assert!(matches!(same_kid, Error::Conflict { .. }));
-    let mut same_id = row("other", "k2", "prepared");
-    same_id.backend_id = b"k1".to_vec();
-    assert!(matches!(store.insert_key_version(&same_id), Err(Error::Conflict { .. })));
+    assert_eq!(store.read_keys().unwrap(), Keys::default());
 }
 
 #[test]

@@ -58,6 +58,11 @@ pub fn raise_nofile() -> Result<u64, HardenError> {
     Ok(hard)
 }
 
+/// The name of this host; empty if it has none.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// Where systemd put this unit's credentials (`LoadCredential=`); `None` when it passed none.
 #[allow(
     clippy::disallowed_methods,

@@ -160,7 +160,8 @@ fn collect(config: &Config) -> Result<Vec<Row>, Failure> {
 type Held = BTreeMap<String, Result<Vec<Listed>, backend::Error>>;
 
 async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Failure> {
-    let versions = foundation.store.key_versions().map_err(|error| Failure::because(UNAVAILABLE, &error))?;
+    let versions =
+        foundation.store.read_keys().map_err(|error| Failure::because(UNAVAILABLE, &error))?.versions;
     let quarantines =
         foundation.store.quarantines().map_err(|error| Failure::because(UNAVAILABLE, &error))?;
     let mut held = Held::new();

@@ -1,12 +1,15 @@
 //! `[backend.NAME]` and `[key.NAME]`.
 
-use super::{Path, Resolver};
+use super::{Path, Resolver, SECOND};
 use crate::backend::Settings;
 use crate::backend::pkcs11::{self, TokenSelector};
-use crate::config::file::{Backend, File, Key, Named};
+use crate::config::file::{self, Backend, File, Key, Named};
+use crate::config::units::{DurationText, Readable};
 use crate::jose::KeyType;
 use crate::keyring;
+use crate::keyring::machine::Rotation;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 impl Resolver<'_> {
     pub(super) fn backends(
@@ -48,13 +51,19 @@ impl Resolver<'_> {
         resolved
     }
 
-    pub(super) fn keys(&mut self, path: &Path, file: &mut File) -> BTreeMap<String, keyring::Settings> {
+    /// `cache` is how long verifiers keep the key set.
+    pub(super) fn keys(
+        &mut self,
+        path: &Path,
+        file: &mut File,
+        cache: Duration,
+    ) -> BTreeMap<String, keyring::Settings> {
         let mut keys = BTreeMap::new();
         for (name, key) in &mut file.key {
             let path = path.key(name);
             self.name(&path, name);
             let backends = self.backends_of(&path, key, &file.backend);
-            keys.insert(name.clone(), self.key(&path, key, backends));
+            keys.insert(name.clone(), self.key(&path, key, backends, cache));
         }
         keys
     }
@@ -89,7 +98,13 @@ impl Resolver<'_> {
             }
         }
     }
-    fn key(&mut self, path: &Path, key: &mut Key, backends: Vec<String>) -> keyring::Settings {
+    fn key(
+        &mut self,
+        path: &Path,
+        key: &mut Key,
+        backends: Vec<String>,
+        cache: Duration,
+    ) -> keyring::Settings {
         let rsa = key.algorithm.key_type() == KeyType::Rsa;
         match key.rsa_bits {
             Some(_) if !rsa => {
@@ -101,9 +116,53 @@ impl Resolver<'_> {
             None if rsa => key.rsa_bits = Some(2048),
             None => {}
         }
-        keyring::Settings { backends, algorithm: key.algorithm, rsa_bits: key.rsa_bits.unwrap_or(2048) }
+        keyring::Settings {
+            backends,
+            algorithm: key.algorithm,
+            rsa_bits: key.rsa_bits.unwrap_or(2048),
+            rotation: self.rotation(&path.key("rotation"), &key.rotation, cache),
+            // Known when the profiles and the backends are.
+            longest: Duration::ZERO,
+            may_generate: true,
+        }
+    }
+
+    fn rotation(&mut self, path: &Path, written: &file::Rotation, cache: Duration) -> Rotation {
+        let mut time = |name: &str, text: &DurationText, least| {
+            let path = path.key(name);
+            let duration = self.quantity(&path, text, least..=YEARS);
+            self.whole_seconds(&path, duration);
+            duration
+        };
+        let every = written.every.as_ref().map(|text| time("every", text, SECOND));
+        let publish_ahead = time("publish_ahead", &written.publish_ahead, SECOND);
+        let stop = written.stop.as_ref().map(|text| time("stop", text, SECOND));
+        let notice = time("notice", &written.notice, Duration::ZERO);
+        let keep = time("keep", &written.keep, Duration::ZERO);
+        if publish_ahead < cache {
+            let message = format!(
+                "verifiers keep the key set for {} (limits.jwks_max_age) and would not know the new version: \
+                 write at least that",
+                cache.readable()
+            );
+            self.fault(&path.key("publish_ahead"), message);
+        }
+        if every.is_some_and(|every| every < publish_ahead) {
+            let message = "a version would not be published for `publish_ahead` before it signs: write more";
+            self.fault(&path.key("every"), message);
+        }
+        if stop.zip(every).is_some_and(|(stop, every)| stop < every) {
+            self.fault(&path.key("stop"), "a version would stop before the next one follows: write more");
+        }
+        if written.after.is_some_and(|after| after == 0 || i64::try_from(after).is_err()) {
+            self.fault(&path.key("after"), "write a number of signatures, at least 1");
+        }
+        Rotation { every, after: written.after, publish_ahead, stop, notice, keep, cache }
     }
 }
+
+/// The longest time that has to do with keys: ten years.
+const YEARS: Duration = Duration::from_secs(3650 * 86_400);
 
 /// Whether one token can fit both: nothing that both say is different. One without a name is a fault of its own.
 fn may_be_one(one: &TokenSelector, other: &TokenSelector) -> bool {

@@ -1,0 +1,204 @@
+//! The operator's acts on a running daemon, and those that the daemon does by itself in their place: turning keys.
+//! Each is recorded, durably, before it takes effect.
+
+mod keys;
+mod orphans;
+mod refresh;
+mod release;
+mod report;
+mod rotation;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::audit::{self, Actor, Entry, Event, Outcome, Unavailable};
+use crate::clock::Clock;
+use crate::keyring::machine::IllegalMove;
+use crate::keyring::{Keyring, LoadError, Loader, MakeError};
+use crate::state::{self, KeyState, Store};
+
+pub use orphans::orphans;
+pub use report::{KeyReport, NextStep, VersionReport};
+
+/// A record of an act is durable within this, or the act is not done.
+const RECORD_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why an act was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// There is no such backend or key, or the key is not in it.
+    #[error("there is no {what} {name:?} here; see /v1/status for those that are")]
+    Unknown {
+        /// `backend`, `key` or `version`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+    },
+    /// The version is not where the act needs it to be.
+    #[error(transparent)]
+    Illegal(#[from] IllegalMove),
+    /// The key has no version in the state that the act is about.
+    #[error("key {key:?} has no {stage} version{hint}")]
+    NoVersion {
+        /// Name of the key.
+        key: String,
+        /// Which state.
+        stage: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A version of the key is being made already.
+    #[error("a version of key {key:?} is being made already; wait for it")]
+    Busy {
+        /// Name of the key.
+        key: String,
+    },
+    /// The security team makes the keys of this backend.
+    #[error(
+        "backend {backend:?} may not generate keys (`generate = false`): make one there and take it with \
+         `jwsd keys adopt`"
+    )]
+    MayNotGenerate {
+        /// Name of the backend.
+        backend: String,
+    },
+    /// It is another key's already: no two keys share a version (RFC 8725 section 3.1).
+    #[error("this is version {kid} of key {key:?} already; make or name another one")]
+    Taken {
+        /// Name of the other key.
+        key: String,
+        /// The version.
+        kid: String,
+    },
+    /// The version does not sign now, so it cannot take over.
+    #[error("version {kid} does not prove that it signs; see /v1/status")]
+    Unproven {
+        /// The version.
+        kid: String,
+    },
+    /// So many keys are published already that verifiers might not read the set.
+    #[error("{count} keys are published already; wait until retired versions are removed")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// Its private half cannot be destroyed where it is.
+    #[error("version {kid} is {stage}; only removed and revoked versions are destroyed")]
+    InService {
+        /// The version.
+        kid: String,
+        /// Where it is.
+        stage: String,
+    },
+    /// Others changed the keys at the same time, again and again.
+    #[error("the keys were changed by others at the same time; try again")]
+    Contended,
+    /// No version was made.
+    #[error(transparent)]
+    Make(#[from] MakeError),
+    /// A backend did not do its part.
+    #[error(transparent)]
+    Backend(#[from] crate::backend::Error),
+    /// The keys could not be taken over from the state.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It could not be recorded, so it was not done.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The state could not be read or changed.
+    #[error("the state could not be read or changed")]
+    State(#[from] state::Error),
+    /// A panic.
+    #[error("a defect; see the daemon's log")]
+    Defect,
+}
+
+/// On whose behalf something is done.
+#[derive(Debug, Clone, Default)]
+pub struct By {
+    /// The operator; `None` is the daemon itself.
+    pub actor: Option<Actor>,
+    /// The request that asked for it.
+    pub request: Option<String>,
+}
+
+impl By {
+    /// The daemon itself.
+    pub const DAEMON: Self = Self { actor: None, request: None };
+
+    /// An operator.
+    pub fn operator(actor: Actor, request: Option<String>) -> Self {
+        Self { actor: Some(actor), request }
+    }
+
+    /// A record of something that is done for them.
+    fn entry(&self, event: Event) -> Entry {
+        Entry {
+            actor: self.actor.clone(),
+            request: self.request.clone(),
+            ..Entry::new(event, Outcome::Success)
+        }
+    }
+}
+
+/// What acts work on.
+pub struct Parts {
+    /// Where quarantines are kept.
+    pub store: Arc<Store>,
+    /// Where key versions are kept, which other hosts may share.
+    pub state: Arc<dyn KeyState>,
+    /// The keys in use.
+    pub keyring: Arc<Keyring>,
+    /// Configured keys and backends.
+    pub loader: Loader,
+    /// Where acts are recorded.
+    pub log: audit::Log,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Name of the environment, part of the names of keys.
+    pub environment: String,
+    /// Names this host among those that share the state.
+    pub host: String,
+}
+
+/// What an operator may do, and the daemon does by itself.
+pub struct Admin {
+    parts: Parts,
+    /// One takes over the state at a time.
+    refreshing: tokio::sync::Mutex<()>,
+    /// Keys of which a version is being made.
+    making: Mutex<BTreeSet<String>>,
+    /// Orphans that were recorded.
+    told: Mutex<BTreeSet<String>>,
+    /// Something may be due at once.
+    nudge: Notify,
+}
+
+impl std::ops::Deref for Admin {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl Admin {
+    /// Knows nothing of the keys before [`Self::refresh`].
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            refreshing: tokio::sync::Mutex::default(),
+            making: Mutex::default(),
+            told: Mutex::default(),
+            nudge: Notify::new(),
+        }
+    }
+
+    /// Records what is about to be done.
+    async fn record(&self, entries: Vec<Entry>) -> Result<(), Unavailable> {
+        self.log.append(entries)?.durable_by(Instant::now() + RECORD_WITHIN).await
+    }
+}

@@ -1,0 +1,114 @@
+//! From what the state says of keys to what signs and what is published.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+
+use super::{Admin, AdminError};
+use crate::keyring::machine::{Life, Stage};
+use crate::keyring::{LoadError, Ring, Settings, Version};
+use crate::state::Tally;
+
+/// A JWT of the longest life can be signed for so long after the state was last told, at least.
+const SLACK: Duration = Duration::from_secs(60);
+
+impl Admin {
+    /// Takes over what the state says: opens new versions, publishes, lets each version sign in its time and no other.
+    /// Gives what is wrong with versions that should sign.
+    ///
+    /// # Errors
+    /// Nothing was taken over then.
+    pub async fn refresh(&self) -> Result<Vec<LoadError>, AdminError> {
+        let _one = self.refreshing.lock().await;
+        let keys = self.state.keys().await?;
+        let store = Arc::clone(&self.store);
+        let quarantines =
+            spawn_blocking(move || store.quarantines()).await.map_err(|_| AdminError::Defect)??;
+        let previous = self.keyring.ring();
+        let (ring, faults) = self.loader.build(keys, &quarantines, &previous).await?;
+        self.tally_of(&ring, true).await?;
+        for (name, settings) in &self.loader.keys {
+            for life in ring.lives(name).all() {
+                // A version that is not of the new ring any more may still be on its way to a signature.
+                if let Some(version) = ring.version(&life.kid).or_else(|| previous.version(&life.kid)) {
+                    set(version, life, settings);
+                }
+            }
+        }
+        self.keyring.replace(Arc::new(ring));
+        Ok(faults)
+    }
+
+    /// Tells the state what was signed, and how long JWTs may live.
+    pub(super) async fn tally(&self) -> Result<(), AdminError> {
+        let ring = self.keyring.ring();
+        self.tally_of(&ring, false).await
+    }
+
+    async fn tally_of(&self, ring: &Ring, only_bounds: bool) -> Result<(), AdminError> {
+        let now = self.clock.now().as_second();
+        let mut tallies = Vec::new();
+        let mut told: Vec<(&Arc<Version>, u64)> = Vec::new();
+        for version in ring.signing() {
+            let Some(settings) = self.loader.keys.get(version.key()) else { continue };
+            let bound = bound(version, settings, now);
+            let (signatures, last_exp) = if only_bounds { (0, None) } else { version.take_tally() };
+            if signatures == 0 && bound == version.bound() {
+                continue;
+            }
+            tallies.push(Tally {
+                kid: version.kid().to_string(),
+                signatures: i64::try_from(signatures).unwrap_or(i64::MAX),
+                last_exp,
+                exp_bound: bound,
+            });
+            told.push((version, signatures));
+        }
+        if tallies.is_empty() {
+            return Ok(());
+        }
+        let bounds: Vec<i64> = tallies.iter().map(|tally| tally.exp_bound).collect();
+        match self.state.tally(tallies).await {
+            Ok(stopped) => {
+                for ((version, _), bound) in told.into_iter().zip(bounds) {
+                    if !stopped.iter().any(|kid| kid == version.kid().as_str()) {
+                        version.reserve(bound);
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => {
+                told.into_iter().for_each(|(version, signatures)| version.return_tally(signatures));
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// How late JWTs may expire: moved ahead when half of the slack is used up.
+fn bound(version: &Version, settings: &Settings, now: i64) -> i64 {
+    let slack = SLACK.max(settings.longest / 2);
+    let least = now.saturating_add_unsigned((settings.longest + slack / 2).as_secs());
+    if version.bound() >= least {
+        return version.bound();
+    }
+    now.saturating_add_unsigned((settings.longest + slack).as_secs())
+}
+
+/// Lets a version sign in its time.
+fn set(version: &Version, life: &Life, settings: &Settings) {
+    match life.stage {
+        Stage::Prepared => {}
+        Stage::Active => {
+            let from = life.activated.unwrap_or(i64::MAX);
+            version.open(from, life.stops(&settings.rotation).unwrap_or(i64::MAX));
+            if let Some(bound) = life.exp_bound {
+                version.reserve(bound);
+            }
+        }
+        Stage::Retired => version.close_at(life.retired.unwrap_or(i64::MIN)),
+        Stage::Removed => version.close_at(i64::MIN),
+        Stage::Revoked => version.revoke(),
+    }
+}

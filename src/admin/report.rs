@@ -1,0 +1,177 @@
+//! What there is to know of keys, for people and programs.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Admin, AdminError};
+use crate::backend;
+use crate::keyring::machine::{Stage, Step};
+use crate::keyring::{Ring, Settings, lives_of};
+use crate::state::{KeyVersionRow, Keys};
+
+/// One key of the configuration, or one that only the state knows.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeyReport {
+    /// `[key.NAME]`.
+    pub key: String,
+    /// JOSE name; absent if the configuration does not have the key.
+    pub algorithm: Option<&'static str>,
+    /// Where its versions are, the first of them makes them.
+    pub backends: Vec<String>,
+    /// Whether versions are made by themselves, or adopted.
+    pub generate: bool,
+    /// What is to be done next.
+    pub next: Option<NextStep>,
+    /// All versions, oldest first.
+    pub versions: Vec<VersionReport>,
+    /// What is wrong, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// What is to be done for a key.
+#[derive(Debug, Clone, Serialize)]
+pub struct NextStep {
+    /// `prepare`, `publish`, `activate` or `remove`.
+    pub step: &'static str,
+    /// Which version it is about; a version that is to be prepared is not known yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One version.
+#[derive(Debug, Clone, Serialize)]
+pub struct VersionReport {
+    /// RFC 7638 thumbprint.
+    pub kid: String,
+    /// `prepared`, `active`, `retired`, `removed` or `revoked`.
+    pub state: String,
+    /// `[backend.NAME]` that made it.
+    pub backend: String,
+    /// Its id there.
+    pub id: String,
+    /// When it was made or adopted.
+    pub created: Timestamp,
+    /// When verifiers were first shown it.
+    pub published: Option<Timestamp>,
+    /// When it began to sign.
+    pub activated: Option<Timestamp>,
+    /// When it stops signing, whatever comes after it.
+    pub stops: Option<Timestamp>,
+    /// When it stopped signing.
+    pub retired: Option<Timestamp>,
+    /// When it was removed or revoked.
+    pub ended: Option<Timestamp>,
+    /// When its private half was destroyed, or that was ordered.
+    pub destroyed: Option<Timestamp>,
+    /// Why it was revoked.
+    pub reason: Option<String>,
+    /// Signatures, as last counted: within a second, or at the last stop.
+    pub signatures: i64,
+    /// Greatest `exp` of its JWTs, as last counted.
+    pub last_exp: Option<Timestamp>,
+    /// None of its JWTs expires later.
+    pub exp_bound: Option<Timestamp>,
+    /// Seconds since a signature of it last verified.
+    pub proven_seconds_ago: Option<u64>,
+}
+
+impl Admin {
+    /// All keys, by name.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn keys(&self) -> Result<Vec<KeyReport>, AdminError> {
+        let keys = self.state.keys().await?;
+        let ring = self.keyring.ring();
+        let mut names: Vec<&str> = self.loader.keys.keys().map(String::as_str).collect();
+        names.extend(keys.versions.iter().map(|row| row.key.as_str()));
+        names.sort_unstable();
+        names.dedup();
+        let now = self.clock.now().as_second();
+        Ok(names
+            .into_iter()
+            .map(|name| report(name, self.loader.keys.get(name), &keys, &ring, now))
+            .collect())
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// Neither configuration nor state have it, or the state cannot be read.
+    pub async fn key(&self, name: &str) -> Result<KeyReport, AdminError> {
+        let unknown = || AdminError::Unknown { what: "key", name: name.to_owned() };
+        self.keys().await?.into_iter().find(|report| report.key == name).ok_or_else(unknown)
+    }
+}
+
+fn report(name: &str, settings: Option<&Settings>, keys: &Keys, ring: &Ring, now: i64) -> KeyReport {
+    let lives = lives_of(keys, name);
+    let rows = keys.versions.iter().filter(|row| row.key == name);
+    let next = settings.and_then(|settings| lives.next(now, &settings.rotation)).map(|due| {
+        let (step, kid) = match due.step {
+            Step::Prepare => ("prepare", None),
+            Step::Publish(kid) => ("publish", Some(kid)),
+            Step::Activate(kid) => ("activate", Some(kid)),
+            Step::Remove(kid) => ("remove", Some(kid)),
+        };
+        NextStep { step, kid, at: time(due.at) }
+    });
+    let mut problems = Vec::new();
+    match (settings, lives.only(Stage::Active)) {
+        (None, _) => {
+            problems.push("not in the configuration: its versions are neither used nor shown".to_owned())
+        }
+        (Some(_), None) => problems.push("no version signs".to_owned()),
+        (Some(settings), Some(life)) => {
+            if life.stops(&settings.rotation).is_some_and(|stops| stops <= now) {
+                problems.push("its active version is past its time and does not sign".to_owned());
+            }
+            let overdue = next.as_ref().filter(|next| next.step == "prepare" && next.at < time(now));
+            if let Some(next) = overdue {
+                problems.push(format!("a new version has been due since {}", next.at));
+            }
+        }
+    }
+    for intent in keys.intents.iter().filter(|intent| intent.key == name) {
+        problems.push(format!("{} is being made, or was when that was broken off", intent.label));
+    }
+    KeyReport {
+        key: name.to_owned(),
+        algorithm: settings.map(|settings| settings.algorithm.name()),
+        backends: settings.map(|settings| settings.backends.clone()).unwrap_or_default(),
+        generate: settings.is_some_and(|settings| settings.may_generate),
+        next,
+        versions: rows.map(|row| version(row, settings, ring)).collect(),
+        problems,
+    }
+}
+
+fn version(row: &KeyVersionRow, settings: Option<&Settings>, ring: &Ring) -> VersionReport {
+    let stop = settings.and_then(|settings| settings.rotation.stop);
+    let stops = row.activated.zip(stop).map(|(from, stop)| from.saturating_add_unsigned(stop.as_secs()));
+    VersionReport {
+        kid: row.kid.clone(),
+        state: row.state.clone(),
+        backend: row.backend.clone(),
+        id: backend::show_id(&row.backend_id),
+        created: time(row.created),
+        published: row.published.map(time),
+        activated: row.activated.map(time),
+        stops: stops.map(time),
+        retired: row.retired.map(time),
+        ended: row.ended.map(time),
+        destroyed: row.destroyed.map(time),
+        reason: row.reason.clone(),
+        signatures: row.signatures,
+        last_exp: row.last_exp.map(time),
+        exp_bound: row.exp_bound.map(time),
+        proven_seconds_ago: ring.version(&row.kid).and_then(|version| version.unproven_for()),
+    }
+}
+
+/// A time outside of what can be written is shown as the end of time.
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,169 @@
+//! Keys that turn by themselves: what is due is done, what was broken off is taken up again, and what only people can
+//! do is told to them in time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Admin, AdminError, By};
+use crate::audit::Event;
+use crate::keyring::machine::{Due, Step};
+use crate::keyring::{Settings, lives_of};
+use crate::state::Keys;
+use crate::telemetry::Chain;
+
+/// How often the keeper looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The right to rotate is asked for so long.
+const LEASE: Duration = Duration::from_secs(10);
+/// Between attempts at a step that fails: at first, and at most.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
+/// What only people can do is told again after this, seconds.
+const TELL_EVERY: i64 = 86_400;
+/// How often backends are looked through for keys that nobody knows.
+const ORPHANS_EVERY: Duration = Duration::from_secs(3600);
+/// The most steps of one key that follow each other without a pause.
+const STEPS: usize = 8;
+
+/// What the keeper remembers of a key.
+#[derive(Default)]
+struct Memory {
+    /// A failed step is tried again then, after such a pause.
+    pause: Option<(Instant, Duration)>,
+    /// When people were told last that a version is wanted, Unix seconds.
+    told: Option<i64>,
+    /// What is under way.
+    task: Option<JoinHandle<()>>,
+}
+
+impl Admin {
+    /// Keeps the keys turning until `shutdown`; long work goes on in `tracker`.
+    pub async fn keep(self: Arc<Self>, shutdown: CancellationToken, tracker: TaskTracker) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut memory: BTreeMap<String, Memory> = BTreeMap::new();
+        let mut looked: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.nudge.notified() => {}
+                _ = ticks.tick() => {}
+            }
+            if let Err(error) = self.tally().await {
+                tracing::error!(error = %Chain(&error), "Signatures not counted");
+            }
+            if let Err(error) = self.look(&mut memory, &tracker).await {
+                tracing::error!(error = %Chain(&error), "Keys not looked after");
+            }
+            if looked.is_none_or(|looked| looked.elapsed() >= ORPHANS_EVERY) {
+                looked = Some(Instant::now());
+                let admin = Arc::clone(&self);
+                tracker.spawn(async move { admin.find_orphans().await });
+            }
+        }
+        if let Err(error) = self.tally().await {
+            tracing::error!(error = %Chain(&error), "Last signatures not counted");
+        }
+    }
+
+    async fn look(
+        self: &Arc<Self>,
+        memory: &mut BTreeMap<String, Memory>,
+        tracker: &TaskTracker,
+    ) -> Result<(), AdminError> {
+        let keys = self.state.keys().await?;
+        if keys.revision != self.keyring.ring().keys.revision {
+            self.refresh().await?;
+        }
+        let now = self.clock.now().as_second();
+        for (key, settings) in &self.loader.keys {
+            let memory = memory.entry(key.clone()).or_default();
+            self.tell(&keys, key, settings, now, memory).await?;
+            let waits = memory.pause.is_some_and(|(until, _)| Instant::now() < until);
+            if waits || memory.task.as_ref().is_some_and(|task| !task.is_finished()) {
+                continue;
+            }
+            let Some(due) = self.due(&keys, key, settings, now) else {
+                memory.pause = None;
+                continue;
+            };
+            if !self.state.lease(&self.host, now, LEASE).await? {
+                continue;
+            }
+            let pause = memory.pause.map_or(PAUSES[0], |(_, pause)| PAUSES[1].min(pause * 2));
+            memory.pause = Some((Instant::now() + pause, pause));
+            let (admin, key) = (Arc::clone(self), key.clone());
+            // A slow HSM holds up nothing else.
+            memory.task = Some(tracker.spawn(async move {
+                match admin.carry_on(&key).await {
+                    Ok(()) | Err(AdminError::Busy { .. }) => {}
+                    Err(error) => {
+                        tracing::error!(key, step = ?due.step, error = %Chain(&error), "Key not turned");
+                    }
+                }
+                admin.nudge.notify_one();
+            }));
+        }
+        Ok(())
+    }
+
+    /// What is due for a key and can be done here.
+    fn due(&self, keys: &Keys, key: &str, settings: &Settings, now: i64) -> Option<Due> {
+        let due = lives_of(keys, key).next(now, &settings.rotation).filter(|due| due.at <= now);
+        let intended = keys.intents.iter().any(|intent| intent.key == key);
+        let due = due.or_else(|| intended.then_some(Due { step: Step::Prepare, at: now }));
+        due.filter(|due| due.step != Step::Prepare || settings.may_generate)
+    }
+
+    /// Does for a key whatever is due, step by step.
+    ///
+    /// # Errors
+    /// Of the first step that fails.
+    pub(super) async fn carry_on(&self, key: &str) -> Result<(), AdminError> {
+        let settings = self.settings(key)?;
+        for _ in 0..STEPS {
+            let keys = self.state.keys().await?;
+            let Some(due) = self.due(&keys, key, settings, self.clock.now().as_second()) else { break };
+            match due.step {
+                Step::Prepare => drop(self.make(&By::DAEMON, key).await?),
+                Step::Publish(kid) => self.publish(key, &kid).await?,
+                Step::Activate(kid) => self.switch(&By::DAEMON, key, &kid, false).await?,
+                Step::Remove(kid) => self.remove(key, &kid).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells people in time that they are to bring a version.
+    async fn tell(
+        &self,
+        keys: &Keys,
+        key: &str,
+        settings: &Settings,
+        now: i64,
+        memory: &mut Memory,
+    ) -> Result<(), AdminError> {
+        let due = lives_of(keys, key).next(now, &settings.rotation);
+        let wanted = due.filter(|due| due.step == Step::Prepare && !settings.may_generate);
+        let notice = i64::try_from(settings.rotation.notice.as_secs()).unwrap_or(i64::MAX);
+        let Some(due) = wanted.filter(|due| due.at.saturating_sub(notice) <= now) else {
+            memory.told = None;
+            return Ok(());
+        };
+        if memory.told.is_some_and(|told| now.abs_diff(told) < TELL_EVERY.unsigned_abs()) {
+            return Ok(());
+        }
+        memory.told = Some(now);
+        let by = jiff::Timestamp::from_second(due.at).unwrap_or(jiff::Timestamp::MAX);
+        tracing::warn!(key, %by, "Key needs a new version: make it and run `jwsd keys adopt`");
+        let mut entry = By::DAEMON.entry(Event::KeyWanted);
+        entry.object = Some(key.to_owned());
+        entry.reason = Some(format!("a new version must be adopted by {by}"));
+        Ok(self.record(vec![entry]).await?)
+    }
+}
