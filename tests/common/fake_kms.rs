@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use keys::{Exception, Pair};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -55,6 +55,10 @@ pub struct Key {
     pub age: i64,
     pub description: String,
     pub tags: Value,
+    /// When it will be deleted, in seconds since 1970.
+    pub deletion: Option<i64>,
+    /// Made, but in no list yet.
+    pub hidden: bool,
 }
 
 #[derive(Default)]
@@ -73,6 +77,12 @@ pub struct Script {
     pub ahead: i64,
     /// Access keys that are refused, and how.
     pub refused: BTreeMap<String, &'static str>,
+    /// Operations that are refused, and how.
+    pub barred: BTreeMap<&'static str, &'static str>,
+    /// Operations that are done, and whose answer is lost, once each.
+    pub unheard: BTreeSet<&'static str>,
+    /// Keys that are made are in no list yet.
+    pub lags: bool,
     /// Requests by operation.
     pub asked: BTreeMap<String, u64>,
     /// Requests by access key.
@@ -99,6 +109,8 @@ impl Drop for FakeKms {
 }
 
 const ACCOUNT: &str = "111122223333";
+/// Keys in one answer of `ListKeys`.
+const PAGE: usize = 20;
 
 impl FakeKms {
     pub async fn start(region: &str) -> Self {
@@ -151,6 +163,8 @@ impl FakeKms {
             age: 3600,
             description: String::new(),
             tags: Value::Null,
+            deletion: None,
+            hidden: false,
         };
         self.script().keys.insert(arn.clone(), key);
         arn
@@ -225,7 +239,8 @@ fn decide(script: &mut Script, header: &Headers) -> (Option<Fault>, Option<Excep
         let what = if skew < 0 { "Signature expired" } else { "Signature not yet current" };
         ("InvalidSignatureException", format!("{what}: {} against {now}", header.signed))
     });
-    let exception = refused.or(skewed);
+    let barred = script.barred.get(header.action.as_str()).map(|code| (*code, "barred".to_owned()));
+    let exception = refused.or(skewed).or(barred);
     let fault = (header.action == "Sign" && exception.is_none()).then(|| script.fault()).flatten();
     (fault, exception)
 }
@@ -323,6 +338,9 @@ async fn answer(script: Arc<Mutex<Script>>, region: String, request: Request<Inc
         Some(Fault::BadSignature | Fault::Truncated) | None => {}
     }
     let done = perform(&mut script.lock().unwrap(), &region, &header.action, &body);
+    if done.is_ok() && script.lock().unwrap().unheard.remove(header.action.as_str()) {
+        return Err(std::io::Error::other("closed by script"));
+    }
     match done {
         Ok(mut answer) => {
             match fault {
@@ -376,6 +394,8 @@ fn perform(script: &mut Script, region: &str, action: &str, body: &Value) -> Res
                 age: 0,
                 description: text("Description").to_owned(),
                 tags: body["Tags"].clone(),
+                deletion: None,
+                hidden: script.lags,
             };
             let metadata = describe(&arn, &key);
             script.keys.insert(arn, key);
@@ -387,6 +407,7 @@ fn perform(script: &mut Script, region: &str, action: &str, body: &Value) -> Res
         }
         "GetPublicKey" => {
             let (arn, key) = script.key(text("KeyId"), region)?;
+            key.is_enabled(&arn)?;
             Ok(json!({
                 "KeyId": arn,
                 "KeySpec": key.spec,
@@ -397,12 +418,49 @@ fn perform(script: &mut Script, region: &str, action: &str, body: &Value) -> Res
         }
         "ListKeys" => {
             let limit = usize::try_from(body["Limit"].as_u64().unwrap_or(100)).unwrap();
+            assert!(limit <= 1000);
+            // It may always give fewer.
+            let limit = limit.min(PAGE);
             let after = text("Marker").to_owned();
-            let mut rest = script.keys.keys().filter(|arn| **arn > after);
+            let shown = script.keys.iter().filter(|(_, key)| !key.hidden).map(|(arn, _)| arn);
+            let mut rest = shown.filter(|arn| **arn > after);
             let page: Vec<&String> = rest.by_ref().take(limit).collect();
             let listed: Vec<Value> = page.iter().map(|arn| json!({ "KeyId": arn, "KeyArn": arn })).collect();
             let marker = page.last().filter(|_| rest.next().is_some());
             Ok(json!({ "Keys": listed, "Truncated": marker.is_some(), "NextMarker": marker }))
+        }
+        "ListResourceTags" => {
+            let (_, key) = script.key(text("KeyId"), region)?;
+            Ok(json!({ "Tags": key.tags, "Truncated": false }))
+        }
+        "CreateAlias" => {
+            let (name, target) = (text("AliasName"), text("TargetKeyId"));
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte);
+            if !name.starts_with("alias/") || name.len() > 256 || !name.bytes().all(fits) {
+                return Err(("ValidationException", format!("bad alias {name}")));
+            }
+            if script.aliases.contains_key(name) {
+                return Err(("AlreadyExistsException", format!("{name} already exists")));
+            }
+            let (arn, _) = script.key(target, region)?;
+            script.aliases.insert(name.to_owned(), arn);
+            Ok(json!({}))
+        }
+        "DeleteAlias" => match script.aliases.remove(text("AliasName")) {
+            Some(_) => Ok(json!({})),
+            None => Err(("NotFoundException", "no such alias".to_owned())),
+        },
+        "ScheduleKeyDeletion" => {
+            let days = body["PendingWindowInDays"].as_i64().unwrap_or(30);
+            assert!((7..=30).contains(&days));
+            let (arn, key) = script.key(text("KeyId"), region)?;
+            if key.deletion.is_some() {
+                return Err(("KMSInvalidStateException", format!("{arn} is pending deletion.")));
+            }
+            let date = Timestamp::now().as_second() + days * 24 * 60 * 60;
+            let key = script.keys.get_mut(&arn).unwrap();
+            (key.state, key.deletion) = ("PendingDeletion".to_owned(), Some(date));
+            Ok(json!({ "KeyId": arn, "KeyState": key.state, "DeletionDate": date }))
         }
         "Sign" => {
             *script.forms.entry(text("MessageType").to_owned()).or_default() += 1;
@@ -411,11 +469,7 @@ fn perform(script: &mut Script, region: &str, action: &str, body: &Value) -> Res
                 return Err(("ValidationException", "sign by ARN".to_owned()));
             }
             let (arn, key) = script.key(text("KeyId"), region)?;
-            match key.state.as_str() {
-                "Enabled" => {}
-                "Disabled" => return Err(("DisabledException", format!("{arn} is disabled."))),
-                state => return Err(("KMSInvalidStateException", format!("{arn} is {state}."))),
-            }
+            key.is_enabled(&arn)?;
             let message = STANDARD.decode(text("Message")).unwrap_or_default();
             let algorithm = text("SigningAlgorithm");
             let signature = key.pair.sign(&key.spec, algorithm, text("MessageType"), &message)?;
@@ -427,9 +481,20 @@ fn perform(script: &mut Script, region: &str, action: &str, body: &Value) -> Res
     }
 }
 
+impl Key {
+    fn is_enabled(&self, arn: &str) -> Result<(), Exception> {
+        match self.state.as_str() {
+            "Enabled" => Ok(()),
+            "Disabled" => Err(("DisabledException", format!("{arn} is disabled."))),
+            state => Err(("KMSInvalidStateException", format!("{arn} is {state}."))),
+        }
+    }
+}
+
 fn describe(arn: &str, key: &Key) -> Value {
     let id = arn.rsplit('/').next().unwrap();
     json!({
+        "DeletionDate": key.deletion,
         "AWSAccountId": ACCOUNT,
         "KeyId": id,
         "Arn": arn,

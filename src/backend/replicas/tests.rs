@@ -110,6 +110,12 @@ impl KeyStore for Store {
     ) -> BoxFuture<'a, Result<Generated, Error>> {
         Box::pin(async { Err(self.0.error(Class::Bug, Advice::NEVER)) })
     }
+    fn find_made<'a>(&'a self, _: &'a [u8], _: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn destroy<'a>(&'a self, _: &'a [u8], _: &'a PublicKey) -> BoxFuture<'a, Result<Destroyed, Error>> {
+        Box::pin(async { Err(self.0.error(Class::Bug, Advice::NEVER)) })
+    }
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {
         Box::pin(async { Ok(Vec::new()) })
     }
