@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backend::{
-    BoxFuture, Generated, Health, KeySpec, KeyStore, Listed, Opened, Signed, Status, Wanted,
+    BoxFuture, Destroyed, Generated, Health, KeySpec, KeyStore, Listed, Opened, Signed, Status, Wanted,
 };
 use crate::jose::{Algorithm, Curve, PublicKey, Signature};
 use aws_lc_rs::rand::SystemRandom;
