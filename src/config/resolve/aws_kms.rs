@@ -54,10 +54,11 @@ impl Resolver<'_> {
 
     fn deletion_days(&mut self, path: &Path, written: &DurationText) -> u8 {
         let window = self.quantity(path, written, DAY * 7..=DAY * 30);
-        if window.as_secs() % DAY.as_secs() != 0 || window.subsec_nanos() != 0 {
+        let days = u8::try_from(window.as_secs() / DAY.as_secs()).unwrap_or(30);
+        if window != DAY * u32::from(days) {
             self.fault(path, "AWS counts whole days: write \"7d\" to \"30d\"");
         }
-        u8::try_from(window.as_secs() / DAY.as_secs()).unwrap_or(30)
+        days
     }
 }
 
