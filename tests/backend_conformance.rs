@@ -29,6 +29,10 @@ macro_rules! conforms {
             many_at_once_all_get_their_own
             too_late_and_too_long_never_reach_the_key
             after_the_end_nothing_signs
+            what_was_made_is_found_and_nothing_else
+            exactly_one_key_is_destroyed
+            another_key_is_not_destroyed
+            where_no_key_may_be_made_none_is
         }
     };
     ($name:ident, $subject:expr; $($check:ident)+) => {

@@ -18,6 +18,8 @@ mod faults;
 mod hedges;
 #[path = "kms/keys.rs"]
 mod keys;
+#[path = "kms/lifecycle.rs"]
+mod lifecycle;
 #[path = "kms/limits.rs"]
 mod limits;
 #[path = "kms/regions.rs"]

@@ -5,6 +5,8 @@
 mod faults;
 #[path = "pkcs11_worker/fixture.rs"]
 mod fixture;
+#[path = "pkcs11_worker/lifecycle.rs"]
+mod lifecycle;
 #[path = "pkcs11_worker/objects.rs"]
 mod objects;
 #[path = "pkcs11_worker/pin.rs"]

@@ -71,13 +71,17 @@ impl Admin {
             if change == KeyChange::default() {
                 return Ok(());
             }
-            self.record(entries.clone()).await?;
+            if !entries.is_empty() {
+                self.record(entries.clone()).await?;
+            }
             let outcome = self.state.change(keys.revision, change).await;
             if let Ok(Some(_)) = outcome {
                 return Ok(());
             }
-            let undone = |entry| Entry { outcome: Outcome::Failed, ..entry };
-            self.record(entries.into_iter().map(undone).collect()).await?;
+            if !entries.is_empty() {
+                let undone = |entry| Entry { outcome: Outcome::Failed, ..entry };
+                self.record(entries.into_iter().map(undone).collect()).await?;
+            }
             outcome?;
         }
         Err(AdminError::Contended)
@@ -115,17 +119,15 @@ impl Admin {
             return Err(AdminError::MayNotGenerate { backend });
         }
         let _making = self.claim(key)?;
-        let intent = self.intend(key, settings).await?;
-        let made = self.make_of(&intent, settings, backend).await;
+        let made = self.make_or_find(key, settings, backend).await;
         let mut entry = by.entry(Event::KeyGenerated);
         entry.object = Some(key.to_owned());
         entry.alg = Some(settings.algorithm.name());
         match made {
             Ok(made) => self.take(entry, made.row, true).await,
-            Err(error) => {
+            Err(AdminError::Make(error)) => {
                 // The key is there, but no good: the next one gets another name.
-                let given_up = matches!(error, MakeError::SelfTest { .. } | MakeError::Unusable { .. });
-                if given_up {
+                if matches!(error, MakeError::SelfTest { .. } | MakeError::Unusable { .. }) {
                     let change = KeyChange { settle: Some(key.to_owned()), ..KeyChange::default() };
                     self.decide(|_, _| Ok(Decision { change: change.clone(), entries: Vec::new() })).await?;
                 }
@@ -134,6 +136,7 @@ impl Admin {
                 self.record(vec![entry]).await?;
                 Err(error.into())
             }
+            Err(error) => Err(error),
         }
     }
 
@@ -145,48 +148,47 @@ impl Admin {
         Err(AdminError::Busy { key: key.to_owned() })
     }
 
-    /// The intent that is on disk, whoever wrote it.
+    /// Writes down how a new key will be called.
     async fn intend(&self, key: &str, settings: &Settings) -> Result<IntentRow, AdminError> {
         let fresh = keyring::intend(key, settings, &self.environment, self.clock.now())?;
         self.decide(|keys, _| {
-            let lives = lives_of(keys, key);
-            if let Some(life) = lives.only(Stage::Prepared) {
+            if let Some(life) = lives_of(keys, key).only(Stage::Prepared) {
                 return Err(IllegalMove::Prepared { kid: life.kid.clone() }.into());
             }
             let published = keys.versions.iter().filter(|row| is_published(row)).count();
             if published >= MOST_KEYS {
                 return Err(AdminError::TooMany { count: published });
             }
-            let mut change = KeyChange::default();
-            match keys.intents.iter().find(|intent| intent.key == key) {
-                Some(known) if known.backend == fresh.backend => {}
-                // The key lives elsewhere by now: what became of that intent is told with the orphans.
-                known => {
-                    change.settle = known.map(|known| known.key.clone());
-                    change.intend = Some(fresh.clone());
-                }
-            }
+            // What an older intent came to is looked for before; nothing was found, or it shows as an orphan.
+            let settle = keys.intents.iter().find(|intent| intent.key == key).map(|known| known.key.clone());
+            let change = KeyChange { settle, intend: Some(fresh.clone()), ..KeyChange::default() };
             Ok(Decision { change, entries: Vec::new() })
         })
         .await?;
-        let intents = self.state.keys().await?.intents;
-        intents.into_iter().find(|intent| intent.key == key).ok_or(AdminError::Contended)
+        Ok(fresh)
     }
 
-    /// The key that the intent has led to before, or a new one.
-    async fn make_of(
+    /// The key that an intent has led to before, or a new one.
+    async fn make_or_find(
         &self,
-        intent: &IntentRow,
+        key: &str,
         settings: &Settings,
         backend: &Arc<dyn KeyStore>,
-    ) -> Result<keyring::Made, MakeError> {
+    ) -> Result<keyring::Made, AdminError> {
+        let intents = self.state.keys().await?.intents;
         let now = self.clock.now();
-        if now.as_second() != intent.started
-            && let Some(found) = keyring::finish(intent, settings, backend, now, MAKE_WITHIN).await?
-        {
-            return Ok(found);
+        let same = |intent: &&IntentRow| intent.key == key && intent.backend == **backend.health().backend();
+        if let Some(intent) = intents.iter().find(same) {
+            if let Some(found) = keyring::finish(intent, settings, backend, now, MAKE_WITHIN).await? {
+                return Ok(found);
+            }
+            let settled = intent.started.saturating_add_unsigned(backend.settling().as_secs());
+            if now.as_second() < settled {
+                return Err(AdminError::Settling { key: key.to_owned() });
+            }
         }
-        keyring::generate(intent, settings, backend, now, MAKE_WITHIN).await
+        let intent = self.intend(key, settings).await?;
+        Ok(keyring::generate(&intent, settings, backend, now, MAKE_WITHIN).await?)
     }
 
     /// Takes a key that an operator names in the first of the key's backends as its next version. Gives its `kid`.

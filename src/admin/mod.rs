@@ -57,6 +57,14 @@ pub enum AdminError {
         /// Name of the key.
         key: String,
     },
+    /// A key may have been made that the backend does not show yet.
+    #[error(
+        "a version of key {key:?} was being made when that was broken off; the backend may show it soon: wait a minute"
+    )]
+    Settling {
+        /// Name of the key.
+        key: String,
+    },
     /// The security team makes the keys of this backend.
     #[error(
         "backend {backend:?} may not generate keys (`generate = false`): make one there and take it with \

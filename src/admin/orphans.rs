@@ -52,10 +52,11 @@ impl Admin {
 
 /// Those of `listed` that were made here and are nobody's.
 pub fn orphans<'a>(environment: &str, keys: &Keys, listed: &'a [Listed]) -> Vec<&'a Listed> {
-    let prefix = format!("jwsd/{environment}/");
+    let prefix = backend::label_prefix(environment);
     let known: BTreeSet<String> = keys.versions.iter().map(|row| backend::show_id(&row.backend_id)).collect();
     let is_ours = |key: &&Listed| {
         key.label.starts_with(&prefix)
+            && !key.pending_deletion
             && !known.contains(&key.id)
             && keys.intents.iter().all(|intent| intent.label != key.label)
     };

@@ -246,7 +246,7 @@ impl From<AdminError> for Problem {
             | AdminError::TooMany { .. }
             | AdminError::InService { .. } => told(StatusCode::CONFLICT, "key.state"),
             AdminError::Unproven { .. } => told(StatusCode::CONFLICT, "key.unproven"),
-            AdminError::Busy { .. } | AdminError::Contended => {
+            AdminError::Busy { .. } | AdminError::Settling { .. } | AdminError::Contended => {
                 told(StatusCode::CONFLICT, "key.busy").retry_after(SOON)
             }
             AdminError::MayNotGenerate { .. } => told(StatusCode::FORBIDDEN, "key.generate"),

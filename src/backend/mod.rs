@@ -8,15 +8,18 @@ pub mod breaker;
 mod event;
 pub mod fair;
 mod health;
+mod label;
 mod pace;
 pub mod pkcs11;
 mod replicas;
 
 pub use event::BackendEvent;
 pub use health::{Health, Refused};
+pub use label::{PREFIX, label, label_prefix};
 pub use replicas::{Attempt, Member, Replicas, Signing};
 
 use crate::jose::{Algorithm, PublicKey, Signature, hex};
+use jiff::Timestamp;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,6 +36,16 @@ pub enum Settings {
     Pkcs11(pkcs11::Settings),
     /// `kind = "aws-kms"`.
     AwsKms(aws_kms::Settings),
+}
+
+impl Settings {
+    /// Whether keys may be made there; where not, an operator makes them and jwsd adopts them.
+    pub fn may_generate(&self) -> bool {
+        match self {
+            Self::Pkcs11(settings) => settings.generate,
+            Self::AwsKms(settings) => settings.generate,
+        }
+    }
 }
 
 /// For whom and until when a signature is wanted.
@@ -106,7 +119,11 @@ pub enum Wanted<'a> {
     },
 }
 
-/// Where keys are found and made.
+/// Why no key is made in a backend that says so.
+const NOT_ALLOWED: &str =
+    "making keys is not allowed here (`generate = false`): make it with the vendor's tools, then adopt it";
+
+/// Where keys are found, made and destroyed.
 pub trait KeyStore: Send + Sync {
     /// Looks the key up and checks exactly one match, its attributes and type, and equality with `pinned` if given.
     fn open<'a>(
@@ -115,29 +132,35 @@ pub trait KeyStore: Send + Sync {
         algorithm: Algorithm,
         pinned: Option<&'a PublicKey>,
     ) -> BoxFuture<'a, Result<Opened, Error>>;
-    /// Makes a key pair that never leaves the backend, with `label`, and `id` where ids can be chosen.
+    /// Makes a key pair that never leaves the backend, with `label`, and `id` where ids can be chosen. Refused where
+    /// [`Settings::may_generate`] says no. An error does not mean that nothing was made: [`KeyStore::find_made`]
+    /// tells.
     fn generate<'a>(
         &'a self,
         id: &'a [u8],
         label: &'a str,
         spec: KeySpec,
     ) -> BoxFuture<'a, Result<Generated, Error>>;
-    /// The backend's id of the key that an earlier `generate` with this id and label made; `None` if it made none.
-    fn find_made<'a>(
-        &'a self,
-        _id: &'a [u8],
-        _label: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
-        Box::pin(async { Ok(None) })
+    /// The backend's id of the key that an earlier `generate(id, label, ..)` made, whose answer was perhaps never
+    /// seen. `None` means none, once that call is [`KeyStore::settling`] ago. Whoever makes another key then gives it
+    /// another id, so that one which shows up all the same is an orphan in [`KeyStore::list`] and nothing worse.
+    ///
+    /// Looks at more than a name that anybody can write, but proves nothing: open the key, and have it sign.
+    ///
+    /// # Errors
+    /// When it cannot be asked, and when what it shows is half a pair, or more than one: an operator has to look.
+    fn find_made<'a>(&'a self, id: &'a [u8], label: &'a str)
+    -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>>;
+    /// For how long a key that was just made may stay hidden from [`KeyStore::find_made`] and [`KeyStore::list`].
+    fn settling(&self) -> Duration {
+        Duration::ZERO
     }
-    /// Destroys the key, if its public half is this.
-    fn destroy<'a>(
-        &'a self,
-        _id: &'a [u8],
-        _public: &'a PublicKey,
-    ) -> BoxFuture<'a, Result<Destroyed, Error>> {
-        Box::pin(async { Ok(Destroyed { pending_until: None }) })
-    }
+    /// Destroys both halves of the key `id`, for good. It is done as well when it is not there any more.
+    ///
+    /// # Errors
+    /// When its public half is not `public`, or cannot be read, nothing is destroyed. After any other fault it may be
+    /// gone or not: ask again.
+    fn destroy<'a>(&'a self, id: &'a [u8], public: &'a PublicKey) -> BoxFuture<'a, Result<Destroyed, Error>>;
     /// All private signing keys that the backend shows, for people.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Error>>;
     /// Its breaker and quarantine, shared by all its keys.
@@ -167,9 +190,10 @@ pub struct Generated {
 }
 
 /// A key that was destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Destroyed {
-    /// When it will be gone for good, if not now.
-    pub pending_until: Option<jiff::Timestamp>,
+    /// Until when an operator can still have it back, with the backend's own tools; `None` when it is gone.
+    pub pending_until: Option<Timestamp>,
 }
 
 /// A backend's id of a key for people: as it is if it is text, such as an ARN, else in hex.
@@ -194,7 +218,7 @@ pub struct KeySpec {
 pub struct Listed {
     /// Hex of `CKA_ID`, or the ARN.
     pub id: String,
-    /// As the backend stores it; not unique.
+    /// As the backend stores it, or the description in KMS; not unique. See [`label`].
     pub label: String,
     /// `RSA-2048`, `P-256`, `Ed25519`, ...
     pub kind: String,
@@ -204,6 +228,8 @@ pub struct Listed {
     pub name: String,
     /// What makes it unusable here, one sentence each; empty is good.
     pub problems: Vec<String>,
+    /// It was destroyed, and the backend keeps it for some days yet.
+    pub pending_deletion: bool,
 }
 
 /// Health of one backend, for `/v1/status`.

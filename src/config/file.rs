@@ -215,7 +215,13 @@ table! {
         /// Loading the module, logging in and finding the keys must end within this.
         #[serde(default = "start_timeout")]
         start_timeout: DurationText,
+        /// Whether jwsd may make keys there; where not, an operator makes them and it adopts them.
+        #[serde(default = "generate")]
+        generate: bool,
     }
+}
+fn generate() -> bool {
+    true
 }
 fn start_timeout() -> DurationText {
     "10s".into()
@@ -271,7 +277,16 @@ table! {
         /// Ask a second time when an answer is slow in coming.
         #[serde(default = "hedge")]
         hedge: bool,
+        /// Whether jwsd may make keys there; where not, an operator makes them and it adopts them.
+        #[serde(default = "generate")]
+        generate: bool,
+        /// How long a destroyed key can still be had back from AWS, 7d to 30d in whole days.
+        #[serde(default = "deletion_window")]
+        deletion_window: DurationText,
     }
+}
+fn deletion_window() -> DurationText {
+    "30d".into()
 }
 /// 80 % of 300 a second, the least that AWS grants for a kind of key.
 fn rate() -> RateText {

@@ -16,7 +16,7 @@ use super::file::{self, File, NameOrNumber};
 use super::structure::{self, Shape, nearest};
 use super::units::{Quantity, RateText, Readable};
 use super::{Config, Loader, LogSettings};
-use crate::{audit, profile as model, state};
+use crate::{audit, backend as stores, profile as model, state};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -80,6 +80,10 @@ impl Resolver<'_> {
         let backends = self.backends(&root.key("backend"), &mut file.backend, &state.dir);
         let mut keys = self.keys(&root.key("key"), file, limits.jwks_max_age);
         let (profiles, schemas) = self.profiles(&root.key("profile"), file);
+        for key in keys.values_mut() {
+            let first = key.backends.first().and_then(|name| backends.get(name));
+            key.may_generate = first.is_some_and(stores::Settings::may_generate);
+        }
         for profile in profiles.iter().flatten() {
             if let Some(key) = keys.get_mut(profile.key.as_str()) {
                 key.longest = key.longest.max(profile.lifetime.max);

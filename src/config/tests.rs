@@ -303,6 +303,8 @@ fn a_key_has_one_backend_or_several() {
         connect_timeout: millis(300),
         attempt_timeout: millis(1000),
         hedge: true,
+        generate: true,
+        deletion_days: 30,
     };
     assert_eq!(*kms, expected);
     for endpoint in [
@@ -317,4 +319,16 @@ fn a_key_has_one_backend_or_several() {
         let text = text.replace("region = \"us-gov-west-1\"", &line);
         LOADER.parse(&text, "x").unwrap_or_else(|faults| panic!("{faults}"));
     }
+}
+
+#[test]
+fn where_jwsd_may_make_keys_is_said_for_each_backend() {
+    let cloud = "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-west-1\"\ngenerate = false\ndeletion_window = \"1w\"\n[audit]";
+    let config =
+        LOADER.parse(&GOOD.replace("[audit]", cloud), "x").unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(config.backends["hsm"].may_generate() && !config.backends["cloud"].may_generate());
+    let Settings::AwsKms(kms) = &config.backends["cloud"] else { panic!("it is a KMS backend") };
+    assert_eq!(kms.deletion_days, 7);
+    let strict = GOOD.replace("kind = \"pkcs11\"", "kind = \"pkcs11\"\ngenerate = false");
+    assert!(!LOADER.parse(&strict, "x").unwrap().backends["hsm"].may_generate());
 }

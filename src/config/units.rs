@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+/// Seconds of a day: 24 hours, always.
+const DAY: u64 = 24 * 60 * 60;
+
 /// Text that stands for a quantity.
 pub(super) trait Quantity {
     /// What it stands for.
@@ -75,8 +78,8 @@ pub(super) trait Readable {
 }
 impl Readable for Duration {
     fn readable(&self) -> String {
-        let days = self.as_secs() / DAY;
-        if days > 1 && self.as_secs().is_multiple_of(DAY) && self.subsec_nanos() == 0 {
+        let (days, rest) = (self.as_secs() / DAY, self.as_secs() % DAY);
+        if days > 0 && rest == 0 && self.subsec_nanos() == 0 {
             return format!("{days}d");
         }
         let duration = jiff::SignedDuration::try_from(*self);
@@ -109,19 +112,12 @@ impl Readable for Mode {
     }
 }
 
-/// Seconds of a day: none here is longer or shorter than others.
-const DAY: u64 = 86_400;
-
 fn read_duration(text: &str) -> Result<Duration, String> {
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
-    if let Some(days) = days {
-        return Ok(Duration::from_secs(u64::from(days) * DAY));
-    }
-    let duration = text.parse::<jiff::SignedDuration>().ok();
+    // Months and years have no length.
+    let span = text.parse::<jiff::Span>().ok();
+    let duration = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok());
     duration.and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| {
-        format!(
-            "{text:?} is not a duration: write a number and a unit, such as \"90s\", \"5m\", \"30d\" or \"PT5M\""
-        )
+        format!("{text:?} is not a duration: write a number and a unit, such as \"90s\", \"5m\" or \"30d\"")
     })
 }
 fn read_size(text: &str) -> Result<u64, String> {
@@ -173,6 +169,9 @@ mod tests {
             ("PT5M", 300, "5m"),
             ("1h 30m", 5400, "1h 30m"),
             ("0s", 0, "0s"),
+            ("30d", 30 * 86400, "30d"),
+            ("1w", 7 * 86400, "7d"),
+            ("P1DT12H", 36 * 3600, "36h"),
         ] {
             let text = DurationText::from(written);
             assert_eq!(text.value(), Ok(Duration::from_secs(value)), "{written}");
@@ -194,7 +193,7 @@ mod tests {
     }
     #[test]
     fn what_has_no_unit_or_no_number_is_refused() {
-        for text in ["", "5", "m", "-5m", "5x", "1 year", "1e3s", "5m5"] {
+        for text in ["", "5", "m", "-5m", "5x", "1 year", "1mo", "1e3s", "5m5"] {
             assert!(DurationText::from(text).value().is_err(), "{text:?}");
         }
         for text in ["", "16", "16KB", "16kb", "KiB", "-1KiB", "+1KiB", "1.5MiB", "99999999999GiB"] {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::machine::Stage;
 use super::{Settings, Version, selftest};
 use crate::backend::{self, KeySpec, KeyStore, Member, Opened, Wanted};
-use crate::jose::{PublicKeyError, Verifier, hex};
+use crate::jose::{PublicKeyError, Verifier};
 use crate::state::{IntentRow, KeyVersionRow};
 
 /// Bytes of the id of a key that is made here.
@@ -68,12 +68,11 @@ pub fn intend(
 ) -> Result<IntentRow, MakeError> {
     let mut id = [0_u8; ID];
     aws_lc_rs::rand::fill(&mut id).map_err(|_| MakeError::Random)?;
-    let [a, b, c, d, e, f, ..] = id;
     Ok(IntentRow {
         key: key.to_owned(),
         backend: settings.backends.first().cloned().unwrap_or_default(),
         id: id.to_vec(),
-        label: format!("jwsd/{environment}/{key}/{}", hex(&[a, b, c, d, e, f])),
+        label: backend::label(environment, key, &id),
         started: now.as_second(),
     })
 }

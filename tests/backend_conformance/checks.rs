@@ -2,7 +2,9 @@
 
 use crate::fixture::{soon, verifies};
 use crate::subjects::{Running, Subject};
-use jwsd::backend::{Ask, Class, Error, Generated, KeySpec, Opened, Wanted, show_id};
+use jwsd::backend::{
+    Ask, Class, Destroyed, Error, Generated, KeySpec, Opened, Wanted, label_prefix, show_id,
+};
 use jwsd::jose::{Algorithm, KeyType, Signature};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ const HANG: Duration = Duration::from_secs(60);
 
 impl Running {
     async fn generate(&self, id: &[u8], algorithm: Algorithm) -> Result<Generated, Error> {
-        self.store.generate(id, "a label", KeySpec { algorithm, rsa_bits: 2048 }).await
+        self.store.generate(id, &label(id), KeySpec { algorithm, rsa_bits: 2048 }).await
     }
 
     /// A new key, opened.
@@ -28,6 +30,11 @@ impl Running {
     async fn signs(&self) -> u64 {
         self.store.status().await.signs
     }
+}
+
+/// What a key that is made under `id` is called.
+fn label(id: &[u8]) -> String {
+    jwsd::backend::label("test", "access", id)
 }
 
 async fn sign(key: &Opened, input: &[u8]) -> Result<Signature, Error> {
@@ -116,14 +123,15 @@ pub async fn every_key_is_listed(subject: &Subject, running: &Running) {
     let mut made = BTreeSet::new();
     for algorithm in subject.algorithms() {
         let key = running.generate(algorithm.name().as_bytes(), algorithm).await.unwrap();
-        made.insert((show_id(&key.id), kind(algorithm)));
+        made.insert((show_id(&key.id), label(algorithm.name().as_bytes()), kind(algorithm)));
     }
     let listed = running.store.list().await.unwrap();
     for key in &listed {
-        assert_eq!((key.label.as_str(), &key.problems[..]), ("a label", &[][..]), "{key:?}");
+        assert!(key.problems.is_empty() && !key.pending_deletion, "{key:?}");
+        assert!(key.label.starts_with(&label_prefix("test")), "{key:?}");
     }
     assert_eq!(listed.len(), made.len());
-    assert_eq!(listed.into_iter().map(|key| (key.id, key.kind)).collect::<BTreeSet<_>>(), made);
+    assert_eq!(listed.into_iter().map(|key| (key.id, key.label, key.kind)).collect::<BTreeSet<_>>(), made);
 }
 
 /// What people call a key for `algorithm`.
@@ -189,4 +197,87 @@ pub async fn after_the_end_nothing_signs(_: &Subject, running: &Running) {
         running.store.shutdown().await;
     };
     timeout(HANG, ended).await.expect("the end is quick");
+}
+
+pub async fn what_was_made_is_found_and_nothing_else(_: &Subject, running: &Running) {
+    let store = &running.store;
+    let found = async |id: &[u8]| store.find_made(id, &label(id)).await.unwrap();
+    assert_eq!(found(b"before").await, None);
+    for (id, algorithm) in [(&b"first k"[..], Algorithm::ES256), (b"second k", Algorithm::RS256)] {
+        let made = running.generate(id, algorithm).await.unwrap();
+        // Whether the answer was heard or not, and as often as it takes.
+        assert_eq!(found(id).await, Some(made.id.clone()));
+        assert_eq!(found(id).await, Some(made.id.clone()));
+        store.open(Wanted::Id(&made.id), algorithm, Some(&made.public)).await.unwrap();
+    }
+    for id in [&b"third k"[..], b"first", b"first k\0", b"\0"] {
+        assert_eq!(found(id).await, None, "{id:?}");
+    }
+    // One whose label is the same, as far as that goes.
+    assert_eq!(label(b"first k"), label(b"first kk"));
+    assert_eq!(found(b"first kk").await, None);
+    assert_eq!(store.list().await.unwrap().len(), 2, "looking makes nothing");
+}
+
+pub async fn exactly_one_key_is_destroyed(subject: &Subject, running: &Running) {
+    let store = &running.store;
+    for algorithm in subject.algorithms() {
+        let ours = running.key(algorithm.name().as_bytes(), algorithm).await;
+        let other = running.key(format!("not {algorithm:?}").as_bytes(), algorithm).await;
+        let first = store.destroy(&ours.id, &ours.public).await.unwrap();
+        match subject.keeps_destroyed {
+            None => assert_eq!(first, Destroyed { pending_until: None }),
+            Some(days) => {
+                let left = first.pending_until.unwrap().duration_since(jiff::Timestamp::now()).as_secs();
+                assert!((left - days * 86_400).abs() < 3600, "{left}");
+            }
+        }
+        assert_eq!(store.destroy(&ours.id, &ours.public).await.unwrap(), first, "twice is as good");
+        assert_eq!(
+            store.find_made(algorithm.name().as_bytes(), &label(algorithm.name().as_bytes())).await.unwrap(),
+            None
+        );
+        assert_eq!(class(store.open(Wanted::Id(&ours.id), algorithm, None).await), Class::Misconfigured);
+        let listed = store.list().await.unwrap();
+        let shown = listed.iter().find(|key| key.id == show_id(&ours.id));
+        match subject.keeps_destroyed {
+            None => assert!(shown.is_none(), "{shown:?}"),
+            Some(_) => {
+                let shown = shown.expect("it is kept");
+                assert!(shown.pending_deletion && !shown.problems.is_empty(), "{shown:?}");
+            }
+        }
+        let signature = sign(&other, b"x").await.unwrap();
+        assert!(verifies(algorithm, &other.public, b"x", &signature), "{algorithm:?}");
+    }
+}
+
+pub async fn another_key_is_not_destroyed(_: &Subject, running: &Running) {
+    let store = &running.store;
+    let ours = running.key(b"ours", Algorithm::ES256).await;
+    let other = running.key(b"other", Algorithm::ES256).await;
+    let refused = store.destroy(&ours.id, &other.public).await;
+    assert_eq!(class(refused), Class::Untrusted);
+    let listed = store.list().await.unwrap();
+    assert!(listed.len() == 2 && listed.iter().all(|key| !key.pending_deletion), "{listed:?}");
+    for key in [ours, other] {
+        let signature = sign(&key, b"x").await.unwrap();
+        assert!(verifies(Algorithm::ES256, &key.public, b"x", &signature));
+    }
+}
+
+pub async fn where_no_key_may_be_made_none_is(_: &Subject, running: &Running) {
+    let ours = running.key(b"ours", Algorithm::ES256).await;
+    let strict = (running.strict)().await;
+    let made =
+        strict.generate(b"k", &label(b"k"), KeySpec { algorithm: Algorithm::ES256, rsa_bits: 2048 }).await;
+    let error = made.err().expect("it must be refused");
+    assert_eq!(error.class, Class::Misconfigured);
+    assert!(error.message.contains("not allowed") && error.message.contains("adopt"), "{error}");
+    assert_eq!(strict.find_made(b"k", &label(b"k")).await.unwrap(), None);
+    // What an operator made there is used.
+    let name = show_id(&ours.id);
+    let adopted = strict.open(Wanted::Name(&name), Algorithm::ES256, Some(&ours.public)).await.unwrap();
+    assert!(verifies(Algorithm::ES256, &ours.public, b"x", &sign(&adopted, b"x").await.unwrap()));
+    strict.shutdown().await;
 }

@@ -6,6 +6,8 @@
 
 #[path = "fake_kms/keys.rs"]
 pub mod keys;
+#[path = "fake_kms/operations.rs"]
+mod operations;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use keys::{Exception, Pair};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -55,6 +57,10 @@ pub struct Key {
     pub age: i64,
     pub description: String,
     pub tags: Value,
+    /// When it will be deleted, in seconds since 1970.
+    pub deletion: Option<i64>,
+    /// Made, but in no list yet.
+    pub hidden: bool,
 }
 
 #[derive(Default)]
@@ -73,6 +79,12 @@ pub struct Script {
     pub ahead: i64,
     /// Access keys that are refused, and how.
     pub refused: BTreeMap<String, &'static str>,
+    /// Operations that are refused, and how.
+    pub barred: BTreeMap<&'static str, &'static str>,
+    /// Operations that are done, and whose answer is lost, once each.
+    pub unheard: BTreeSet<&'static str>,
+    /// Keys that are made are in no list yet.
+    pub lags: bool,
     /// Requests by operation.
     pub asked: BTreeMap<String, u64>,
     /// Requests by access key.
@@ -151,6 +163,8 @@ impl FakeKms {
             age: 3600,
             description: String::new(),
             tags: Value::Null,
+            deletion: None,
+            hidden: false,
         };
         self.script().keys.insert(arn.clone(), key);
         arn
@@ -225,7 +239,8 @@ fn decide(script: &mut Script, header: &Headers) -> (Option<Fault>, Option<Excep
         let what = if skew < 0 { "Signature expired" } else { "Signature not yet current" };
         ("InvalidSignatureException", format!("{what}: {} against {now}", header.signed))
     });
-    let exception = refused.or(skewed);
+    let barred = script.barred.get(header.action.as_str()).map(|code| (*code, "barred".to_owned()));
+    let exception = refused.or(skewed).or(barred);
     let fault = (header.action == "Sign" && exception.is_none()).then(|| script.fault()).flatten();
     (fault, exception)
 }
@@ -322,7 +337,10 @@ async fn answer(script: Arc<Mutex<Script>>, region: String, request: Request<Inc
         }
         Some(Fault::BadSignature | Fault::Truncated) | None => {}
     }
-    let done = perform(&mut script.lock().unwrap(), &region, &header.action, &body);
+    let done = operations::perform(&mut script.lock().unwrap(), &region, &header.action, &body);
+    if done.is_ok() && script.lock().unwrap().unheard.remove(header.action.as_str()) {
+        return Err(std::io::Error::other("closed by script"));
+    }
     match done {
         Ok(mut answer) => {
             match fault {
@@ -359,89 +377,4 @@ fn spoil(answer: &mut Value, fault: Option<&Fault>) {
         _ => {}
     }
     answer["Signature"] = STANDARD.encode(bytes).into();
-}
-
-fn perform(script: &mut Script, region: &str, action: &str, body: &Value) -> Result<Value, Exception> {
-    let text = |name: &str| body[name].as_str().unwrap_or_default();
-    match action {
-        "CreateKey" => {
-            let spec = text("KeySpec");
-            let arn = format!("arn:aws:kms:{region}:{ACCOUNT}:key/{}", uuid::Uuid::now_v7());
-            let key = Key {
-                pair: Arc::new(Pair::generate(spec)),
-                spec: spec.to_owned(),
-                state: "Enabled".to_owned(),
-                usage: text("KeyUsage").to_owned(),
-                origin: "AWS_KMS".to_owned(),
-                age: 0,
-                description: text("Description").to_owned(),
-                tags: body["Tags"].clone(),
-            };
-            let metadata = describe(&arn, &key);
-            script.keys.insert(arn, key);
-            Ok(json!({ "KeyMetadata": metadata }))
-        }
-        "DescribeKey" => {
-            let (arn, key) = script.key(text("KeyId"), region)?;
-            Ok(json!({ "KeyMetadata": describe(&arn, key) }))
-        }
-        "GetPublicKey" => {
-            let (arn, key) = script.key(text("KeyId"), region)?;
-            Ok(json!({
-                "KeyId": arn,
-                "KeySpec": key.spec,
-                "KeyUsage": key.usage,
-                "PublicKey": STANDARD.encode(key.pair.public()),
-                "SigningAlgorithms": keys::algorithms(&key.spec),
-            }))
-        }
-        "ListKeys" => {
-            let limit = usize::try_from(body["Limit"].as_u64().unwrap_or(100)).unwrap();
-            let after = text("Marker").to_owned();
-            let mut rest = script.keys.keys().filter(|arn| **arn > after);
-            let page: Vec<&String> = rest.by_ref().take(limit).collect();
-            let listed: Vec<Value> = page.iter().map(|arn| json!({ "KeyId": arn, "KeyArn": arn })).collect();
-            let marker = page.last().filter(|_| rest.next().is_some());
-            Ok(json!({ "Keys": listed, "Truncated": marker.is_some(), "NextMarker": marker }))
-        }
-        "Sign" => {
-            *script.forms.entry(text("MessageType").to_owned()).or_default() += 1;
-            // Whoever may move an alias could swap keys under a signer.
-            if !text("KeyId").starts_with("arn:aws:kms:") || !text("KeyId").contains(":key/") {
-                return Err(("ValidationException", "sign by ARN".to_owned()));
-            }
-            let (arn, key) = script.key(text("KeyId"), region)?;
-            match key.state.as_str() {
-                "Enabled" => {}
-                "Disabled" => return Err(("DisabledException", format!("{arn} is disabled."))),
-                state => return Err(("KMSInvalidStateException", format!("{arn} is {state}."))),
-            }
-            let message = STANDARD.decode(text("Message")).unwrap_or_default();
-            let algorithm = text("SigningAlgorithm");
-            let signature = key.pair.sign(&key.spec, algorithm, text("MessageType"), &message)?;
-            Ok(
-                json!({ "KeyId": arn, "Signature": STANDARD.encode(signature), "SigningAlgorithm": algorithm }),
-            )
-        }
-        _ => Err(("UnsupportedOperationException", format!("{action} is not played here"))),
-    }
-}
-
-fn describe(arn: &str, key: &Key) -> Value {
-    let id = arn.rsplit('/').next().unwrap();
-    json!({
-        "AWSAccountId": ACCOUNT,
-        "KeyId": id,
-        "Arn": arn,
-        "CreationDate": Timestamp::now().as_second() - key.age,
-        "Enabled": key.state == "Enabled",
-        "Description": key.description,
-        "KeyUsage": key.usage,
-        "KeyState": key.state,
-        "Origin": key.origin,
-        "KeyManager": "CUSTOMER",
-        "KeySpec": key.spec,
-        "SigningAlgorithms": keys::algorithms(&key.spec),
-        "MultiRegion": id.starts_with("mrk-"),
-    })
 }

@@ -26,6 +26,8 @@ pub fn settings(name: &str, region: &str, endpoint: &str) -> Settings {
         connect_timeout: Duration::from_secs(2),
         attempt_timeout: Duration::from_secs(5),
         hedge: false,
+        generate: true,
+        deletion_days: 30,
     }
 }
 

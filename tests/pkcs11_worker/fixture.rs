@@ -125,6 +125,7 @@ impl Token {
             env,
             start_timeout: Duration::from_secs(20),
             marker_dir: self.dir.path().into(),
+            generate: true,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::fixture::{self, PIN, SOFTHSM, Sign as _, Token, soon, verifies};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::Attribute;
+use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use jwsd::backend::pkcs11::Backend;
 use jwsd::backend::{BackendEvent, Class, KeyStore as _};
@@ -86,11 +86,19 @@ fn helper_change_the_token() {
             }
             make(&session, b"k", &[]);
         }
+        // A private key without its public half, and a public one without its private half.
+        "halves" => {
+            for (id, class) in [(b"bare", ObjectClass::PUBLIC_KEY), (b"left", ObjectClass::PRIVATE_KEY)] {
+                let half = [Attribute::Id(id.to_vec()), Attribute::Class(class)];
+                let found = session.find_objects(&half).unwrap();
+                session.destroy_object(found[0]).unwrap();
+            }
+        }
         other => panic!("unknown task {other}"),
     }
 }
 
-fn change(token: &Token, task: &str) {
+pub fn change(token: &Token, task: &str) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "objects::helper_change_the_token", "--ignored"])
         .env("SOFTHSM2_CONF", token.path("softhsm2.conf"))

@@ -5,44 +5,65 @@ use super::spec;
 use crate::backend::{Class, Error, Listed};
 use aws_sdk_kms::types::{KeyMetadata, KeyState, KeyUsageType, OriginType};
 use futures_util::future::join_all;
+use jiff::Timestamp;
 
-/// Keys that are looked at; an account may have a hundred thousand.
+/// Keys that are shown; an account may have a hundred thousand.
 const MOST: usize = 1000;
-/// Keys that are asked for, and described, at once.
-const PAGE: i32 = 20;
+/// Keys that are asked for at once, which is what KMS gives at most.
+const PAGE: i32 = 1000;
+/// Keys that are described at once. Each costs a request out of 2,000 a second that all users of the account share.
+const AT_ONCE: usize = 20;
 
 /// Every key whose use is signing, ours or not.
 pub(super) async fn keys(service: &Service) -> Result<Vec<Listed>, Error> {
-    let (mut listed, mut seen, mut marker) = (Vec::new(), 0, None::<String>);
+    let mut listed = Vec::new();
+    each(service, MOST, |metadata| listed.extend(show(metadata))).await?;
+    Ok(listed)
+}
+
+/// Shows the keys of the account to `see`, about `most` of them. Keys that we may not describe are another's.
+pub(super) async fn each(
+    service: &Service,
+    most: usize,
+    mut see: impl FnMut(&KeyMetadata) + Send,
+) -> Result<(), Error> {
+    let (mut seen, mut marker) = (0, None::<String>);
     loop {
         let page = service
-            .read(false, |client| client.list_keys().limit(PAGE).set_marker(marker.clone()).send())
+            .repeat(false, |client| client.list_keys().limit(PAGE).set_marker(marker.clone()).send())
             .await?;
         let ids: Vec<&str> = page.keys().iter().filter_map(|key| key.key_id()).collect();
         seen += ids.len();
-        let described = ids.into_iter().map(|id| async move {
-            let asked = service.read(false, |client| client.describe_key().key_id(id).send()).await;
-            (id, asked)
-        });
-        for (id, asked) in join_all(described).await {
-            match asked {
-                Ok(answer) => listed.extend(answer.key_metadata.as_ref().and_then(show)),
-                // Keys of others, and such as were deleted since.
-                Err(error) if error.class == Class::Misconfigured => {
-                    tracing::debug!(backend = service.settings.name, id, %error, "Key is not shown");
+        for some in ids.chunks(AT_ONCE) {
+            let described = some.iter().map(|id| async move {
+                let asked = service.repeat(false, |client| client.describe_key().key_id(*id).send()).await;
+                (id, asked)
+            });
+            for (id, asked) in join_all(described).await {
+                match asked {
+                    Ok(answer) => answer.key_metadata.iter().for_each(&mut see),
+                    // Keys of others, and such as were deleted since.
+                    Err(error) if error.class == Class::Misconfigured => {
+                        tracing::debug!(backend = service.settings.name, id, %error, "Key is not shown");
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
         }
         marker = page.next_marker.filter(|_| page.truncated);
         if marker.is_none() {
-            return Ok(listed);
+            return Ok(());
         }
-        if seen >= MOST {
-            tracing::warn!(backend = service.settings.name, MOST, "There are more keys than are shown");
-            return Ok(listed);
+        if seen >= most {
+            tracing::warn!(backend = service.settings.name, most, "There are more keys than are shown");
+            return Ok(());
         }
     }
+}
+
+/// Whether it was destroyed and can still be had back.
+pub(super) fn is_pending_deletion(metadata: &KeyMetadata) -> bool {
+    matches!(metadata.key_state, Some(KeyState::PendingDeletion | KeyState::PendingReplicaDeletion))
 }
 
 /// `None` for a key that is not for signing.
@@ -56,6 +77,8 @@ fn show(metadata: &KeyMetadata) -> Option<Listed> {
     attributes.extend(kind.map(|kind| kind.as_str().to_owned()));
     attributes.extend(metadata.key_state.as_ref().map(|state| state.as_str().to_owned()));
     attributes.extend(metadata.origin.as_ref().map(|origin| format!("origin {}", origin.as_str())));
+    let date = metadata.deletion_date.and_then(|date| Timestamp::from_second(date.secs()).ok());
+    attributes.extend(date.map(|date| format!("deleted on {date}")));
     if metadata.origin.as_ref().is_some_and(|origin| *origin != OriginType::AwsKms) {
         attributes.push("imported: there is a copy outside of KMS".to_owned());
     }
@@ -71,6 +94,7 @@ fn show(metadata: &KeyMetadata) -> Option<Listed> {
         attributes,
         name: arn,
         problems: problems(metadata),
+        pending_deletion: is_pending_deletion(metadata),
     })
 }
 
@@ -85,7 +109,7 @@ pub(super) fn problems(metadata: &KeyMetadata) -> Vec<String> {
     match state {
         Some(KeyState::Enabled) => {}
         Some(KeyState::Disabled) => problems.push("it is disabled: enable it".to_owned()),
-        Some(KeyState::PendingDeletion | KeyState::PendingReplicaDeletion) => {
+        _ if is_pending_deletion(metadata) => {
             problems.push("it is about to be deleted: cancel that, and find out who asked for it".to_owned());
         }
         Some(KeyState::Creating | KeyState::Updating) => problems.push("it is being made: wait".to_owned()),
@@ -108,6 +132,7 @@ pub(super) fn problems(metadata: &KeyMetadata) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_kms::primitives::DateTime;
     use aws_sdk_kms::types::KeySpec;
 
     fn key() -> aws_sdk_kms::types::builders::KeyMetadataBuilder {
@@ -143,7 +168,15 @@ mod tests {
             let listed = show(&builder.build().unwrap()).unwrap();
             assert_eq!(listed.problems.len(), 1, "{:?}", listed.problems);
             assert!(listed.problems[0].contains(said), "{:?}", listed.problems);
+            assert_eq!(listed.pending_deletion, said == "about to be deleted");
         }
+        let dated =
+            key().key_state(KeyState::PendingReplicaDeletion).deletion_date(DateTime::from_secs(86_400));
+        let dated = show(&dated.build().unwrap()).unwrap();
+        assert!(
+            dated.pending_deletion
+                && dated.attributes.contains(&"deleted on 1970-01-02T00:00:00Z".to_owned())
+        );
         let cipher = key().key_usage(KeyUsageType::EncryptDecrypt).build().unwrap();
         assert!(show(&cipher).is_none());
         assert!(problems(&cipher)[0].contains("ENCRYPT_DECRYPT"));

@@ -11,11 +11,13 @@ mod arn;
 mod budget;
 mod client;
 mod credentials;
+mod destroy;
 mod error;
 mod gate;
 mod hedge;
 mod key;
 mod list;
+mod make;
 mod message;
 mod mu;
 mod rate;
@@ -56,4 +58,8 @@ pub struct Settings {
     pub attempt_timeout: Duration,
     /// Whether a slow `Sign` request is asked a second time in parallel.
     pub hedge: bool,
+    /// Whether keys may be made there.
+    pub generate: bool,
+    /// Days, 7 to 30, for which a key that was destroyed can still be had back.
+    pub deletion_days: u8,
 }

@@ -20,10 +20,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// A call that had less time than this says nothing about the service when it is not answered.
 const STALL: Duration = Duration::from_millis(250);
-/// Opening, listing and making keys may take so long, repeats included.
+/// One request of opening, listing, making and destroying keys may take so long, repeats included.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// One call of them, at least.
-const READ_LIMIT: Duration = Duration::from_secs(3);
+const CALL_LIMIT: Duration = Duration::from_secs(3);
 
 /// What all keys of a backend share.
 pub(super) struct Service {
@@ -165,8 +165,9 @@ impl Service {
         })
     }
 
-    /// Makes a call that changes nothing, again as long as its fault may pass. `fresh`: the key was just made.
-    pub(super) async fn read<T, E, F>(&self, fresh: bool, send: impl Fn(Client) -> F) -> Result<T, Error>
+    /// Makes a call that does no harm when it is made twice, again as long as its fault may pass. `fresh`: the key may
+    /// just have been made.
+    pub(super) async fn repeat<T, E, F>(&self, fresh: bool, send: impl Fn(Client) -> F) -> Result<T, Error>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
@@ -175,7 +176,7 @@ impl Service {
         let end = Instant::now() + PATIENCE;
         let mut tries = 1;
         loop {
-            let limit = Instant::now() + READ_LIMIT.max(self.settings.attempt_timeout);
+            let limit = Instant::now() + CALL_LIMIT.max(self.settings.attempt_timeout);
             let fault = match self.call(limit.min(end), Kind::Service, &send).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
@@ -190,7 +191,7 @@ impl Service {
         }
     }
 
-    /// Makes a call that changes something, once.
+    /// Makes a call once, because it would do its work twice.
     pub(super) async fn write<T, E, F>(&self, send: impl FnOnce(Client) -> F) -> Result<T, Error>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -1,28 +1,31 @@
 //! The backend as the rest of the program sees it: opening, making and listing keys, health.
 //!
-//! What it needs of IAM: `kms:Sign`, `kms:GetPublicKey` and `kms:DescribeKey` on its keys; `kms:CreateKey` and
-//! `kms:TagResource` to make them; `kms:ListKeys` to show them.
+//! What it needs of IAM: `kms:Sign`, `kms:GetPublicKey` and `kms:DescribeKey` on its keys; `kms:CreateKey`,
+//! `kms:TagResource` and `kms:CreateAlias` to make them, `kms:ListResourceTags` to find what a kill left behind;
+//! `kms:ScheduleKeyDeletion` and `kms:DeleteAlias` to destroy them; `kms:ListKeys` to show them.
 
 use super::arn::Arn;
 use super::credentials::Source;
-use super::error::Kind;
+use super::error::{FRESH, Kind};
 use super::key::Key;
 use super::service::Service;
 use super::{Settings, list, spec};
 use crate::backend::{
-    BoxFuture, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted, show_id,
+    BoxFuture, Destroyed, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted,
+    show_id,
 };
-use crate::jose::{Algorithm, KeyType, PublicKey, Verifier, hex};
+use crate::jose::{Algorithm, KeyType, PublicKey, Verifier};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_kms::primitives::Blob;
-use aws_sdk_kms::types::{KeyUsageType, OriginType, Tag};
+use aws_sdk_kms::types::OriginType;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// One region of AWS KMS under one set of credentials.
 pub struct Backend {
-    service: Arc<Service>,
+    pub(super) service: Arc<Service>,
 }
 
 impl Backend {
@@ -52,7 +55,7 @@ impl Backend {
     }
 
     /// The name to ask KMS for.
-    async fn name_of(&self, wanted: Wanted<'_>) -> Result<String, Error> {
+    pub(super) async fn name_of(&self, wanted: Wanted<'_>) -> Result<String, Error> {
         let region = &self.service.settings.region;
         let unusable = |message: String| self.service.error(Kind::Misconfigured, "not usable", message);
         let id = match wanted {
@@ -114,7 +117,7 @@ impl Backend {
             Wanted::Id(_) | Wanted::Name(_) => None,
         });
         // A key that was just made may not be known everywhere yet; an operator's typing error costs a moment.
-        let described = service.read(true, |client| client.describe_key().key_id(&name).send()).await?;
+        let described = service.repeat(true, |client| client.describe_key().key_id(&name).send()).await?;
         let unusable = |message: String| {
             service.error(Kind::Misconfigured, "not usable", format!("key {name}: {message}"))
         };
@@ -147,7 +150,11 @@ impl Backend {
     }
 
     /// The public key, checked to be of the algorithm's type, and its encoding without the wrapping.
-    async fn public_key(&self, arn: &str, algorithm: Algorithm) -> Result<(PublicKey, Vec<u8>), Error> {
+    pub(super) async fn public_key(
+        &self,
+        arn: &str,
+        algorithm: Algorithm,
+    ) -> Result<(PublicKey, Vec<u8>), Error> {
         let service = &self.service;
         let der = self.spki(arn).await?;
         let unusable = |why: String| {
@@ -161,45 +168,9 @@ impl Backend {
     }
 
     /// The SubjectPublicKeyInfo.
-    async fn spki(&self, arn: &str) -> Result<Vec<u8>, Error> {
-        let answer = self.service.read(true, |client| client.get_public_key().key_id(arn).send()).await?;
+    pub(super) async fn spki(&self, arn: &str) -> Result<Vec<u8>, Error> {
+        let answer = self.service.repeat(true, |client| client.get_public_key().key_id(arn).send()).await?;
         Ok(answer.public_key.map(Blob::into_inner).unwrap_or_default())
-    }
-
-    async fn make(&self, id: &[u8], label: &str, spec: KeySpec) -> Result<Generated, Error> {
-        let service = &self.service;
-        let kind = spec::kind(spec).ok_or_else(|| {
-            service.error(Kind::Bug, "key size", format!("no RSA keys of {} bits", spec.rsa_bits))
-        })?;
-        let tag = |key: &str, value: String| {
-            let tag = Tag::builder().tag_key(key).tag_value(value).build();
-            tag.map_err(|error| service.error(Kind::Bug, "tag", error.to_string()))
-        };
-        let tags = vec![tag("jwsd:key", label.to_owned())?, tag("jwsd:id", hex(id))?];
-        let made = service
-            .write(|client| {
-                client
-                    .create_key()
-                    .key_spec(kind)
-                    .key_usage(KeyUsageType::SignVerify)
-                    .description(label)
-                    .set_tags(Some(tags))
-                    .send()
-            })
-            .await
-            .map_err(|error| Error {
-                message: format!(
-                    "{}; if a key was made all the same, it has the tag jwsd:id={}",
-                    error.message,
-                    hex(id)
-                ),
-                ..error
-            })?;
-        let arn = made.key_metadata.and_then(|metadata| metadata.arn);
-        let arn =
-            arn.ok_or_else(|| service.error(Kind::Bug, "no ARN", "KMS does not say the ARN of the new key"))?;
-        let (public, _) = self.public_key(&arn, spec.algorithm).await?;
-        Ok(Generated { id: arn.into_bytes(), public })
     }
 }
 
@@ -220,6 +191,22 @@ impl KeyStore for Backend {
         spec: KeySpec,
     ) -> BoxFuture<'a, Result<Generated, Error>> {
         Box::pin(self.make(id, label, spec))
+    }
+
+    fn find_made<'a>(
+        &'a self,
+        id: &'a [u8],
+        label: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
+        Box::pin(self.look_for_made(id, label))
+    }
+
+    fn settling(&self) -> Duration {
+        FRESH
+    }
+
+    fn destroy<'a>(&'a self, id: &'a [u8], public: &'a PublicKey) -> BoxFuture<'a, Result<Destroyed, Error>> {
+        Box::pin(self.schedule_deletion(id, public))
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {

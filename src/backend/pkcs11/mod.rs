@@ -55,6 +55,8 @@ pub struct Settings {
     pub start_timeout: Duration,
     /// Directory (under the state directory) for the PIN marker.
     pub marker_dir: PathBuf,
+    /// Whether keys may be made there.
+    pub generate: bool,
 }
 
 /// Which token: all that is given must match. Never by slot number, which modules renumber.

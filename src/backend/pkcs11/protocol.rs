@@ -35,8 +35,24 @@ pub(super) struct Init {
 /// A control request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Request {
-    Open { key: Which, algorithm: Algorithm },
-    Generate { id: Vec<u8>, label: String, algorithm: Algorithm, rsa_bits: u32 },
+    Open {
+        key: Which,
+        algorithm: Algorithm,
+    },
+    Generate {
+        id: Vec<u8>,
+        label: String,
+        algorithm: Algorithm,
+        rsa_bits: u32,
+    },
+    FindMade {
+        id: Vec<u8>,
+    },
+    /// `thumbprint` is that of the public half (RFC 7638).
+    Destroy {
+        id: Vec<u8>,
+        thumbprint: String,
+    },
     List,
     Stats,
 }
@@ -68,6 +84,10 @@ pub(super) enum Reply {
     Generated {
         public: Material,
     },
+    FoundMade {
+        made: bool,
+    },
+    Destroyed,
     Listed {
         keys: Vec<Listed>,
     },

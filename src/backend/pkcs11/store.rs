@@ -5,7 +5,8 @@ use super::protocol::{Reply, Request, Which};
 use super::shared::{Inner, Phase, opened, unexpected};
 use super::{Fault, ReadPin, Settings};
 use crate::backend::{
-    BoxFuture, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted,
+    BoxFuture, Destroyed, Error, Generated, Health, KeySpec, KeyStore, Listed, NOT_ALLOWED, Opened, Status,
+    Wanted,
 };
 use crate::jose::{Algorithm, PublicKey};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -129,6 +130,9 @@ impl KeyStore for Backend {
             rsa_bits: spec.rsa_bits,
         };
         Box::pin(async move {
+            if !self.inner.settings.generate {
+                return Err(self.fault(Fault::misconfigured(NOT_ALLOWED)));
+            }
             let made = match self.ask(request).await {
                 Ok(Reply::Generated { public }) => {
                     public_key(public).map(|public| Generated { id: id.to_vec(), public })
@@ -137,6 +141,27 @@ impl KeyStore for Backend {
                 Err(fault) => Err(fault),
             };
             made.map_err(|fault| self.fault(fault))
+        })
+    }
+
+    fn find_made<'a>(&'a self, id: &'a [u8], _: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
+        Box::pin(async move {
+            match self.ask(Request::FindMade { id: id.to_vec() }).await {
+                Ok(Reply::FoundMade { made }) => Ok(made.then(|| id.to_vec())),
+                Ok(other) => Err(self.fault(unexpected(&other))),
+                Err(fault) => Err(self.fault(fault)),
+            }
+        })
+    }
+
+    fn destroy<'a>(&'a self, id: &'a [u8], public: &'a PublicKey) -> BoxFuture<'a, Result<Destroyed, Error>> {
+        let request = Request::Destroy { id: id.to_vec(), thumbprint: public.thumbprint().to_string() };
+        Box::pin(async move {
+            match self.ask(request).await {
+                Ok(Reply::Destroyed) => Ok(Destroyed { pending_until: None }),
+                Ok(other) => Err(self.fault(unexpected(&other))),
+                Err(fault) => Err(self.fault(fault)),
+            }
         })
     }
 

@@ -4,6 +4,7 @@
 //! when the control socket closes it kills itself, whatever the module is doing. Must never write the PIN anywhere,
 //! never log in twice, and never return into the module's exit handlers.
 
+mod destroy;
 mod fault;
 mod generate;
 mod keys;
@@ -239,6 +240,13 @@ impl Worker {
             Request::Generate { id, label, algorithm, rsa_bits } => {
                 let public = generate::generate(&self.token, id, label, *algorithm, *rsa_bits)?;
                 Ok(Reply::Generated { public })
+            }
+            Request::FindMade { id } => {
+                Ok(Reply::FoundMade { made: destroy::is_made(&self.token, &self.anchor, id)? })
+            }
+            Request::Destroy { id, thumbprint } => {
+                destroy::destroy(&self.token, id, thumbprint)?;
+                Ok(Reply::Destroyed)
             }
             Request::List => Ok(Reply::Listed { keys: keys::list(&self.token, &self.anchor)? }),
             Request::Stats => Err(Fault::bug("answered above")),

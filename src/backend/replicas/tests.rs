@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backend::{
-    BoxFuture, Generated, Health, KeySpec, KeyStore, Listed, Opened, Signed, Status, Wanted,
+    BoxFuture, Destroyed, Generated, Health, KeySpec, KeyStore, Listed, Opened, Signed, Status, Wanted,
 };
 use crate::jose::{Algorithm, Curve, PublicKey, Signature};
 use aws_lc_rs::rand::SystemRandom;
@@ -108,6 +108,12 @@ impl KeyStore for Store {
         _: &'a str,
         _: KeySpec,
     ) -> BoxFuture<'a, Result<Generated, Error>> {
+        Box::pin(async { Err(self.0.error(Class::Bug, Advice::NEVER)) })
+    }
+    fn find_made<'a>(&'a self, _: &'a [u8], _: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn destroy<'a>(&'a self, _: &'a [u8], _: &'a PublicKey) -> BoxFuture<'a, Result<Destroyed, Error>> {
         Box::pin(async { Err(self.0.error(Class::Bug, Advice::NEVER)) })
     }
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {

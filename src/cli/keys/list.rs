@@ -283,7 +283,7 @@ async fn in_backend(version: &KeyVersionRow, backend: &str, foundation: &Foundat
 }
 
 fn take(row: &mut Row, listed: Listed) {
-    let Listed { id, label, kind, attributes, name, problems } = listed;
+    let Listed { id, label, kind, attributes, name, problems, .. } = listed;
     (row.id, row.label, row.kind, row.attributes, row.name) = (id, label, kind, attributes, name);
     row.problems.extend(problems);
 }

@@ -3,8 +3,10 @@
 use super::{Path, Resolver, SECOND};
 use crate::backend::aws_kms;
 use crate::config::file::AwsKms;
-use crate::config::units::Quantity;
+use crate::config::units::{DurationText, Quantity};
 use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Resolver<'_> {
     pub(super) fn aws_kms(&mut self, path: &Path, name: &str, written: &AwsKms) -> aws_kms::Settings {
@@ -45,7 +47,18 @@ impl Resolver<'_> {
             connect_timeout,
             attempt_timeout,
             hedge: written.hedge,
+            generate: written.generate,
+            deletion_days: self.deletion_days(&path.key("deletion_window"), &written.deletion_window),
         }
+    }
+
+    fn deletion_days(&mut self, path: &Path, written: &DurationText) -> u8 {
+        let window = self.quantity(path, written, DAY * 7..=DAY * 30);
+        let days = u8::try_from(window.as_secs() / DAY.as_secs()).unwrap_or(30);
+        if window != DAY * u32::from(days) {
+            self.fault(path, "AWS counts whole days: write \"7d\" to \"30d\"");
+        }
+        days
     }
 }
 

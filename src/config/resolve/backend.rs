@@ -123,7 +123,7 @@ impl Resolver<'_> {
             rotation: self.rotation(&path.key("rotation"), &key.rotation, cache),
             // Known when the profiles and the backends are.
             longest: Duration::ZERO,
-            may_generate: true,
+            may_generate: false,
         }
     }
 

@@ -36,6 +36,7 @@ impl Resolver<'_> {
                 self.quantity(&key, &written.start_timeout, SECOND..=HOUR / 12)
             },
             marker_dir: state.join("pin"),
+            generate: written.generate,
         }
     }
 

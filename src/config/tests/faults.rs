@@ -154,6 +154,14 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nconnect_timeout = \"2s\"\n[audit]": "backend.cloud.connect_timeout", 16, "longer than `attempt_timeout`";
         "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nmodule = \"/m.so\"\n[audit]": "backend.cloud.module", 16, "unknown key";
         "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\nhedge = \"yes\"\n[audit]": "backend.cloud.hedge", 16, "true or false";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\ngenerate = \"no\"\n[audit]": "backend.cloud.generate", 16, "true or false";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\ndeletion_window = \"6d\"\n[audit]": "backend.cloud.deletion_window", 16, "write 7d to 30d";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\ndeletion_window = \"31d\"\n[audit]": "backend.cloud.deletion_window", 16, "write 7d to 30d";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\ndeletion_window = \"180h\"\n[audit]": "backend.cloud.deletion_window", 16, "whole days";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\ndeletion_window = \"1mo\"\n[audit]": "backend.cloud.deletion_window", 16, "not a duration";
+        "[audit]" => "[backend.cloud]\nkind = \"aws-kms\"\nregion = \"eu-central-1\"\ndeletion_window = 7\n[audit]": "backend.cloud.deletion_window", 16, "text in quotes";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\ngenerate = 0": "backend.hsm.generate", 24, "true or false";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\ndeletion_window = \"7d\"": "backend.hsm.deletion_window", 24, "unknown key";
         "[key.access]\nbackend = \"hsm\"" => "[key.access]": "key.access.backend", 29, "name the backend that holds it";
         "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackend = \"hsm\"\nbackends = [\"hsm\"]": "key.access.backends", 31, "write either `backend` or `backends`";
         "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackends = []": "key.access.backends", 30, "write the names";

@@ -114,20 +114,12 @@ fn with_public(session: &Session, wanted: &PublicKey) -> Result<Vec<u8>, Fault> 
     let template = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Token(true)];
     let handles = session.find_objects(&template).map_err(|error| fault("C_FindObjects", &error))?;
     for handle in handles {
-        let Ok(found) = session.get_attributes(handle, &[AttributeType::KeyType, AttributeType::Id]) else {
-            continue;
-        };
-        let (mut kind, mut id) = (None, Vec::new());
-        for attribute in found {
-            match attribute {
-                Attribute::KeyType(value) => kind = Some(value),
-                Attribute::Id(value) => id = value,
-                _ => {}
-            }
-        }
         // Another key that cannot be read is no obstacle.
-        let material = public_half(session, handle, kind).ok();
-        if material.and_then(|material| public_key(material).ok()).is_some_and(|found| found == *wanted) {
+        let public = public_of(session, handle).and_then(public_key);
+        if public.is_ok_and(|public| public == *wanted)
+            && let Ok(found) = session.get_attributes(handle, &[AttributeType::Id])
+            && let Some(Attribute::Id(id)) = found.into_iter().next()
+        {
             return Ok(id);
         }
     }
@@ -186,6 +178,7 @@ fn describe_key(token: &Token, session: &Session, handle: ObjectHandle) -> Liste
                 attributes,
                 name: String::new(),
                 problems: vec![fault.message],
+                pending_deletion: false,
             };
         }
     };
@@ -206,7 +199,8 @@ fn describe_key(token: &Token, session: &Session, handle: ObjectHandle) -> Liste
         }
     };
     let name = names::uri(token, &facts.id, &facts.label).to_string();
-    Listed { id: hex(&facts.id), label: facts.label, kind, attributes, name, problems }
+    let (id, label) = (hex(&facts.id), facts.label);
+    Listed { id, label, kind, attributes, name, problems, pending_deletion: false }
 }
 
 /// The one object of `class` with `id`.
@@ -330,6 +324,18 @@ fn allowed_mechanisms(
 /// The public half, from the one public object with the same id. Private objects do not show it on every token.
 fn public(session: &Session, id: &[u8], kind: Option<KeyType>) -> Result<Material, Fault> {
     let handle = only(session, ObjectClass::PUBLIC_KEY, id)?;
+    public_half(session, handle, kind)
+}
+
+/// What one public object holds.
+pub(super) fn public_of(session: &Session, handle: ObjectHandle) -> Result<Material, Fault> {
+    let found = session
+        .get_attributes(handle, &[AttributeType::KeyType])
+        .map_err(|error| fault("C_GetAttributeValue", &error))?;
+    let kind = found.into_iter().find_map(|attribute| match attribute {
+        Attribute::KeyType(kind) => Some(kind),
+        _ => None,
+    });
     public_half(session, handle, kind)
 }
 
