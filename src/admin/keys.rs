@@ -13,18 +13,19 @@ use crate::audit::{Entry, Event, Outcome};
 use crate::backend::{KeyStore, Wanted};
 use crate::jose::PublicKey;
 use crate::keyring::machine::{IllegalMove, Lives, Stage};
-use crate::keyring::{self, MakeError, Settings, lives_of, row_of};
+use crate::keyring::{self, MakeError, Settings, lives_of, row_of, selftest};
 use crate::state::{IntentRow, KeyChange, KeyVersionRow, Keys};
 
 /// An RSA-4096 key takes a slow HSM this long.
 const MAKE_WITHIN: Duration = Duration::from_secs(120);
 /// Between the decision that the next version takes over and the moment from which it does, seconds: the state and
 /// every host have learned of it by then.
-const SWITCH: i64 = 2;
+pub(super) const SWITCH: i64 = 2;
 /// How often an act is decided anew because somebody else was quicker.
 const ATTEMPTS: usize = 10;
-/// A version is taken over from only if it has signed so lately, seconds.
-const PROOF_AGE: u64 = 30;
+/// A version takes over only if it has signed so lately, or does within the other time.
+const PROOF_AGE: Duration = Duration::from_secs(10);
+const PROVE_WITHIN: Duration = Duration::from_secs(5);
 /// A key set has at most so many keys.
 const MOST_KEYS: usize = 100;
 /// JWTs that were signed before a revocation leave within this.
@@ -292,11 +293,15 @@ impl Admin {
     pub(super) async fn switch(&self, by: &By, key: &str, kid: &str, early: bool) -> Result<(), AdminError> {
         let settings = self.settings(key)?;
         let ring = self.keyring.ring();
-        let proven = ring.version(kid).is_some_and(|version| {
-            version.unproven_for().is_some_and(|age| age <= PROOF_AGE) && !version.replicas().is_quarantined()
-        });
-        if !proven {
-            return Err(AdminError::Unproven { kid: kid.to_owned() });
+        let unproven = || AdminError::Unproven { kid: kid.to_owned() };
+        let version = ring.version(kid).ok_or_else(unproven)?;
+        let faults = selftest::run(version, PROOF_AGE, PROVE_WITHIN).await;
+        let proven = version.unproven_for().is_some_and(|age| age <= PROOF_AGE.as_secs());
+        if !proven || version.replicas().is_quarantined() {
+            for error in faults {
+                tracing::error!(key, kid, %error, "Next version of the key does not sign");
+            }
+            return Err(unproven());
         }
         let before = ring.active(key).cloned();
         let switched = {

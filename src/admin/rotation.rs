@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::keys::SWITCH;
 use super::{Admin, AdminError, By};
 use crate::audit::Event;
 use crate::keyring::machine::{Due, Step};
@@ -114,7 +115,10 @@ impl Admin {
 
     /// What is due for a key and can be done here.
     fn due(&self, keys: &Keys, key: &str, settings: &Settings, now: i64) -> Option<Due> {
-        let due = lives_of(keys, key).next(now, &settings.rotation).filter(|due| due.at <= now);
+        let due = lives_of(keys, key).next(now, &settings.rotation).filter(|due| {
+            let lead = if matches!(due.step, Step::Activate(_)) { SWITCH } else { 0 };
+            due.at <= now.saturating_add(lead)
+        });
         let intended = keys.intents.iter().any(|intent| intent.key == key);
         let due = due.or_else(|| intended.then_some(Due { step: Step::Prepare, at: now }));
         due.filter(|due| due.step != Step::Prepare || settings.may_generate)
