@@ -2,6 +2,8 @@
 //! unknown `kid`.
 
 mod common;
+#[path = "rotation/kill.rs"]
+mod kill;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
