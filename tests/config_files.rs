@@ -75,7 +75,9 @@ fn the_defaults_shown_are_the_defaults() {
         // These have no fixed default: as many as there are cores, and none.
         .filter(|line| {
             let key = line.split_once(" = ").map_or("", |(key, _)| key);
-            !["sessions", "schema", "uri", "endpoint", "profile", "role", "backends"].contains(&key)
+            let free =
+                ["sessions", "schema", "uri", "endpoint", "profile", "role", "backends", "after", "stop"];
+            !free.contains(&key)
         })
         .collect();
     assert!(shown >= 30, "only {shown} defaults are shown");

@@ -2,10 +2,12 @@
 //! Each is recorded, durably, before it takes effect.
 
 mod keys;
+mod making;
 mod orphans;
 mod refresh;
 mod release;
 mod report;
+mod revoke;
 mod rotation;
 
 use std::collections::BTreeSet;

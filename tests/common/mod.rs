@@ -95,11 +95,13 @@ impl Site {
         site.holders = vec!["hsm-a".to_owned(), "hsm-b".to_owned()];
         site.write_config();
         // The state knew the key in `hsm`; under its new name it is adopted.
+        let before = rusqlite::Connection::open(site.path("state-before/state.db")).unwrap();
         let names: Vec<String> = site.keys.keys().cloned().collect();
         for key in names {
-            let uri = format!("pkcs11:object={key};type=private");
+            let select = "SELECT hex(backend_id) FROM key_versions WHERE key = ?1";
+            let id: String = before.query_row(select, [&key], |row| row.get(0)).unwrap();
             let config = site.config_path();
-            let adopted = site.jwsd(&["keys", "adopt", "--config", config.to_str().unwrap(), &key, &uri]);
+            let adopted = site.jwsd(&["keys", "adopt", "--config", config.to_str().unwrap(), &key, &id]);
             assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
         }
         site

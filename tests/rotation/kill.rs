@@ -105,11 +105,7 @@ impl KeyStore for MortalStore {
     fn settling(&self) -> Duration {
         self.0.settling()
     }
-    fn destroy<'a>(
-        &'a self,
-        id: &'a [u8],
-        public: &'a PublicKey,
-    ) -> BoxFuture<'a, Result<Destroyed, Error>> {
+    fn destroy<'a>(&'a self, id: &'a [u8], public: &'a PublicKey) -> BoxFuture<'a, Result<Destroyed, Error>> {
         Box::pin(self.1.around("destroy", self.0.destroy(id, public)))
     }
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {
@@ -257,8 +253,7 @@ fn check(site: &Site, step: &str) {
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).unwrap();
     let held: Vec<&serde_json::Value> = rows.iter().filter(|row| row["type"] != "").collect();
     let ids: BTreeSet<String> = held.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
-    let known: BTreeSet<String> =
-        keys.versions.iter().map(|row| backend::show_id(&row.backend_id)).collect();
+    let known: BTreeSet<String> = keys.versions.iter().map(|row| backend::show_id(&row.backend_id)).collect();
     let strangers: Vec<_> = ids.difference(&known).collect();
     assert!(strangers.is_empty(), "{step}: a second key was made: {strangers:?}\n{rows:#?}");
     // A key that was being destroyed may be gone before the state knows it.

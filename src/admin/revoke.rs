@@ -1,0 +1,153 @@
+//! The end of a version: revoked at once, or destroyed for good.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::keys::{Decision, changed, of};
+use super::{Admin, AdminError, By};
+use crate::audit::{Entry, Event, Outcome};
+use crate::backend::Wanted;
+use crate::jose::PublicKey;
+use crate::keyring::machine::{IllegalMove, Stage};
+use crate::keyring::{Settings, lives_of};
+use crate::state::{KeyChange, KeyVersionRow, Keys};
+
+/// JWTs that were signed before a revocation leave within this.
+const LEAVE_WITHIN: Duration = Duration::from_secs(60);
+
+impl Admin {
+    /// Takes a version back, the active one unless `kid` names another: when this returns it signs nothing any more,
+    /// is not in the key set, and nothing that it signed before is on its way. A prepared version takes over at
+    /// once; if there is none, one is made. Gives its `kid`.
+    ///
+    /// # Errors
+    /// There is no such version, it is revoked already, or see [`AdminError`]; then it signs as before.
+    pub async fn revoke(
+        &self,
+        by: &By,
+        key: &str,
+        kid: Option<&str>,
+        reason: Option<&str>,
+    ) -> Result<String, AdminError> {
+        self.settings(key)?;
+        let lives = lives_of(&self.state.keys().await?, key);
+        let kid = match kid.or_else(|| lives.only(Stage::Active).map(|life| life.kid.as_str())) {
+            Some(kid) => kid.to_owned(),
+            None => {
+                let hint = "; name the version that is to be revoked";
+                return Err(AdminError::NoVersion { key: key.to_owned(), stage: "active", hint });
+            }
+        };
+        if lives.get(&kid).is_none() {
+            return Err(AdminError::Unknown { what: "version", name: kid });
+        }
+        // First of all nothing is signed any more.
+        let version = self.keyring.ring().version(&kid).cloned();
+        if let Some(version) = &version {
+            version.revoke();
+        }
+        let revoked = self.record_revoked(by, key, &kid, reason).await;
+        if let Err(error) = revoked {
+            let is_revoked =
+                matches!(error, AdminError::Illegal(IllegalMove::Stage { from: Stage::Revoked, .. }));
+            if let Some(version) = version.filter(|_| !is_revoked) {
+                version.reinstate();
+            }
+            return Err(error);
+        }
+        self.refresh().await?;
+        if let Some(version) = version
+            && timeout(LEAVE_WITHIN, version.drained()).await.is_err()
+        {
+            tracing::warn!(key, kid, "JWTs of the revoked version were still on their way");
+        }
+        self.nudge.notify_one();
+        Ok(kid)
+    }
+
+    async fn record_revoked(
+        &self,
+        by: &By,
+        key: &str,
+        kid: &str,
+        reason: Option<&str>,
+    ) -> Result<(), AdminError> {
+        let settings = self.settings(key)?;
+        self.decide(|keys, now| {
+            let mut lives = lives_of(keys, key);
+            let was_active = lives.get(kid).is_some_and(|life| life.stage == Stage::Active);
+            lives.revoke(kid, now)?;
+            let mut entry = of(by, Event::KeyRevoked, key, kid);
+            entry.reason = reason.map(str::to_owned);
+            let mut entries = vec![entry];
+            let next = lives.only(Stage::Prepared).filter(|_| was_active).map(|life| life.kid.clone());
+            if let Some(next) = next {
+                lives.publish(&next, now)?;
+                lives.activate(&next, now, &settings.rotation, false)?;
+                entries.push(of(by, Event::KeyActivated, key, &next));
+            }
+            let mut change = changed(keys, key, &lives);
+            for row in change.versions.iter_mut().filter(|row| row.kid == kid) {
+                row.reason = reason.map(str::to_owned);
+            }
+            Ok(Decision { change, entries })
+        })
+        .await
+    }
+
+    /// Destroys the private half of a removed or revoked version, in every backend that holds it; for good.
+    ///
+    /// # Errors
+    /// It is in service still, or a backend did not do it: what was done stays done, and doing it again is safe.
+    pub async fn destroy(&self, by: &By, key: &str, kid: &str) -> Result<(), AdminError> {
+        let settings = self.settings(key)?;
+        let keys = self.state.keys().await?;
+        let row = keys.versions.iter().find(|row| row.key == key && row.kid == kid);
+        let row = row.ok_or_else(|| AdminError::Unknown { what: "version", name: kid.to_owned() })?;
+        let stage = Stage::from_name(&row.state);
+        if !matches!(stage, Some(Stage::Removed | Stage::Revoked)) {
+            return Err(AdminError::InService { kid: kid.to_owned(), stage: row.state.clone() });
+        }
+        let jwk = serde_json::from_str(&row.public_jwk).ok();
+        let public = jwk.and_then(|jwk| PublicKey::from_jwk(&jwk).ok()).ok_or(AdminError::Defect)?;
+        let entry = of(by, Event::KeyDestroyed, key, kid);
+        self.record(vec![entry.clone()]).await?;
+        match self.destroy_all(row, settings, &public).await {
+            Ok(()) => {
+                let destroyed = |keys: &Keys, now| {
+                    let rows = keys.versions.iter().filter(|row| row.kid == kid);
+                    let rows = rows.map(|row| KeyVersionRow { destroyed: Some(now), ..row.clone() });
+                    let change = KeyChange { versions: rows.collect(), ..KeyChange::default() };
+                    Ok(Decision { change, entries: Vec::new() })
+                };
+                self.decide(destroyed).await
+            }
+            Err(error) => {
+                let reason = Some(error.to_string());
+                self.record(vec![Entry { outcome: Outcome::Failed, reason, ..entry }]).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn destroy_all(
+        &self,
+        row: &KeyVersionRow,
+        settings: &Settings,
+        public: &PublicKey,
+    ) -> Result<(), AdminError> {
+        let unknown = |name: &str| AdminError::Unknown { what: "backend", name: name.to_owned() };
+        let origin = self.loader.backends.get(&row.backend).ok_or_else(|| unknown(&row.backend))?;
+        for name in settings.backends.iter().filter(|name| **name != row.backend) {
+            let backend = self.loader.backends.get(name).ok_or_else(|| unknown(name))?;
+            let copy = Wanted::Copy { of: public, id: &row.backend_id };
+            // A copy that is not shown cannot be destroyed; `keys list` shows what a backend holds.
+            if let Ok(copy) = backend.open(copy, settings.algorithm, Some(public)).await {
+                backend.destroy(&copy.id, public).await?;
+            }
+        }
+        origin.destroy(&row.backend_id, public).await?;
+        Ok(())
+    }
+}
