@@ -26,7 +26,8 @@ impl Admin {
         let quarantines =
             spawn_blocking(move || store.quarantines()).await.map_err(|_| AdminError::Defect)??;
         let previous = self.keyring.ring();
-        let (ring, faults) = self.loader.build(keys, &quarantines, &previous).await?;
+        let (ring, faults) =
+            self.loader.build(keys, &quarantines, &previous, self.clock.now().as_second()).await?;
         self.tally_of(&ring, true).await?;
         for (name, settings) in &self.loader.keys {
             for life in ring.lives(name).all() {
@@ -46,13 +47,26 @@ impl Admin {
         self.tally_of(&ring, false).await
     }
 
+    /// What a version signed that is of no ring any more.
+    pub(super) async fn last_tally(&self, version: &Version) -> Result<(), AdminError> {
+        let (signatures, last_exp) = version.take_tally();
+        let tally = Tally {
+            kid: version.kid().to_string(),
+            signatures: i64::try_from(signatures).unwrap_or(i64::MAX),
+            last_exp,
+            exp_bound: version.bound(),
+        };
+        Ok(self.state.tally(vec![tally]).await.map(drop)?)
+    }
+
     async fn tally_of(&self, ring: &Ring, only_bounds: bool) -> Result<(), AdminError> {
         let now = self.clock.now().as_second();
         let mut tallies = Vec::new();
         let mut told: Vec<(&Arc<Version>, u64)> = Vec::new();
         for version in ring.signing() {
             let Some(settings) = self.loader.keys.get(version.key()) else { continue };
-            let bound = bound(version, settings, now);
+            let signs = ring.active(version.key()).is_some_and(|active| Arc::ptr_eq(active, version));
+            let bound = if signs { bound(version, settings, now) } else { version.bound() };
             let (signatures, last_exp) = if only_bounds { (0, None) } else { version.take_tally() };
             if signatures == 0 && bound == version.bound() {
                 continue;
@@ -107,7 +121,10 @@ fn set(version: &Version, life: &Life, settings: &Settings) {
                 version.reserve(bound);
             }
         }
-        Stage::Retired => version.close_at(life.retired.unwrap_or(i64::MIN)),
+        Stage::Retired => {
+            version.open(life.activated.unwrap_or(i64::MAX), life.retired.unwrap_or(i64::MIN));
+            version.reserve(life.exp_bound.unwrap_or(i64::MIN));
+        }
         Stage::Removed => version.close_at(i64::MIN),
         Stage::Revoked => version.revoke(),
     }

@@ -121,7 +121,7 @@ fn report(name: &str, settings: Option<&Settings>, keys: &Keys, ring: &Ring, now
     let mut problems = Vec::new();
     match (settings, lives.only(Stage::Active)) {
         (None, _) => {
-            problems.push("not in the configuration: its versions are neither used nor shown".to_owned())
+            problems.push("not in the configuration: nothing signs with it; verifiers are shown it until its last JWT has expired".to_owned())
         }
         (Some(_), None) => problems.push("no version signs".to_owned()),
         (Some(settings), Some(life)) => {

@@ -9,7 +9,7 @@ use super::{Admin, AdminError, By};
 use crate::audit::{Entry, Event, Outcome};
 use crate::backend::Wanted;
 use crate::jose::PublicKey;
-use crate::keyring::machine::{IllegalMove, Stage};
+use crate::keyring::machine::Stage;
 use crate::keyring::{Settings, lives_of};
 use crate::state::{KeyChange, KeyVersionRow, Keys};
 
@@ -22,7 +22,8 @@ impl Admin {
     /// once; if there is none, one is made. Gives its `kid`.
     ///
     /// # Errors
-    /// There is no such version, it is revoked already, or see [`AdminError`]; then it signs as before.
+    /// There is no such version, or it is revoked already. After any other fault the daemon signs nothing with it all
+    /// the same until it is started anew: revoke it again.
     pub async fn revoke(
         &self,
         by: &By,
@@ -47,20 +48,13 @@ impl Admin {
         if let Some(version) = &version {
             version.revoke();
         }
-        let revoked = self.record_revoked(by, key, &kid, reason).await;
-        if let Err(error) = revoked {
-            let is_revoked =
-                matches!(error, AdminError::Illegal(IllegalMove::Stage { from: Stage::Revoked, .. }));
-            if let Some(version) = version.filter(|_| !is_revoked) {
-                version.reinstate();
-            }
-            return Err(error);
-        }
+        self.record_revoked(by, key, &kid, reason).await?;
         self.refresh().await?;
-        if let Some(version) = version
-            && timeout(LEAVE_WITHIN, version.drained()).await.is_err()
-        {
-            tracing::warn!(key, kid, "JWTs of the revoked version were still on their way");
+        if let Some(version) = version {
+            if timeout(LEAVE_WITHIN, version.drained()).await.is_err() {
+                tracing::warn!(key, kid, "JWTs of the revoked version were still on their way");
+            }
+            self.last_tally(&version).await?;
         }
         self.nudge.notify_one();
         Ok(kid)

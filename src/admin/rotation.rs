@@ -49,17 +49,24 @@ impl Admin {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut memory: BTreeMap<String, Memory> = BTreeMap::new();
         let mut looked: Option<Instant> = None;
+        let mut complaint: Option<(Instant, String)> = None;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = self.nudge.notified() => {}
                 _ = ticks.tick() => {}
             }
-            if let Err(error) = self.tally().await {
-                tracing::error!(error = %Chain(&error), "Signatures not counted");
-            }
-            if let Err(error) = self.look(&mut memory, &tracker).await {
-                tracing::error!(error = %Chain(&error), "Keys not looked after");
+            let looked_after = match self.tally().await {
+                Ok(()) => self.look(&mut memory, &tracker).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = looked_after {
+                // A long outage is not told every second.
+                let error = Chain(&error).to_string();
+                if complaint.as_ref().is_none_or(|(at, old)| *old != error || at.elapsed() >= PAUSES[1]) {
+                    tracing::error!(error, "Keys not looked after");
+                    complaint = Some((Instant::now(), error));
+                }
             }
             if looked.is_none_or(|looked| looked.elapsed() >= ORPHANS_EVERY) {
                 looked = Some(Instant::now());

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::machine::{Life, Lives, Stage};
 use super::{Backends, KeySet, Ring, Settings, Turn, Version};
 use crate::backend::{self, Advice, Class, KeyStore, Member, Wanted};
-use crate::jose::{Jwk, PublicKey, PublicKeyError, Verifier};
+use crate::jose::{Algorithm, Jwk, PublicKey, PublicKeyError, Verifier};
 use crate::state::{KeyVersionRow, Keys, QuarantineRow};
 
 /// Why a key cannot be used. Each names the key and what to do.
@@ -96,12 +96,16 @@ pub struct Loader {
     pub backends: Backends,
 }
 
+/// A version of a key that is not configured any more is shown for so long after its last JWT, seconds: an hour for
+/// clocks that are behind, a day for verifiers that keep the key set, which is the most that is allowed.
+const FAREWELL: i64 = 25 * 3600;
+
 /// A version, and why no backend shows it if none does.
 type Opened = (Arc<Version>, Option<backend::Error>);
 
 impl Loader {
-    /// Builds the ring of everything that the state says of the configured keys. Versions that `previous` has are
-    /// taken from there. A backend that does not show a key yet is asked again by the self-test.
+    /// Builds the ring of everything that the state says `now`, Unix seconds. Versions that `previous` has are taken
+    /// from there. A backend that does not show a key yet is asked again by the self-test.
     ///
     /// # Errors
     /// A version that is or was published differs from the configuration, or its row is damaged.
@@ -110,12 +114,12 @@ impl Loader {
         keys: Keys,
         quarantines: &[QuarantineRow],
         previous: &Ring,
+        now: i64,
     ) -> Result<(Ring, Vec<LoadError>), LoadError> {
         let mut faults = Vec::new();
         let mut shown: Vec<(&str, &str, Jwk)> = Vec::new();
         let mut wanted = Vec::new();
         for row in &keys.versions {
-            let Some(settings) = self.keys.get(&row.key) else { continue };
             let damaged = |source| LoadError::Damaged { key: row.key.clone(), source };
             let stage = Stage::from_name(&row.state).ok_or_else(|| damaged(None))?;
             if !stage.is_published() {
@@ -126,12 +130,20 @@ impl Loader {
             if pinned.thumbprint().as_str() != row.kid {
                 return Err(damaged(None));
             }
+            let algorithm = Algorithm::from_name(&row.algorithm).ok_or_else(|| damaged(None))?;
+            let jwk = pinned.to_jwk(algorithm);
+            let Some(settings) = self.keys.get(&row.key) else {
+                // Its key was taken out of the configuration, but what it signed is valid still.
+                let last = row.exp_bound.map_or(i64::MIN, |bound| bound.saturating_add(FAREWELL));
+                shown.extend((last > now).then_some((row.key.as_str(), row.kid.as_str(), jwk)));
+                continue;
+            };
             unchanged(row, settings)?;
-            shown.push((&row.key, &row.kid, pinned.to_jwk(settings.algorithm)));
+            shown.push((&row.key, &row.kid, jwk));
             let known = previous.version(&row.kid).cloned();
             match stage {
-                // It stops in a moment; until then it is needed.
-                Stage::Retired => wanted.extend(known.map(|known| (row, stage, Ok(known)))),
+                Stage::Retired if known.is_none() && row.retired.is_none_or(|retired| retired <= now) => {}
+                // Until the moment in which it stops it is needed.
                 _ => wanted.push((row, stage, known.ok_or((settings, pinned)))),
             }
         }

@@ -131,11 +131,6 @@ impl Version {
         self.gate.revoked.store(true, Ordering::SeqCst);
     }
 
-    /// Takes [`Self::revoke`] back, which came to nothing.
-    pub fn reinstate(&self) {
-        self.gate.revoked.store(false, Ordering::SeqCst);
-    }
-
     /// Waits until nothing that was let through is on its way any more. Only for one that is shut for good.
     pub async fn drained(&self) {
         self.gate.uses.close();
