@@ -1,5 +1,6 @@
 //! Composition root: builds every module from the configuration, serves, drains. The only file that knows everyone.
 
+mod clock;
 mod foundation;
 
 use std::sync::Arc;
@@ -191,13 +192,14 @@ async fn serve_from(
             });
         }
     }
+    let (time, happenings) = self::clock::open(config.clock, Arc::clone(&clock), store)?;
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
     let policy = Arc::new(config.policy);
     let issuer = Issuer::new(
         Arc::clone(&policy),
         Arc::clone(&keyring),
         log.clone(),
-        Arc::clone(&clock),
+        Arc::clone(&time),
         subject_key,
         config.limits.deadline,
     );
@@ -212,6 +214,7 @@ async fn serve_from(
         admin: Arc::clone(&admin),
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
+        clock: Arc::clone(&time),
         log: log.clone(),
         limits: config.limits.clone(),
         tracker: tracker.clone(),
@@ -230,6 +233,9 @@ async fn serve_from(
     let background = TaskTracker::new();
     background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
     background.spawn(admin.keep(shutdown.clone(), tracker.clone()));
+    let ended = CancellationToken::new();
+    let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended.clone());
+    let timekeeper = tokio::spawn(keeping);
     let sockets = TaskTracker::new();
     for ((listener, socket), counters) in listeners.into_iter().zip(counters) {
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&api), socket));
@@ -254,6 +260,9 @@ async fn serve_from(
     if timeout(config.transport.drain, drained).await.is_err() {
         tracing::warn!("Requests were still in flight at the end of the drain");
     }
+    ended.cancel();
+    // It only fails by a panic, which is logged where it happens.
+    let _ = timekeeper.await;
     stopped.map_err(ServeError::Runtime)
 }
 

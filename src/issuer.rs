@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::audit::{self, Actor, Entry, Event, Outcome, Recorded, Unavailable};
 use crate::backend::{self, Ask, Attempt, Class, Signing};
 use crate::caller::Caller;
-use crate::clock::Clock;
+use crate::clock::{Guarded, Untrusted};
 use crate::jose::base64url_encode;
 use crate::jwt::{Draft, DraftError, Jti, SealError, SignedJwt};
 use crate::keyring::{Keyring, NoVersion, Shut};
@@ -33,6 +33,9 @@ pub enum Refusal {
     /// Policy said no; the key was not touched.
     #[error(transparent)]
     Denied(#[from] Denial),
+    /// Nobody knows what time it is.
+    #[error("the clock is not trusted")]
+    Clock(#[from] Untrusted),
     /// The profile's key has no version that signs.
     #[error("key {key:?} signs nothing now")]
     NoKey {
@@ -66,6 +69,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Denied(_) => "policy.denied",
+            Self::Clock(_) => "clock.untrusted",
             Self::NoKey { source: NoVersion::None, .. } => "key.missing",
             Self::NoKey { source: NoVersion::Shut(Shut::Revoked), .. } | Self::Seal(SealError::Shut(_)) => {
                 "key.revoked"
@@ -84,7 +88,7 @@ pub struct Issuer {
     policy: Arc<Policy>,
     keyring: Arc<Keyring>,
     log: audit::Log,
-    clock: Arc<dyn Clock>,
+    clock: Arc<Guarded>,
     subject_key: hmac::Key,
     deadline: Duration,
 }
@@ -95,7 +99,7 @@ impl Issuer {
         policy: Arc<Policy>,
         keyring: Arc<Keyring>,
         log: audit::Log,
-        clock: Arc<dyn Clock>,
+        clock: Arc<Guarded>,
         subject_key: hmac::Key,
         deadline: Duration,
     ) -> Self {
@@ -197,10 +201,11 @@ impl Issuer {
 
     fn draft(&self, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
         let grant = self.policy.authorize(caller, want)?;
+        let now = self.clock.now()?;
         let key = &grant.profile().key;
         let right = self
             .keyring
-            .enter(key.as_str(), self.clock.now(), grant.ttl())
+            .enter(key.as_str(), now, grant.ttl())
             .map_err(|source| Refusal::NoKey { key: key.to_string(), source })?;
         let draft = Draft::assemble(grant, right, Jti::random())?;
         let (bytes, limit) = (draft.signing_input().len(), draft.version().replicas().max_input());
@@ -243,7 +248,11 @@ impl Issuer {
                 ..base.clone()
             },
             Err(refusal) => {
-                tracing::error!(error = %Chain(refusal), "JWT not assembled");
+                match refusal {
+                    // Told once, when it happened, and not by every request.
+                    Refusal::Clock(fault) => tracing::debug!(%fault, "JWT not assembled"),
+                    _ => tracing::error!(error = %Chain(refusal), "JWT not assembled"),
+                }
                 Entry { rules: vec![refusal.code()], ..base.clone() }
             }
         }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before anything opens a descriptor of its own.
-    if let Err(error) = jwsd::sys::inherited::init() {
+    if let Err(error) = jwsd::sys::kernel::note_inherited() {
         eprintln!("jwsd: inherited descriptors: {error}");
         return ExitCode::from(70);
     }

@@ -85,7 +85,7 @@ fn imports_up_or_sideways_are_caught() {
     );
     catches(
         guards::floors,
-        "src/clock.rs",
+        "src/clock/mod.rs",
         "use crate::{clock::Clock, sys};",
         "// use crate::sys;\nconst A: &str = \"crate::sys::x\";",
     );

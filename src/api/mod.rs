@@ -3,6 +3,7 @@
 //! Every exit of the signing and admin sockets is recorded: by `issuer` once a request is one, here before that.
 //! A JWT can only be answered out of a `Recorded` value.
 
+mod clock;
 mod exit;
 mod in_flight;
 mod problem;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 use crate::admin::Admin;
 use crate::audit::{self, Actor, Entry, Event, Outcome};
 use crate::caller::Callers;
+use crate::clock::Guarded;
 use crate::issuer::Issuer;
 use crate::keyring::{Backends, Keyring};
 use crate::transport::{Counters, Handler, PeerCredentials, Rejection};
@@ -64,6 +66,8 @@ pub struct Api {
     pub admin: Arc<Admin>,
     /// For status.
     pub backends: Backends,
+    /// The clock that JWTs are dated by.
+    pub clock: Arc<Guarded>,
     /// Where refusals are recorded.
     pub log: audit::Log,
     /// Limits of requests.
@@ -129,6 +133,10 @@ impl Endpoint {
 
             (Socket::Admin, "/v1/status") if read => Ok(api.status().await),
             (Socket::Admin, "/v1/status") => Err(Problem::method("GET").into()),
+            (Socket::Admin, "/v1/clock/accept") if method == Method::POST => {
+                api.accept_clock(peer, id, request).await
+            }
+            (Socket::Admin, "/v1/clock/accept") => Err(Problem::method("POST").into()),
             (Socket::Admin, path) if release::backend(path).is_some() => match method {
                 Method::POST => api.release(peer, id, request).await,
                 _ => Err(Problem::method("POST").into()),

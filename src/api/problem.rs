@@ -100,6 +100,10 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "release.malformed", detail)
     }
 
+    pub(super) fn accept() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "accept.malformed", "send {} and nothing else")
+    }
+
     pub(super) fn overloaded() -> Self {
         let detail = "too many requests are being worked on; try again after Retry-After";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(SOON)
@@ -193,6 +197,10 @@ impl From<&Refusal> for Problem {
         let unavailable = |detail: &str| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         match refusal {
             Refusal::Denied(denial) => denial.into(),
+            Refusal::Clock(fault) => {
+                let problem = unavailable("the daemon's clock is not trusted now; an operator must look");
+                fault.retry_after().into_iter().fold(problem, Self::retry_after)
+            }
             Refusal::NoKey { source: NoVersion::Shut(_), .. } => {
                 unavailable("the profile's key does not sign now").retry_after(SOON)
             }

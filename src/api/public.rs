@@ -59,6 +59,9 @@ impl Api {
         if !self.log.health().healthy {
             reasons.push("the audit log cannot record".to_owned());
         }
+        if self.clock.fault().is_some() {
+            reasons.push("the clock is not trusted".to_owned());
+        }
         let ring = self.keyring.ring();
         for key in self.admin.loader.keys.keys() {
             let Some(version) = ring.active(key) else {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Api, json};
 use crate::backend::Member;
-use crate::{audit, backend};
+use crate::{audit, backend, clock};
 
 #[derive(Serialize)]
 struct Status {
@@ -19,6 +19,7 @@ struct Status {
     started: jiff::Timestamp,
     policy: String,
     audit: audit::Health,
+    clock: clock::State,
     backends: BTreeMap<String, Backend>,
     keys: BTreeMap<String, Key>,
     sockets: BTreeMap<&'static str, Socket>,
@@ -109,6 +110,7 @@ impl Api {
             started: self.started,
             policy: self.issuer.policy().digest().to_owned(),
             audit: self.log.health(),
+            clock: self.clock.state(),
             backends,
             keys: keys.collect(),
             sockets: sockets.collect(),

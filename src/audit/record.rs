@@ -136,6 +136,18 @@ pub enum Event {
     /// An operator lifted a quarantine.
     #[serde(rename = "quarantine.lifted")]
     QuarantineLifted,
+    /// Somebody set the clock: `reason` says how far, and whether it is trusted now.
+    #[serde(rename = "clock.jumped")]
+    ClockJumped,
+    /// The clock is not trusted any more, for another reason than a jump just then; nothing is signed.
+    #[serde(rename = "clock.untrusted")]
+    ClockUntrusted,
+    /// The clock is trusted again.
+    #[serde(rename = "clock.trusted")]
+    ClockTrusted,
+    /// An operator said that the clock is right as it is.
+    #[serde(rename = "clock.accepted")]
+    ClockAccepted,
     /// A backend stopped working.
     #[serde(rename = "backend.down")]
     BackendDown,

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod client;
+mod clock;
 mod dev;
 mod keys;
 mod manual;
@@ -43,6 +44,7 @@ enum Command {
     /// Make, adopt and list keys, and allow a login after a wrong PIN
     #[command(subcommand)]
     Keys(keys::Command),
+    Clock(clock::Arguments),
     /// Check and follow the audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -91,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Keys(command) => keys::run(&command),
+        Command::Clock(arguments) => clock::run(&arguments),
         Command::Audit(command) => audit::run(&command),
         Command::Schema => manual::schema(),
         Command::Completions { shell } => manual::completions(shell),

@@ -4,6 +4,7 @@
 //! where the key is missing. Never holds a secret: there is no key whose value is one.
 
 use super::units::{DurationText, ModeText, RateText, SizeText};
+use crate::clock::Mode;
 use crate::jose::Algorithm;
 use crate::profile::ClaimType;
 use schemars::JsonSchema;
@@ -57,6 +58,9 @@ table! {
         /// What must survive a restart and is not evidence.
         #[serde(default)]
         state: State,
+        /// The clock that JWTs are dated by.
+        #[serde(default)]
+        clock: Clock,
         /// The log for operators, on standard error.
         #[serde(default)]
         log: Log,
@@ -153,6 +157,13 @@ optional_table! {
     State {
         /// Directory of the database, absolute.
         dir: String = "/var/lib/jwsd",
+    }
+}
+optional_table! {
+    /// The clock that JWTs are dated by.
+    Clock {
+        /// What follows when it cannot be trusted.
+        mode: Mode = Mode::Warn,
     }
 }
 optional_table! {

@@ -15,7 +15,7 @@ mod units;
 
 use crate::sys::{secure_file, users};
 use crate::telemetry::Chain;
-use crate::{api, audit, backend, caller, keyring, policy, state, transport};
+use crate::{api, audit, backend, caller, clock, keyring, policy, state, transport};
 pub use fault::{Fault, FaultKind, Faults};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,6 +44,8 @@ pub struct Config {
     pub audit: audit::Settings,
     /// The state store.
     pub state: state::Settings,
+    /// What follows from a clock that cannot be trusted.
+    pub clock: clock::Mode,
     /// The operators' log.
     pub log: LogSettings,
     /// Backends by name.

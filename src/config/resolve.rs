@@ -101,6 +101,7 @@ impl Resolver<'_> {
             limits,
             audit,
             state,
+            clock: file.clock.mode,
             log,
             backends,
             keys,

@@ -110,6 +110,7 @@ fn a_good_file_becomes_settings() {
     assert_eq!(config.transport.requests_per_connection, 100_000);
     assert_eq!(config.audit.segment, 64 << 20);
     assert_eq!(config.log.level, "info");
+    assert_eq!(config.clock, clock::Mode::Warn);
     let Settings::Pkcs11(backend) = &config.backends["hsm"] else { panic!("it is a PKCS#11 backend") };
     assert_eq!(backend.marker_dir, Path::new("/var/lib/jwsd/pin"));
     assert!(backend.sessions >= 1);
@@ -141,6 +142,16 @@ fn what_is_described_reads_back_to_the_same() {
         "audience_form = \"string\"",
     ] {
         assert!(first.contains(shown), "{shown} is not in\n{first}");
+    }
+}
+
+#[test]
+fn the_clock_has_three_modes() {
+    for (text, mode) in
+        [("strict", clock::Mode::Strict), ("warn", clock::Mode::Warn), ("off", clock::Mode::Off)]
+    {
+        let file = GOOD.replace("[log]", &format!("[clock]\nmode = {text:?}\n[log]"));
+        assert_eq!(LOADER.parse(&file, "x").unwrap().clock, mode);
     }
 }
 

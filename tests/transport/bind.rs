@@ -297,7 +297,7 @@ fn a_socket_of_systemd_is_taken_by_name_and_left() {
 #[test]
 #[ignore = "needs sockets from its parent: a_socket_of_systemd_is_taken_by_name_and_left runs it in a child"]
 fn child_is_activated() {
-    jwsd::sys::inherited::init().unwrap();
+    jwsd::sys::kernel::note_inherited().unwrap();
     let path = std::env::var_os("JWSD_TEST_SOCKET").unwrap();
     let listener = open(Path::new(&path)).unwrap();
     UnixStream::connect(&path).unwrap();

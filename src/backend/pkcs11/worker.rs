@@ -40,7 +40,7 @@ const LOGIN_GRACE: Duration = Duration::from_secs(60);
 /// Number of the first session socket among the inherited descriptors.
 pub(super) const FIRST_SESSION: i32 = 3;
 
-/// Serves the parent until it closes the control socket. [`crate::sys::inherited::init`] must have run.
+/// Serves the parent until it closes the control socket. [`crate::sys::kernel::note_inherited`] must have run.
 ///
 /// Returns only when it fails before the module is loaded; otherwise the process ends by `SIGKILL`.
 pub fn run() -> ExitCode {
@@ -182,7 +182,7 @@ impl Worker {
     }
 
     fn start_thread(&self, number: u16, pool: Arc<Pool>) -> Result<(), Fault> {
-        let socket: OwnedFd = crate::sys::inherited::take(FIRST_SESSION + i32::from(number))
+        let socket: OwnedFd = crate::sys::kernel::take_inherited(FIRST_SESSION + i32::from(number))
             .map_err(|error| Fault::bug(format!("session socket {number}: {error}")))?;
         let server = session::Server {
             token: Arc::clone(&self.token),

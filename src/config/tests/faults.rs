@@ -85,6 +85,8 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "headers = 32" => "in_flight = 0": "limits.in_flight", 11, "out of range";
         "dir = \"/var/log/jwsd\"" => "dir = \"log\"": "audit.dir", 14, "absolute path";
         "dir = \"/var/log/jwsd\"" => "segment = \"4KiB\"": "audit.segment", 14, "write 64KiB to 4GiB";
+        "[log]" => "[clock]\nmode = \"lax\"\n[log]": "clock.mode", 20, "strict";
+        "[log]" => "[clock]\nmod = \"off\"\n[log]": "clock.mod", 20, "did you mean \"mode\"?";
         "dir = \"/var/lib/jwsd\"" => "dir = \"/var/log//jwsd/\"": "state.dir", 17, "its own directory";
         "environment = \"production\"" => "environment = \"Prod uction\"": "environment", 1, "names are";
         // Backends and keys.

@@ -1,0 +1,217 @@
+//! The clock that the issuer uses: it answers with a time, or with why there is none that can be trusted.
+//!
+//! Never answers with a time that the judge did not pass. Cheap: two clocks of the vDSO and one lock that is held for as
+//! long as that takes; the kernel's word on the clock is asked for by [`Guarded::tick`] and after a jump only.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::watch::{ClockEvent, Head, Mode, Untrusted, Watch};
+use super::{Clock, Reading};
+
+/// The kernel's bound on the clock's error; `None` when it does not tell.
+type AskKernel = Box<dyn Fn() -> Option<Duration> + Send + Sync>;
+
+/// A clock with a judge before it.
+pub struct Guarded {
+    clock: Arc<dyn Clock>,
+    kernel: AskKernel,
+    watched: Mutex<Watched>,
+    events: UnboundedSender<ClockEvent>,
+}
+
+struct Watched {
+    watch: Watch,
+    last_jump: Option<Jump>,
+}
+
+/// A jump, as status shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Jump {
+    /// What the clock showed after it.
+    pub at: Timestamp,
+    /// How far; forward is positive.
+    pub seconds: f64,
+}
+
+/// The clock's state, as status shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct State {
+    /// `[clock] mode`.
+    pub mode: Mode,
+    /// Whether its time is used.
+    pub trusted: bool,
+    /// Why not, and what to do.
+    pub reason: Option<String>,
+    /// Whether the kernel says that it is.
+    pub synchronised: bool,
+    /// The kernel's bound on its error.
+    pub max_error_seconds: Option<f64>,
+    /// Since the daemon started, or while it was stopped.
+    pub last_jump: Option<Jump>,
+}
+
+impl Guarded {
+    /// Goes on from the `head` that was kept, in the boot named `boot_id`. `kernel` gives the kernel's bound on the
+    /// clock's error; `events` hears what happens, beginning with the first look, which is now.
+    pub fn new(
+        mode: Mode,
+        clock: Arc<dyn Clock>,
+        kernel: impl Fn() -> Option<Duration> + Send + Sync + 'static,
+        (head, boot_id): (Option<Head>, Option<String>),
+        events: UnboundedSender<ClockEvent>,
+    ) -> Self {
+        let watch = Watch::new(mode, head, boot_id, clock.read());
+        let watched = Mutex::new(Watched { watch, last_jump: None });
+        let guarded = Self { clock, kernel: Box::new(kernel), watched, events };
+        guarded.tick();
+        guarded
+    }
+
+    /// The time, if it can be trusted.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn now(&self) -> Result<Timestamp, Untrusted> {
+        let mut watched = self.lock();
+        let at = self.read(&watched);
+        if watched.watch.is_jump(at) {
+            watched.watch.hear(at, (self.kernel)());
+        }
+        self.look(&mut watched, at);
+        watched.watch.fault().map_or(Ok(at.wall), Err)
+    }
+
+    /// Looks at the clock and asks the kernel about it. Call it about once a second.
+    pub fn tick(&self) {
+        let mut watched = self.lock();
+        let at = self.read(&watched);
+        watched.watch.hear(at, (self.kernel)());
+        self.look(&mut watched, at);
+    }
+
+    /// Reads while the lock is held: a reading that waited for it would look like a step back.
+    fn read(&self, watched: &Watched) -> Reading {
+        let at = self.clock.read();
+        // A process that is stopped between the readings of the two clocks sees a jump, too: look twice.
+        if watched.watch.is_jump(at) { self.clock.read() } else { at }
+    }
+
+    fn look(&self, watched: &mut Watched, at: Reading) {
+        for event in watched.watch.look(at) {
+            if let ClockEvent::Jumped { by, .. } = event {
+                watched.last_jump = Some(Jump { at: at.wall, seconds: by.as_secs_f64() });
+            }
+            // Nobody listens any more when the daemon has stopped.
+            let _ = self.events.send(event);
+        }
+    }
+
+    /// Takes the clock at its word from now on: an operator says that it is right. Record it before.
+    pub fn accept(&self) {
+        let mut watched = self.lock();
+        watched.watch.accept(self.clock.read());
+    }
+
+    /// Why it is not trusted.
+    pub fn fault(&self) -> Option<Untrusted> {
+        self.lock().watch.fault()
+    }
+
+    /// What must be kept for the next start: at once, after every event, and within 10 s of the last. `ended`: no time
+    /// will be asked for any more.
+    pub fn head(&self, ended: bool) -> Head {
+        self.lock().watch.head(ended)
+    }
+
+    /// For status.
+    pub fn state(&self) -> State {
+        let watched = self.lock();
+        let fault = watched.watch.fault();
+        State {
+            mode: watched.watch.mode(),
+            trusted: fault.is_none(),
+            reason: fault.map(|fault| fault.to_string()),
+            synchronised: watched.watch.is_synchronised(),
+            max_error_seconds: watched.watch.error().map(|error| error.as_secs_f64()),
+            last_jump: watched.last_jump,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        // Every change under it is complete before anything could panic.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::SignedDuration;
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::mpsc;
+
+    /// Gives these readings, seconds of the wall and of the other clock, and the last one again and again.
+    struct Script(Mutex<VecDeque<(i64, u64)>>);
+
+    impl Clock for Script {
+        fn now(&self) -> Timestamp {
+            self.read().wall
+        }
+
+        fn read(&self) -> Reading {
+            let mut script = self.0.lock().unwrap();
+            let (wall, boot) = if script.len() > 1 { script.pop_front().unwrap() } else { script[0] };
+            Reading { wall: Timestamp::from_second(wall).unwrap(), boot: Duration::from_secs(boot) }
+        }
+    }
+
+    type Bed = (Guarded, Arc<AtomicUsize>, mpsc::UnboundedReceiver<ClockEvent>);
+
+    /// The first two readings are for the start.
+    fn guarded(script: &[(i64, u64)]) -> Bed {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (counter, (notify, events)) = (Arc::clone(&asked), mpsc::unbounded_channel());
+        let kernel = move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            None
+        };
+        let clock = Arc::new(Script(Mutex::new(script.iter().copied().collect())));
+        (Guarded::new(Mode::Warn, clock, kernel, (None, None), notify), asked, events)
+    }
+
+    #[test]
+    fn the_kernel_is_asked_after_a_jump_only() {
+        let (clock, asked, mut events) =
+            guarded(&[(1000, 10), (1000, 10), (1001, 11), (1002, 12), (9003, 13), (9003, 13)]);
+        assert_eq!(clock.now().unwrap().as_second(), 1001);
+        assert_eq!(clock.now().unwrap().as_second(), 1002);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        let by = SignedDuration::from_secs(8000);
+        assert_eq!(clock.now(), Err(Untrusted::Ahead { by }));
+        assert_eq!(clock.now(), Err(Untrusted::Ahead { by }));
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        assert_eq!(events.try_recv(), Ok(ClockEvent::Jumped { by, fault: clock.fault() }));
+        assert!(events.try_recv().is_err());
+        assert_eq!(clock.head(false).greatest.as_second(), 1002);
+        let state = clock.state();
+        assert_eq!((state.trusted, state.last_jump.unwrap().seconds), (false, 8000.0));
+        clock.accept();
+        assert_eq!((clock.now().unwrap().as_second(), clock.fault()), (9003, None));
+    }
+
+    /// The process was stopped for a minute after it had read the one clock and before it read the other.
+    #[test]
+    fn a_pause_between_two_clocks_is_no_jump() {
+        let (clock, asked, mut events) =
+            guarded(&[(1000, 10), (1000, 10), (1001, 71), (1061, 71), (1062, 72)]);
+        assert_eq!(clock.now().unwrap().as_second(), 1061);
+        assert_eq!(clock.now().unwrap().as_second(), 1062);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert!(events.try_recv().is_err());
+    }
+}

@@ -1,0 +1,441 @@
+//! The judge's tables, and its promises over random histories.
+
+use super::*;
+use proptest::prelude::*;
+
+/// A machine: real time, the error of its wall clock, and what its kernel says of that.
+#[derive(Debug, Clone)]
+struct Machine {
+    now: SignedDuration,
+    offset: SignedDuration,
+    started: SignedDuration,
+    boots: u32,
+    error: Option<Duration>,
+}
+
+const fn secs(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            now: secs(1_800_000_000),
+            offset: secs(0),
+            started: secs(1_799_990_000),
+            boots: 1,
+            error: Some(UNSYNCHRONISED),
+        }
+    }
+
+    fn read(&self) -> Reading {
+        Reading {
+            wall: Timestamp::from_duration(self.now + self.offset).unwrap(),
+            boot: (self.now - self.started).unsigned_abs(),
+        }
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        Some(format!("boot-{}", self.boots))
+    }
+
+    /// Sets the clock, upon which the kernel knows nothing of it any more.
+    fn step(&mut self, by: SignedDuration) {
+        self.offset += by;
+        self.error = Some(UNSYNCHRONISED);
+    }
+
+    fn start(&self, mode: Mode, head: Option<Head>) -> (Watch, Vec<ClockEvent>) {
+        let mut watch = Watch::new(mode, head, self.boot_id(), self.read());
+        watch.hear(self.read(), self.error);
+        let events = watch.look(self.read());
+        (watch, events)
+    }
+
+    fn reboot(&mut self, down: SignedDuration) {
+        self.now += down;
+        self.started = self.now - secs(5);
+        self.boots += 1;
+        self.error = Some(UNSYNCHRONISED);
+    }
+}
+
+/// What is left of a fault in tables: which, and how far in seconds.
+fn fault(watch: &Watch) -> (&'static str, i64) {
+    match watch.fault() {
+        None => ("trusted", 0),
+        Some(Untrusted::Behind { by }) => ("behind", by.as_secs()),
+        Some(Untrusted::Ahead { by }) => ("ahead", by.as_secs()),
+        Some(Untrusted::Unsynchronised) => ("unsynchronised", 0),
+    }
+}
+
+/// One step of the clock, a second later, in mode `warn`.
+#[test]
+fn one_step_is_judged() {
+    let unknown = Some(UNSYNCHRONISED);
+    let good = Some(Duration::from_millis(3));
+    for (step, error, expected, jumped) in [
+        (0, unknown, ("trusted", 0), false),
+        (1, unknown, ("trusted", 0), false),
+        (2, unknown, ("trusted", 0), false),
+        (3, unknown, ("trusted", 0), true),
+        (600, unknown, ("trusted", 0), true),
+        (601, unknown, ("ahead", 601), true),
+        (601, None, ("ahead", 601), true),
+        (601, good, ("trusted", 0), true),
+        (86_400, unknown, ("ahead", 86_400), true),
+        (86_400, good, ("trusted", 0), true),
+        // A second has gone by, so that the clock is back by one less than it was set.
+        (-1, unknown, ("trusted", 0), false),
+        (-2, unknown, ("trusted", 0), false),
+        (-3, unknown, ("trusted", 0), true),
+        (-4, unknown, ("behind", 3), true),
+        (-4, good, ("behind", 3), true),
+        (-86_400, unknown, ("behind", 86_399), true),
+        (-86_400, good, ("behind", 86_399), true),
+    ] {
+        let mut machine = Machine::new();
+        let (mut watch, events) = machine.start(Mode::Warn, None);
+        assert_eq!(events, []);
+        machine.now += secs(1);
+        machine.step(secs(step));
+        assert_eq!(watch.is_jump(machine.read()), jumped, "{step}");
+        watch.hear(machine.read(), error);
+        let events = watch.look(machine.read());
+        assert_eq!(fault(&watch), expected, "{step} {error:?}");
+        let wanted = ClockEvent::Jumped { by: secs(step), fault: watch.fault() };
+        assert_eq!(events, if jumped { vec![wanted] } else { vec![] }, "{step}");
+    }
+}
+
+#[test]
+fn what_is_put_back_is_trusted_again() {
+    for step in [-86_400, -3600, -5, 601, 3600, 86_400] {
+        let mut machine = Machine::new();
+        let (mut watch, _) = machine.start(Mode::Warn, None);
+        machine.step(secs(step));
+        watch.look(machine.read());
+        assert!(watch.fault().is_some(), "{step}");
+        assert_eq!(watch.head(false).until, Machine::new().read().wall, "{step}");
+        machine.now += secs(30);
+        assert_eq!(watch.look(machine.read()).len(), usize::from(step == -5), "{step}");
+        machine.step(secs(-step));
+        let events = watch.look(machine.read());
+        assert_eq!(fault(&watch), ("trusted", 0));
+        let jumped = ClockEvent::Jumped { by: secs(-step), fault: None };
+        // Five seconds were made up for by the time that went by, which was told then.
+        let told = if step == -5 { vec![jumped] } else { vec![jumped, ClockEvent::Trusted] };
+        assert_eq!(events, told, "{step}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_behind_catches_up_with_all_of_it() {
+    let mut machine = Machine::new();
+    let (mut watch, _) = machine.start(Mode::Warn, None);
+    machine.step(secs(-10));
+    watch.look(machine.read());
+    let mut told = Vec::new();
+    for left in [9, 5, 2, 1] {
+        machine.now = Machine::new().now + secs(10 - left);
+        told.extend(watch.look(machine.read()));
+        assert_eq!(fault(&watch), ("behind", left));
+        assert_eq!(watch.fault().unwrap().retry_after(), Some(Duration::from_secs(left.unsigned_abs())));
+    }
+    assert_eq!(told, []);
+    machine.now += secs(1);
+    assert_eq!(watch.look(machine.read()), [ClockEvent::Trusted]);
+}
+
+#[test]
+fn small_steps_do_not_add_up() {
+    let mut machine = Machine::new();
+    let (mut back, _) = machine.start(Mode::Warn, None);
+    let mut forth = machine.start(Mode::Warn, None).0;
+    let told: Vec<ClockEvent> = (0..5)
+        .flat_map(|_| {
+            machine.step(SignedDuration::from_millis(-900));
+            back.look(machine.read())
+        })
+        .collect();
+    assert_eq!(told, [ClockEvent::Untrusted(Untrusted::Behind { by: SignedDuration::from_millis(2700) })]);
+    assert_eq!(fault(&back), ("behind", 4));
+
+    machine = Machine::new();
+    let told: Vec<ClockEvent> = (0..500)
+        .flat_map(|_| {
+            machine.step(SignedDuration::from_millis(1900));
+            forth.look(machine.read())
+        })
+        .collect();
+    assert_eq!(told, [ClockEvent::Untrusted(Untrusted::Ahead { by: SignedDuration::from_millis(600_400) })]);
+    machine.offset = secs(599);
+    assert_eq!(forth.look(machine.read()).last(), Some(&ClockEvent::Trusted));
+}
+
+#[test]
+fn the_kernel_vouches_for_a_clock_that_went_forward() {
+    let mut machine = Machine::new();
+    let (mut watch, _) = machine.start(Mode::Warn, None);
+    machine.step(secs(86_400));
+    watch.look(machine.read());
+    assert_eq!(fault(&watch), ("ahead", 86_400));
+    watch.hear(machine.read(), Some(Duration::from_millis(15_999)));
+    assert_eq!(watch.look(machine.read()), [ClockEvent::Trusted]);
+    // From here on that is the line.
+    machine.step(secs(600));
+    watch.hear(machine.read(), machine.error);
+    watch.look(machine.read());
+    assert_eq!(fault(&watch), ("trusted", 0));
+}
+
+#[test]
+fn an_operator_may_accept_either() {
+    for step in [-86_400, 86_400] {
+        let mut machine = Machine::new();
+        let (mut watch, _) = machine.start(Mode::Warn, None);
+        machine.step(secs(step));
+        watch.look(machine.read());
+        assert!(watch.fault().unwrap().is_acceptable());
+        watch.accept(machine.read());
+        assert_eq!(fault(&watch), ("trusted", 0));
+        machine.now += secs(1);
+        assert_eq!(watch.look(machine.read()), []);
+        let (watch, events) = machine.start(Mode::Warn, Some(watch.head(false)));
+        assert_eq!((fault(&watch), events), (("trusted", 0), vec![]));
+    }
+}
+
+#[test]
+fn modes_differ() {
+    let millis = |millis| Some(Duration::from_millis(millis));
+    for (mode, error, step, expected) in [
+        (Mode::Strict, None, 0, ("unsynchronised", 0)),
+        (Mode::Strict, millis(1001), 0, ("unsynchronised", 0)),
+        (Mode::Strict, millis(1000), 0, ("trusted", 0)),
+        (Mode::Strict, millis(1000), 86_400, ("trusted", 0)),
+        (Mode::Strict, millis(1000), -86_400, ("behind", 86_400)),
+        (Mode::Warn, None, 0, ("trusted", 0)),
+        (Mode::Off, None, 0, ("trusted", 0)),
+        (Mode::Off, None, 86_400, ("trusted", 0)),
+        (Mode::Off, None, -86_400, ("trusted", 0)),
+    ] {
+        let mut machine = Machine::new();
+        let (mut watch, _) = machine.start(mode, None);
+        machine.step(secs(step));
+        watch.hear(machine.read(), error);
+        let events = watch.look(machine.read());
+        assert_eq!(fault(&watch), expected, "{mode:?} {error:?} {step}");
+        let jumps = events.iter().filter(|event| matches!(event, ClockEvent::Jumped { .. })).count();
+        assert_eq!(jumps, usize::from(step != 0), "{mode:?}: {events:?}");
+    }
+    let unsynchronised = Untrusted::Unsynchronised;
+    assert!(!unsynchronised.is_acceptable() && unsynchronised.retry_after().is_none());
+}
+
+/// How the daemon ended, what was done meanwhile, and what the next start makes of it.
+#[test]
+fn starts_are_judged_by_what_was_kept() {
+    for (ended, reboot, down, step, expected, jump) in [
+        // The same boot: the clock that nobody sets says how much time has gone by.
+        (true, false, 60, 0, ("trusted", 0), None),
+        (false, false, 60, 0, ("trusted", 0), None),
+        (true, false, 60, 600, ("trusted", 0), Some(600)),
+        (true, false, 60, 601, ("ahead", 601), Some(601)),
+        (true, false, 60, -50, ("trusted", 0), Some(-50)),
+        (true, false, 60, -70, ("behind", 10), Some(-70)),
+        (true, false, 60, -86_400, ("behind", 86_340), Some(-86_400)),
+        // Killed, it may have signed for some seconds more than the head says, and no longer than it ran.
+        (false, false, 1, -4, ("behind", 4), Some(-4)),
+        (false, false, 60, -70, ("behind", 25), Some(-70)),
+        // Another boot: nobody knows for how long the machine was off.
+        (true, true, 60, 0, ("trusted", 0), None),
+        (true, true, 60, 86_400, ("trusted", 0), None),
+        (true, true, 60, -62, ("trusted", 0), None),
+        (true, true, 60, -63, ("behind", 3), Some(-3)),
+        (true, true, 60, -86_400, ("behind", 86_340), Some(-86_340)),
+        (false, true, 60, 0, ("trusted", 0), None),
+        (false, true, 60, -47, ("trusted", 0), None),
+        (false, true, 60, -48, ("behind", 3), Some(-3)),
+    ] {
+        let row = (ended, reboot, down, step);
+        let mut machine = Machine::new();
+        let (watch, _) = machine.start(Mode::Warn, None);
+        let head = Some(watch.head(ended));
+        let text = serde_json::to_string(&head).unwrap();
+        if reboot {
+            machine.reboot(secs(down))
+        } else {
+            machine.now += secs(down)
+        }
+        machine.step(secs(step));
+        let (watch, events) = machine.start(Mode::Warn, serde_json::from_str(&text).unwrap());
+        assert_eq!(fault(&watch), expected, "{row:?}");
+        let told: Vec<ClockEvent> =
+            jump.map(|by| ClockEvent::Jumped { by: secs(by), fault: watch.fault() }).into_iter().collect();
+        assert_eq!(events, told, "{row:?}");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    /// Milliseconds that the clock is set by.
+    Step(i64),
+    /// Seconds that go by.
+    Wait(i64),
+    /// NTP sets the clock right and tells the kernel so.
+    Synchronise,
+    Accept,
+    Restart {
+        killed: bool,
+        down: i64,
+        step: i64,
+    },
+    Reboot {
+        killed: bool,
+        down: i64,
+        step: i64,
+    },
+}
+
+fn steps() -> impl Strategy<Value = i64> {
+    let day = 86_400_000;
+    prop_oneof![-3000..3000_i64, -900_000..900_000_i64, -day..day, Just(day), Just(-day), Just(0)]
+}
+
+fn acts() -> impl Strategy<Value = Act> {
+    let stop = || (any::<bool>(), 0..40_i64, steps());
+    prop_oneof![
+        6 => steps().prop_map(Act::Step),
+        4 => (0..40_i64).prop_map(Act::Wait),
+        1 => Just(Act::Synchronise),
+        1 => Just(Act::Accept),
+        2 => stop().prop_map(|(killed, down, step)| Act::Restart { killed, down, step }),
+        1 => stop().prop_map(|(killed, down, step)| Act::Reboot { killed, down, step }),
+    ]
+}
+
+/// A daemon that is asked for the time all the while, keeps its head as [`Guarded::head`] asks, and is held to the two
+/// promises of this module.
+struct Daemon {
+    machine: Machine,
+    watch: Watch,
+    kept: Option<Head>,
+    kept_at: SignedDuration,
+    last_iat: Option<Timestamp>,
+    /// Error of the clock when it was last vouched for: by the kernel, an operator, or the first trusted look in a boot.
+    line: Option<SignedDuration>,
+}
+
+impl Daemon {
+    fn new() -> Self {
+        let machine = Machine::new();
+        let (watch, _) = machine.start(Mode::Warn, None);
+        let kept = Some(watch.head(false));
+        Self { kept_at: machine.now, line: Some(secs(0)), last_iat: None, machine, watch, kept }
+    }
+
+    fn look(&mut self, tick: bool) {
+        if tick || self.watch.is_jump(self.machine.read()) {
+            self.watch.hear(self.machine.read(), self.machine.error);
+            if self.watch.is_synchronised() {
+                self.line = Some(self.machine.offset);
+            }
+        }
+        let events = self.watch.look(self.machine.read());
+        self.judged(&events);
+    }
+
+    fn judged(&mut self, events: &[ClockEvent]) {
+        if self.watch.fault().is_none() {
+            let iat = self.machine.read().wall;
+            if let Some(last) = self.last_iat {
+                assert!(last.duration_since(iat) <= TOLERANCE, "{iat} after {last}");
+            }
+            let line = *self.line.get_or_insert(self.machine.offset);
+            assert!(self.machine.offset - line <= AHEAD, "{:?}", self.machine);
+            self.last_iat = Some(self.last_iat.map_or(iat, |last| last.max(iat)));
+        }
+        if !events.is_empty() || self.machine.now - self.kept_at >= secs(10) {
+            self.keep(false);
+        }
+    }
+
+    fn keep(&mut self, ended: bool) {
+        self.kept_at = self.machine.now;
+        self.kept = Some(self.watch.head(ended));
+    }
+
+    fn wait(&mut self, seconds: i64) {
+        for _ in 0..seconds {
+            self.machine.now += secs(1);
+            self.look(true);
+        }
+    }
+
+    fn stop(&mut self, killed: bool) {
+        if !killed {
+            self.keep(true);
+        }
+    }
+
+    fn start(&mut self) {
+        let (watch, events) = self.machine.start(Mode::Warn, self.kept.clone());
+        self.watch = watch;
+        self.judged(&events);
+        self.keep(false);
+    }
+
+    fn act(&mut self, act: &Act) {
+        match *act {
+            Act::Step(millis) => self.machine.step(SignedDuration::from_millis(millis)),
+            Act::Wait(seconds) => self.wait(seconds),
+            Act::Synchronise => {
+                let off = self.machine.offset;
+                self.machine.step(-off);
+                self.machine.error = Some(Duration::from_millis(20));
+                self.wait(10);
+            }
+            Act::Accept => {
+                if self.watch.fault().is_some() {
+                    self.watch.accept(self.machine.read());
+                    (self.last_iat, self.line) = (None, Some(self.machine.offset));
+                    self.keep(false);
+                }
+            }
+            Act::Restart { killed, down, step } => {
+                self.stop(killed);
+                self.machine.now += secs(down);
+                self.machine.step(SignedDuration::from_millis(step));
+                self.start();
+            }
+            Act::Reboot { killed, down, step } => {
+                self.stop(killed);
+                self.machine.reboot(secs(down));
+                self.machine.step(SignedDuration::from_millis(step));
+                self.line = None;
+                self.start();
+            }
+        }
+        self.look(false);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
+    #[test]
+    fn no_history_makes_time_go_back(acts in prop::collection::vec(acts(), 1..60)) {
+        let mut daemon = Daemon::new();
+        for act in &acts {
+            daemon.act(act);
+        }
+        // Back on the line it recovers by itself, as soon as it is as late as it ever was.
+        let back = daemon.line.unwrap_or_default() - daemon.machine.offset;
+        daemon.machine.step(back);
+        let left = daemon.watch.greatest.duration_since(daemon.machine.read().wall);
+        daemon.machine.now += left.max(secs(0));
+        daemon.look(true);
+        prop_assert_eq!(daemon.watch.fault(), None, "{:?}", daemon.watch);
+    }
+}
