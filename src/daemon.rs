@@ -167,7 +167,8 @@ async fn serve_from(
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let Foundation { store, backends } = foundation;
-    let admin = Arc::new(admin(&config, foundation, log, &clock));
+    let (time, happenings) = self::clock::open(config.clock, Arc::clone(&clock), store)?;
+    let admin = Arc::new(admin(&config, foundation, log, &time.steady()));
     if let Some(fault) = admin.refresh().await?.into_iter().next() {
         return Err(fault.into());
     }
@@ -192,7 +193,6 @@ async fn serve_from(
             });
         }
     }
-    let (time, happenings) = self::clock::open(config.clock, Arc::clone(&clock), store)?;
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
     let policy = Arc::new(config.policy);
     let issuer = Issuer::new(

@@ -85,6 +85,12 @@ impl Guarded {
         watched.watch.fault().map_or(Ok(at.wall), Err)
     }
 
+    /// For what is done by the clock besides dating JWTs, such as turning keys: it stands still while it is not trusted,
+    /// at the greatest time that was.
+    pub fn steady(self: &Arc<Self>) -> Arc<dyn Clock> {
+        Arc::new(Steady(Arc::clone(self)))
+    }
+
     /// Looks at the clock and asks the kernel about it. Call it about once a second.
     pub fn tick(&self) {
         let mut watched = self.lock();
@@ -147,6 +153,14 @@ impl Guarded {
     }
 }
 
+struct Steady(Arc<Guarded>);
+
+impl Clock for Steady {
+    fn now(&self) -> Timestamp {
+        self.0.now().unwrap_or_else(|_| self.0.lock().watch.greatest())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,7 +214,11 @@ mod tests {
         assert_eq!(clock.head(false).greatest.as_second(), 1002);
         let state = clock.state();
         assert_eq!((state.trusted, state.last_jump.unwrap().seconds), (false, 8000.0));
+        let clock = Arc::new(clock);
+        let steady = clock.steady();
+        assert_eq!(steady.now().as_second(), 1002);
         clock.accept();
+        assert_eq!(steady.now().as_second(), 9003);
         assert_eq!((clock.now().unwrap().as_second(), clock.fault()), (9003, None));
     }
 

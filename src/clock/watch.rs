@@ -237,6 +237,11 @@ impl Watch {
         self.fault
     }
 
+    /// Greatest time that was trusted.
+    pub(super) fn greatest(&self) -> Timestamp {
+        self.greatest
+    }
+
     pub(super) fn mode(&self) -> Mode {
         self.mode
     }
