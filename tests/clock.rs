@@ -293,7 +293,7 @@ fn one_step(
     if refused {
         recover(bed, &daemon, model, dice, before, &what);
     }
-    (0..5).for_each(|_| assert_eq!(refusal(&daemon), None, "{what}"));
+    (0..25).for_each(|_| assert_eq!(refusal(&daemon), None, "{what}"));
     model.signed(bed);
     daemon
 }
