@@ -218,7 +218,7 @@ pub struct KeySpec {
 pub struct Listed {
     /// Hex of `CKA_ID`, or the ARN.
     pub id: String,
-    /// As the backend stores it, or the description in KMS; not unique. See [`label`].
+    /// As the backend stores it, or the description in KMS; not unique. See [`label()`].
     pub label: String,
     /// `RSA-2048`, `P-256`, `Ed25519`, ...
     pub kind: String,
