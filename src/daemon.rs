@@ -165,7 +165,7 @@ async fn serve_from(
     shutdown: CancellationToken,
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
-    let Foundation { store, backends } = foundation;
+    let Foundation { store, backends, .. } = foundation;
     let admin = Arc::new(admin(&config, foundation, log, &clock));
     if let Some(fault) = admin.refresh().await?.into_iter().next() {
         return Err(fault.into());

@@ -21,6 +21,7 @@ struct Status {
     audit: audit::Health,
     backends: BTreeMap<String, Backend>,
     keys: BTreeMap<String, Key>,
+    published: Published,
     sockets: BTreeMap<&'static str, Socket>,
 }
 
@@ -70,6 +71,14 @@ struct Replica {
 }
 
 #[derive(Serialize)]
+struct Published {
+    /// Keys in the key set.
+    keys: usize,
+    /// Why the files that verifiers read are behind it.
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
 struct Socket {
     open: usize,
     accepted: u64,
@@ -111,6 +120,10 @@ impl Api {
             audit: self.log.health(),
             backends,
             keys: keys.collect(),
+            published: Published {
+                keys: ring.key_set().kids().len(),
+                problem: self.admin.publisher().fault(),
+            },
             sockets: sockets.collect(),
         })
     }

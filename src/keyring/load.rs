@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
 
+use super::certificates::Certificates;
 use super::machine::{Life, Lives, Stage};
-use super::{Backends, KeySet, Ring, Settings, Turn, Version};
+use super::{Backends, KeySet, MOST_KEYS, Ring, Settings, Turn, Version};
 use crate::backend::{self, Advice, Class, KeyStore, Member, Wanted};
 use crate::jose::{Jwk, PublicKey, PublicKeyError, Verifier};
 use crate::state::{KeyVersionRow, Keys, QuarantineRow};
@@ -101,7 +104,8 @@ type Opened = (Arc<Version>, Option<backend::Error>);
 
 impl Loader {
     /// Builds the ring of everything that the state says of the configured keys. Versions that `previous` has are
-    /// taken from there. A backend that does not show a key yet is asked again by the self-test.
+    /// taken from there. A backend that does not show a key yet is asked again by the self-test. Certificates are read
+    /// again; what is wrong with them by `now` is told.
     ///
     /// # Errors
     /// A version that is or was published differs from the configuration, or its row is damaged.
@@ -110,8 +114,11 @@ impl Loader {
         keys: Keys,
         quarantines: &[QuarantineRow],
         previous: &Ring,
+        now: Timestamp,
     ) -> Result<(Ring, Vec<LoadError>), LoadError> {
+        let mut certificates = self.certificates(previous).await;
         let mut faults = Vec::new();
+        let mut certified = Vec::new();
         let mut shown: Vec<(&str, &str, Jwk)> = Vec::new();
         let mut wanted = Vec::new();
         for row in &keys.versions {
@@ -127,7 +134,12 @@ impl Loader {
                 return Err(damaged(None));
             }
             unchanged(row, settings)?;
-            shown.push((&row.key, &row.kid, pinned.to_jwk(settings.algorithm)));
+            let mut jwk = pinned.to_jwk(settings.algorithm);
+            if let Some(chain) = certificates.of(settings, &pinned) {
+                jwk = jwk.with_certificates(chain.der());
+                certified.push(pinned.clone());
+            }
+            shown.push((&row.key, &row.kid, jwk));
             let known = previous.version(&row.kid).cloned();
             match stage {
                 // It stops in a moment; until then it is needed.
@@ -157,8 +169,26 @@ impl Loader {
         }
         shown.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         let shown: Vec<Jwk> = shown.into_iter().map(|(_, _, jwk)| jwk).collect();
+        if shown.len() > MOST_KEYS && previous.key_set.kids().len() <= MOST_KEYS {
+            tracing::error!(
+                keys = shown.len(),
+                "So many keys are published that verifiers may not read the set"
+            );
+        }
+        certificates.tell(now.as_second(), |key| certified.contains(key), &previous.certificates);
         let key_set = KeySet::new(&shown);
-        Ok((Ring { keys, signing, prepared, key_set }, faults))
+        Ok((Ring { keys, signing, prepared, key_set, certificates }, faults))
+    }
+
+    /// Every file, read again.
+    async fn certificates(&self, previous: &Ring) -> Certificates {
+        let files: Vec<_> = self.keys.values().flat_map(|settings| settings.certificates.clone()).collect();
+        if files.is_empty() {
+            return Certificates::default();
+        }
+        let known = previous.certificates.clone();
+        // A panic in there is logged where it happens.
+        spawn_blocking(move || Certificates::read(&files, &known)).await.unwrap_or_default()
     }
 
     async fn open(
