@@ -32,6 +32,12 @@ pub enum CertificateError {
         #[source]
         source: pem::PemError,
     },
+    /// The parser takes what is cut off for no PEM at all.
+    #[error("{path} was cut off in the middle: copy it anew", path = .path.display())]
+    Cut {
+        /// The file.
+        path: PathBuf,
+    },
     /// It holds something else, which has no place in a file about what is public.
     #[error("{path} holds a {label}: only certificates belong into it, the key's own first", path = .path.display())]
     Other {
@@ -93,8 +99,12 @@ impl CertificateChain {
     /// See [`CertificateError`].
     pub fn read(path: &Path) -> Result<Self, CertificateError> {
         let text = secure_file::read_config(path, LIMIT)?;
+        let begun = text.matches("-----BEGIN ").count();
         let blocks = pem::parse_many(text);
         let blocks = blocks.map_err(|source| CertificateError::Pem { path: path.to_owned(), source })?;
+        if blocks.len() != begun {
+            return Err(CertificateError::Cut { path: path.to_owned() });
+        }
         if let Some(other) = blocks.iter().find(|block| block.tag() != "CERTIFICATE") {
             let label = other.tag().to_owned();
             return Err(CertificateError::Other { path: path.to_owned(), label });

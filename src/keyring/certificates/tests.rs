@@ -80,12 +80,14 @@ fn a_chain_is_read_with_its_key_first() {
 
 #[test]
 fn what_is_no_chain_is_refused_and_the_file_named() {
-    use CertificateError::{Der, Empty, File, Key, Order, Other, Pem};
+    use CertificateError::{Cut, Der, Empty, File, Key, Order, Other, Pem};
     let files = Files::new();
     let (own, issuer) = blocks();
     assert!(matches!(files.fault(""), Empty { .. }));
     assert!(matches!(files.fault("no PEM at all"), Empty { .. }));
     assert!(matches!(files.fault(&CHAIN.replace("END CERTIFICATE", "END X")), Pem { .. }));
+    assert!(matches!(files.fault(CHAIN.trim_end().strip_suffix("-----").unwrap()), Cut { .. }));
+    assert!(matches!(files.fault(CHAIN.strip_suffix(&issuer[100..]).unwrap()), Cut { .. }));
     assert!(matches!(files.fault(&format!("{issuer}{own}")), Order { number: 2, .. }));
     assert!(matches!(files.fault(&format!("{own}{own}")), Order { number: 2, .. }));
     let key = CHAIN.replacen("CERTIFICATE", "PRIVATE KEY", 2);
