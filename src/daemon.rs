@@ -128,6 +128,7 @@ async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
     let started = clock.now();
     let log = open_log(&config)?;
     let store = open_store(&config)?;
+    store.tell_cache(config.limits.jwks_max_age, started.as_second())?;
     let shutdown = CancellationToken::new();
     let (notify, events) = mpsc::unbounded_channel();
     // It hears the backends out, to the end of their end.

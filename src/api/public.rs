@@ -69,7 +69,7 @@ impl Api {
         if unchanged {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
-        let max_age = format!("public, max-age={}, must-revalidate", self.limits.jwks_max_age.as_secs());
+        let max_age = format!("public, must-revalidate, max-age={}", self.limits.jwks_max_age.as_secs());
         let headers = response.headers_mut();
         for (name, value) in [(CACHE_CONTROL, max_age.as_str()), (ETAG, document.etag())] {
             if let Ok(value) = HeaderValue::from_str(value) {
