@@ -1,3 +1,5 @@
+//! Chains that are read, refused, kept and told of.
+
 use super::*;
 use crate::jose::Algorithm;
 use crate::keyring::machine::Rotation;

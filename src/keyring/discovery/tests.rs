@@ -1,3 +1,5 @@
+//! Places of issuers, and the bytes of their documents.
+
 use super::*;
 
 fn place(issuer: &str) -> Option<(String, String, String)> {

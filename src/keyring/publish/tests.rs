@@ -1,3 +1,5 @@
+//! Files that are written, refused, and behind.
+
 use super::*;
 use crate::jose::{Algorithm, Jwk, PublicKey};
 use std::fs;
