@@ -129,6 +129,7 @@ async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
     let started = clock.now();
     let log = open_log(&config)?;
     let store = open_store(&config)?;
+    store.tell_cache(config.limits.jwks_max_age, started.as_second())?;
     let shutdown = CancellationToken::new();
     let (notify, events) = mpsc::unbounded_channel();
     // It hears the backends out, to the end of their end.
@@ -166,7 +167,7 @@ async fn serve_from(
     shutdown: CancellationToken,
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
-    let Foundation { store, backends } = foundation;
+    let Foundation { store, backends, .. } = foundation;
     let (time, happenings) = self::clock::open(config.clock, Arc::clone(&clock), store)?;
     let admin = Arc::new(admin(&config, foundation, log, &time.steady()));
     if let Some(fault) = admin.refresh().await?.into_iter().next() {

@@ -127,9 +127,10 @@ impl Admin {
 
     /// Notes that verifiers are shown the version, which they are once this host has taken it over.
     pub(super) async fn publish(&self, key: &str, kid: &str) -> Result<(), AdminError> {
-        if self.keyring.ring().version(kid).is_none() {
+        if self.keyring.ring().version(kid).is_none() || !self.publisher.shows(kid) {
             self.refresh().await?;
         }
+        self.is_shown(kid)?;
         self.move_key(key, |lives, now| {
             lives.publish(kid, now)?;
             Ok(vec![of(&By::DAEMON, Event::KeyPublished, key, kid)])
@@ -138,9 +139,21 @@ impl Admin {
         self.refresh().await.map(drop)
     }
 
+    /// Files are read by others' web servers: what they do not show must not sign.
+    fn is_shown(&self, kid: &str) -> Result<(), AdminError> {
+        if self.publisher.shows(kid) {
+            return Ok(());
+        }
+        let reason = self.publisher.fault().unwrap_or_else(|| "not written yet".to_owned());
+        Err(AdminError::Unpublished { kid: kid.to_owned(), reason })
+    }
+
     /// The version takes over from the active one, in a moment.
     pub(super) async fn switch(&self, by: &By, key: &str, kid: &str, early: bool) -> Result<(), AdminError> {
         let settings = self.settings(key)?;
+        if !early {
+            self.is_shown(kid)?;
+        }
         let ring = self.keyring.ring();
         let unproven = || AdminError::Unproven { kid: kid.to_owned() };
         let version = ring.version(kid).ok_or_else(unproven)?;

@@ -10,14 +10,12 @@ use super::{Admin, AdminError, By};
 use crate::audit::{Event, Outcome};
 use crate::backend::KeyStore;
 use crate::keyring::machine::{IllegalMove, Stage};
-use crate::keyring::{self, Made, MakeError, Settings, lives_of};
-use crate::state::{IntentRow, KeyChange, KeyVersionRow};
+use crate::keyring::{self, MOST_KEYS, Made, MakeError, Settings, lives_of};
+use crate::state::{IntentRow, KeyChange, KeyVersionRow, Keys};
 use crate::telemetry::Chain;
 
 /// An RSA-4096 key takes a slow HSM this long.
 const MAKE_WITHIN: Duration = Duration::from_secs(120);
-/// A key set has at most so many keys.
-const MOST_KEYS: usize = 100;
 
 /// A version is being made, until this is dropped.
 struct Making<'a>(&'a Admin, &'a str);
@@ -93,10 +91,7 @@ impl Admin {
             if let Some(life) = lives_of(keys, key).only(Stage::Prepared) {
                 return Err(IllegalMove::Prepared { kid: life.kid.clone() }.into());
             }
-            let published = keys.versions.iter().filter(|row| is_published(row)).count();
-            if published >= MOST_KEYS {
-                return Err(AdminError::TooMany { count: published });
-            }
+            room_in(keys)?;
             // What an older intent came to is looked for before; nothing was found, or it shows as an orphan.
             let settle = keys.intents.iter().find(|intent| intent.key == key).map(|known| known.key.clone());
             let change = KeyChange { settle, intend: Some(fresh.clone()), ..KeyChange::default() };
@@ -154,6 +149,7 @@ impl Admin {
             if let Some(known) = keys.versions.iter().find(|known| known.kid == row.kid) {
                 return Err(AdminError::Taken { key: known.key.clone(), kid: known.kid.clone() });
             }
+            room_in(keys)?;
             lives_of(keys, &row.key).add(&row.kid, now)?;
             let versions = vec![row.clone()];
             let settle = settles.then(|| row.key.clone());
@@ -166,6 +162,9 @@ impl Admin {
     }
 }
 
-fn is_published(row: &KeyVersionRow) -> bool {
-    Stage::from_name(&row.state).is_some_and(Stage::is_published)
+/// Whether the key set has room for one more.
+fn room_in(keys: &Keys) -> Result<(), AdminError> {
+    let is_published = |row: &&KeyVersionRow| Stage::from_name(&row.state).is_some_and(Stage::is_published);
+    let count = keys.versions.iter().filter(is_published).count();
+    if count >= MOST_KEYS { Err(AdminError::TooMany { count }) } else { Ok(()) }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::audit::{self, Actor, Entry, Event, Outcome, Unavailable};
 use crate::clock::Clock;
 use crate::keyring::machine::IllegalMove;
-use crate::keyring::{Keyring, LoadError, Loader, MakeError};
+use crate::keyring::{Keyring, LoadError, Loader, MakeError, Publisher};
 use crate::state::{self, KeyState, Store};
 
 pub use orphans::orphans;
@@ -89,6 +89,16 @@ pub enum AdminError {
     Unproven {
         /// The version.
         kid: String,
+    },
+    /// The files for verifiers do not show the version.
+    #[error(
+        "version {kid} is not in the published files ({reason}), so it does not sign yet; it will when they can be written"
+    )]
+    Unpublished {
+        /// The version.
+        kid: String,
+        /// What is wrong with the files.
+        reason: String,
     },
     /// So many keys are published already that verifiers might not read the set.
     #[error("{count} keys are published already; wait until retired versions are removed")]
@@ -178,6 +188,7 @@ pub struct Parts {
 /// What an operator may do, and the daemon does by itself.
 pub struct Admin {
     parts: Parts,
+    publisher: Publisher,
     /// One takes over the state at a time.
     refreshing: tokio::sync::Mutex<()>,
     /// Keys of which a version is being made.
@@ -200,11 +211,22 @@ impl Admin {
     pub fn new(parts: Parts) -> Self {
         Self {
             parts,
+            publisher: Publisher::default(),
             refreshing: tokio::sync::Mutex::default(),
             making: Mutex::default(),
             told: Mutex::default(),
             nudge: Notify::new(),
         }
+    }
+
+    /// With files for verifiers, beside the sockets.
+    pub fn with_publisher(self, publisher: Publisher) -> Self {
+        Self { publisher, ..self }
+    }
+
+    /// What verifiers are given beside the key set, and whether files of all that are up to date.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
     }
 
     /// Records what is about to be done.

@@ -15,7 +15,8 @@ const SLACK: Duration = Duration::from_secs(60);
 
 impl Admin {
     /// Takes over what the state says: opens new versions, publishes, lets each version sign in its time and no other.
-    /// Gives what is wrong with versions that should sign.
+    /// Gives what is wrong with versions that should sign. Files that cannot be written keep nothing from taking effect
+    /// here, but a key that they do not show from being used.
     ///
     /// # Errors
     /// Nothing was taken over then.
@@ -26,9 +27,15 @@ impl Admin {
         let quarantines =
             spawn_blocking(move || store.quarantines()).await.map_err(|_| AdminError::Defect)??;
         let previous = self.keyring.ring();
-        let (ring, faults) =
-            self.loader.build(keys, &quarantines, &previous, self.clock.now().as_second()).await?;
+        let (ring, faults) = self.loader.build(keys, &quarantines, &previous, self.clock.now()).await?;
         self.tally_of(&ring, true).await?;
+        let key_set = ring.key_set().clone();
+        // A new key is in the files before it is in use; whatever else has changed does not wait for a disk.
+        let is_new = key_set.kids().iter().any(|kid| !self.publisher.shows(kid.as_str()));
+        let files_first = is_new && self.publisher.fault().is_none();
+        if files_first {
+            self.publisher.write(&key_set).await;
+        }
         for (name, settings) in &self.loader.keys {
             for life in ring.lives(name).all() {
                 // A version that is not of the new ring any more may still be on its way to a signature.
@@ -38,6 +45,9 @@ impl Admin {
             }
         }
         self.keyring.replace(Arc::new(ring));
+        if !files_first {
+            self.publisher.write(&key_set).await;
+        }
         Ok(faults)
     }
 

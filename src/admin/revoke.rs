@@ -75,7 +75,8 @@ impl Admin {
             let mut entry = of(by, Event::KeyRevoked, key, kid);
             entry.reason = reason.map(str::to_owned);
             let mut entries = vec![entry];
-            let next = lives.only(Stage::Prepared).filter(|_| was_active).map(|life| life.kid.clone());
+            let next = lives.only(Stage::Prepared).map(|life| life.kid.clone());
+            let next = next.filter(|kid| was_active && self.publisher.shows(kid));
             if let Some(next) = next {
                 lives.publish(&next, now)?;
                 lives.activate(&next, now, &settings.rotation, false)?;

@@ -85,8 +85,13 @@ impl Admin {
         tracker: &TaskTracker,
     ) -> Result<(), AdminError> {
         let keys = self.state.keys().await?;
-        if keys.revision != self.keyring.ring().keys.revision {
+        if keys.revision != self.keyring.ring().keys.revision || self.publisher.is_due() {
+            let behind = self.publisher.fault().is_some();
             self.refresh().await?;
+            if behind && self.publisher.fault().is_none() {
+                // What waited for it goes on at once.
+                memory.values_mut().for_each(|memory| memory.pause = None);
+            }
         }
         let now = self.clock.now().as_second();
         for (key, settings) in &self.loader.keys {

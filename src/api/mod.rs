@@ -142,13 +142,15 @@ impl Endpoint {
                 _ => Err(Problem::method("POST").into()),
             },
 
-            (Socket::Public, "/.well-known/jwks.json") if read => Ok(api.key_set(request.headers())),
             (Socket::Public, "/healthz") if read => Ok(public::health()),
             (Socket::Public, "/readyz") if read => Ok(api.readiness()),
             (Socket::Public, "/openapi.json") if read => Ok(public::openapi()),
-            (Socket::Public, "/.well-known/jwks.json" | "/healthz" | "/readyz" | "/openapi.json") => {
-                Err(Problem::method("GET").into())
-            }
+            (Socket::Public, "/healthz" | "/readyz" | "/openapi.json") => Err(Problem::method("GET").into()),
+            (Socket::Public, path) => match api.published(path, request.headers()) {
+                Some(response) if read => Ok(response),
+                Some(_) => Err(Problem::method("GET").into()),
+                None => Err(Problem::unknown_route().into()),
+            },
             _ => Err(Problem::unknown_route().into()),
         }
     }

@@ -253,6 +253,7 @@ impl From<AdminError> for Problem {
             | AdminError::Taken { .. }
             | AdminError::TooMany { .. }
             | AdminError::InService { .. } => told(StatusCode::CONFLICT, "key.state"),
+            AdminError::Unpublished { .. } => told(StatusCode::CONFLICT, "key.unpublished"),
             AdminError::Unproven { .. } => told(StatusCode::CONFLICT, "key.unproven"),
             AdminError::Busy { .. } | AdminError::Settling { .. } | AdminError::Contended => {
                 told(StatusCode::CONFLICT, "key.busy").retry_after(SOON)

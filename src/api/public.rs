@@ -1,15 +1,20 @@
-//! What anyone on the host may read: key set, health, readiness, the interface's description.
+//! What anyone on the host may read: key set, discovery, health, readiness, the interface's description.
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, VARY};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{Api, answer, json};
+use crate::keyring::Document;
+use crate::keyring::discovery::{CONFIGURATION, KEY_SET};
 
 /// A key counts as ready while its last verified signature is at most this old, seconds.
 const PROOF_AGE: u64 = 30;
+
+/// Which of several issuers with one path is asked for; a proxy says it, since `Host` is this socket's own.
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 const OPENAPI: &str = include_str!("openapi.json");
 
@@ -31,21 +36,42 @@ struct Readiness {
 }
 
 impl Api {
-    /// The key set (RFC 7517 section 5), revalidated by ETag (RFC 9110 section 13.1.2).
-    pub(super) fn key_set(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
-        let ring = self.keyring.ring();
-        let set = ring.key_set();
+    /// The key set (RFC 7517 section 5) at the top and at the path of each issuer, and the issuers' own documents
+    /// (OpenID Connect Discovery 1.0 section 4). `None` for any other path.
+    pub(super) fn published(&self, path: &str, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
+        let (place, name) = path.split_once("/.well-known/")?;
+        let discovery = self.admin.publisher().discovery();
+        if name == KEY_SET && (place.is_empty() || discovery.has_path(place)) {
+            let ring = self.keyring.ring();
+            return Some(self.document(ring.key_set().document(), "application/jwk-set+json", headers));
+        }
+        // Several would be what a client and a proxy say.
+        let mut hosts = headers.get_all(HOST).iter();
+        let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(|host| host.to_str().ok());
+        let document = discovery.find(place, host).filter(|_| name == CONFIGURATION)?;
+        let mut response = self.document(document, "application/json", headers);
+        response.headers_mut().insert(VARY, HOST.into());
+        Some(response)
+    }
+
+    /// Revalidated by ETag (RFC 9110 section 13.1.2), and never used past its time, so that a new key is known before
+    /// it signs.
+    fn document(
+        &self,
+        document: &Document,
+        kind: &'static str,
+        headers: &HeaderMap,
+    ) -> Response<Full<Bytes>> {
         let seen = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         let mut tags = seen.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        let unchanged = tags.any(|tag| tag == "*" || tag == set.etag());
-        let mut response =
-            answer("application/jwk-set+json", if unchanged { Bytes::new() } else { set.body() });
+        let unchanged = tags.any(|tag| tag == "*" || tag == document.etag());
+        let mut response = answer(kind, if unchanged { Bytes::new() } else { document.body() });
         if unchanged {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
-        let max_age = format!("public, max-age={}", self.limits.jwks_max_age.as_secs());
+        let max_age = format!("public, must-revalidate, max-age={}", self.limits.jwks_max_age.as_secs());
         let headers = response.headers_mut();
-        for (name, value) in [(CACHE_CONTROL, max_age.as_str()), (ETAG, set.etag())] {
+        for (name, value) in [(CACHE_CONTROL, max_age.as_str()), (ETAG, document.etag())] {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }
@@ -61,6 +87,9 @@ impl Api {
         }
         if self.clock.fault().is_some() {
             reasons.push("the clock is not trusted".to_owned());
+        }
+        if self.admin.publisher().fault().is_some() {
+            reasons.push("the published files are not up to date".to_owned());
         }
         let ring = self.keyring.ring();
         for key in self.admin.loader.keys.keys() {

@@ -22,6 +22,7 @@ struct Status {
     clock: clock::State,
     backends: BTreeMap<String, Backend>,
     keys: BTreeMap<String, Key>,
+    published: Published,
     sockets: BTreeMap<&'static str, Socket>,
 }
 
@@ -71,6 +72,14 @@ struct Replica {
 }
 
 #[derive(Serialize)]
+struct Published {
+    /// Keys in the key set.
+    keys: usize,
+    /// Why the files that verifiers read are behind it.
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
 struct Socket {
     open: usize,
     accepted: u64,
@@ -113,6 +122,10 @@ impl Api {
             clock: self.clock.state(),
             backends,
             keys: keys.collect(),
+            published: Published {
+                keys: ring.key_set().kids().len(),
+                problem: self.admin.publisher().fault(),
+            },
             sockets: sockets.collect(),
         })
     }

@@ -70,6 +70,9 @@ table! {
         /// Signing keys, by name.
         #[serde(default)]
         key: Named<Key>,
+        /// How verifiers find the public keys.
+        #[serde(default)]
+        publish: Publish,
         /// Kinds of JWT that may be issued, by name.
         #[serde(default)]
         profile: Named<Profile>,
@@ -329,6 +332,9 @@ table! {
         /// Modulus of new versions, RSA only: 2048 (the default), 3072 or 4096.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rsa_bits: Option<u32>,
+        /// Certificates to show with its versions: PEM files, relative to this one or absolute, each a chain that begins with a version's own.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        certificates: Vec<String>,
         /// When its versions follow each other.
         #[serde(default)]
         rotation: Rotation,
@@ -352,6 +358,17 @@ optional_table! {
         notice: DurationText = "14d",
         /// A version stays published for so long after its last JWT expired, for clocks that are behind.
         keep: DurationText = "1h",
+    }
+}
+optional_table! {
+    /// How verifiers find the public keys, besides the public socket.
+    Publish {
+        /// Directory for a web server to serve, absolute: the key set, and the documents of each issuer. Not written when left out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dir: Option<String> = None,
+        /// Where the key set is, if not below each issuer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        jwks_uri: Option<String> = None,
     }
 }
 table! {

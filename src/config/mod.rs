@@ -52,6 +52,8 @@ pub struct Config {
     pub backends: BTreeMap<String, backend::Settings>,
     /// Keys by name; each one's backends are in `backends`.
     pub keys: BTreeMap<String, keyring::Settings>,
+    /// What verifiers are given.
+    pub publication: keyring::Publication,
     /// The profiles; each one's key is in `keys`.
     pub policy: policy::Policy,
     /// Who may ask; each one's profiles are in `policy`.

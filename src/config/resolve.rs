@@ -9,6 +9,7 @@ mod caller;
 mod daemon;
 mod pkcs11;
 mod profile;
+mod publish;
 
 use super::document::{Document, Path};
 use super::fault::Fault;
@@ -89,6 +90,8 @@ impl Resolver<'_> {
                 key.longest = key.longest.max(profile.lifetime.max);
             }
         }
+        let forbidden = [&audit.dir, &state.dir];
+        let publication = self.publication(&root, file, &keys, forbidden);
         let callers = self.callers(&root.key("caller"), file);
         let digest = profile::digest(file, &schemas, &callers);
         Some(Config {
@@ -105,6 +108,7 @@ impl Resolver<'_> {
             log,
             backends,
             keys,
+            publication,
             policy: crate::policy::Policy::new(profiles?, digest),
             callers: crate::caller::Callers::new(callers),
         })
@@ -163,6 +167,19 @@ impl Resolver<'_> {
         }
         // Drops doubled and trailing slashes.
         file.components().collect()
+    }
+    /// A file relative to the configuration or absolute; `written` becomes absolute. `None` only after a fault.
+    fn beside(&mut self, path: &Path, written: &mut String, what: &str) -> Option<PathBuf> {
+        let file = match self.loader.directory {
+            Some(directory) => directory.join(&*written),
+            None => written.as_str().into(),
+        };
+        if written.is_empty() || !file.is_absolute() {
+            self.fault(path, format!("write the absolute path of a {what}"));
+            return None;
+        }
+        *written = file.to_string_lossy().into_owned();
+        Some(file)
     }
     fn name(&mut self, path: &Path, text: &str) {
         if let Err(error) = model::ProfileName::new(text) {

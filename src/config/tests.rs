@@ -343,3 +343,40 @@ fn where_jwsd_may_make_keys_is_said_for_each_backend() {
     let strict = GOOD.replace("kind = \"pkcs11\"", "kind = \"pkcs11\"\ngenerate = false");
     assert!(!LOADER.parse(&strict, "x").unwrap().backends["hsm"].may_generate());
 }
+
+#[test]
+fn issuers_have_documents_and_with_a_directory_they_need_plain_names() {
+    let odd = GOOD.replace("\"deploy-robot\"", "\"https://ci.example.com/%7Edeploy\"");
+    let issuers = |text: &str| LOADER.parse(text, "x").unwrap().publication.discovery.issuers().len();
+    assert_eq!(issuers(GOOD), 1);
+    assert_eq!(issuers(&odd), 1);
+    assert_eq!(issuers(&odd.replace("%7E", "~")), 2);
+    let published = |text: &str| {
+        format!("{text}\n[publish]\ndir = \"/srv//jwsd/\"\njwks_uri = \"https://cdn.example.com/keys\"\n")
+    };
+    let publication = LOADER.parse(&published(GOOD), "x").unwrap().publication;
+    assert_eq!(publication.dir.as_deref(), Some(Path::new("/srv/jwsd")));
+    let document = publication.discovery.find("", None).unwrap().body();
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    assert_eq!(document["jwks_uri"], "https://cdn.example.com/keys");
+    assert_eq!(document["id_token_signing_alg_values_supported"], serde_json::json!(["ES256"]));
+    let fault = LOADER.parse(&published(&odd), "x").unwrap_err().faults.remove(0);
+    assert_eq!((fault.path.as_str(), fault.line), ("profile.deploy.issuer", 55));
+    assert!(fault.message.contains("no directory can be named after it"), "{}", fault.message);
+}
+
+#[test]
+fn certificates_are_read_beside_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.pem");
+    let chain = include_str!("../../tests/publish/chain.pem");
+    std::fs::write(&path, chain).unwrap();
+    let loader = Loader { directory: Some(directory.path()), ..LOADER };
+    let text =
+        GOOD.replace("algorithm = \"ES256\"", "algorithm = \"ES256\"\ncertificates = [\"access.pem\"]");
+    assert_eq!(loader.parse(&text, "x").unwrap().keys["access"].certificates, [path.clone()]);
+    std::fs::write(&path, chain.replace("END CERTIFICATE", "END X")).unwrap();
+    let fault = loader.parse(&text, "x").unwrap_err().faults.remove(0);
+    assert_eq!((fault.path.as_str(), fault.line), ("key.access.certificates[0]", 32));
+    assert!(fault.message.contains("access.pem is not PEM"), "{}", fault.message);
+}

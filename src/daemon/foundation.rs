@@ -17,7 +17,7 @@ use crate::backend::pkcs11::{self, Backend, PinSource, pin};
 use crate::backend::{self, BackendEvent, Health, KeyStore, Settings, aws_kms};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::keyring::{self, Backends, Keyring, Loader, Ring};
+use crate::keyring::{self, Backends, Keyring, Loader, Publisher, Ring};
 use crate::state::{QuarantineRow, Store};
 use crate::sys::{process, secure_file};
 use crate::telemetry::Chain;
@@ -52,18 +52,25 @@ pub fn open_store(config: &Config) -> Result<Arc<Store>, ServeError> {
 
 /// Who turns keys under a configuration: the daemon, or a key command in its place.
 pub fn admin(config: &Config, foundation: &Foundation, log: &Log, clock: &Arc<dyn Clock>) -> Admin {
+    let mut keys = config.keys.clone();
+    for settings in keys.values_mut() {
+        settings.rotation.cache = settings.rotation.cache.max(foundation.cache);
+    }
+    let certificates = keys.values().any(|settings| !settings.certificates.is_empty());
+    let publisher = Publisher::new(config.publication.clone(), certificates);
     // Of all that share a state, one host alone holds the lock of this log.
     let host = format!("{} {}", process::host_name(), config.audit.dir.display());
     Admin::new(Parts {
         store: Arc::clone(&foundation.store),
         state: Arc::new(Arc::clone(&foundation.store)),
         keyring: Arc::new(Keyring::new(Ring::empty())),
-        loader: Loader { keys: config.keys.clone(), backends: foundation.backends.clone() },
+        loader: Loader { keys, backends: foundation.backends.clone() },
         log: log.clone(),
         clock: Arc::clone(clock),
         environment: config.environment.clone(),
         host,
     })
+    .with_publisher(publisher)
 }
 
 /// Between attempts to write down what could not be written.
@@ -75,6 +82,8 @@ pub struct Foundation {
     pub store: Arc<Store>,
     /// Every configured backend, ready.
     pub backends: Backends,
+    /// How long verifiers may keep the key set: what they are told now, or were told before and may still go by.
+    pub cache: Duration,
 }
 
 impl Foundation {
@@ -89,7 +98,8 @@ impl Foundation {
         events: mpsc::UnboundedSender<BackendEvent>,
     ) -> Result<Self, ServeError> {
         let quarantines = store.quarantines()?;
-        let mut foundation = Self { store, backends: BTreeMap::new() };
+        let cache = store.cache(config.limits.jwks_max_age, SystemClock.now().as_second())?;
+        let mut foundation = Self { store, backends: BTreeMap::new(), cache };
         let mut faults = BTreeMap::new();
         for (name, settings) in &config.backends {
             let health = Health::of_backend(name, Some(events.clone()));

@@ -4,6 +4,8 @@
 
 use super::public_key::{Material, PublicKey, PublicKeyError};
 use super::{Algorithm, Curve, Digest, KeyType, MlDsa, base64url};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,11 +35,24 @@ pub struct Jwk {
     kid: Kid,
     #[serde(flatten)]
     parameters: Parameters,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    x5c: Vec<String>,
+    #[serde(rename = "x5t#S256", skip_serializing_if = "Option::is_none")]
+    x5t_s256: Option<String>,
 }
 impl Jwk {
     /// Its `kid` member.
     pub fn kid(&self) -> &Kid {
         &self.kid
+    }
+    /// The same with `x5c` and `x5t#S256` (RFC 7517 sections 4.7 and 4.9) of certificates as DER, that of this key
+    /// first, each certified by the next one.
+    pub fn with_certificates(self, chain: &[Vec<u8>]) -> Self {
+        Self {
+            x5c: chain.iter().map(|der| STANDARD.encode(der)).collect(),
+            x5t_s256: chain.first().map(|der| base64url::encode(&Digest::Sha256.hash(der))),
+            ..self
+        }
     }
 }
 
@@ -111,6 +126,8 @@ pub(super) fn publish(key: &PublicKey, algorithm: Algorithm) -> Jwk {
         alg: algorithm.name(),
         kid: thumbprint(key),
         parameters,
+        x5c: Vec::new(),
+        x5t_s256: None,
     }
 }
 

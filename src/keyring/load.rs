@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
 
+use super::certificates::Certificates;
 use super::machine::{Life, Lives, Stage};
-use super::{Backends, KeySet, Ring, Settings, Turn, Version};
+use super::{Backends, KeySet, MOST_KEYS, Ring, Settings, Turn, Version};
 use crate::backend::{self, Advice, Class, KeyStore, Member, Wanted};
 use crate::jose::{Algorithm, Jwk, PublicKey, PublicKeyError, Verifier};
 use crate::state::{KeyVersionRow, Keys, QuarantineRow};
@@ -104,8 +107,9 @@ const FAREWELL: i64 = 25 * 3600;
 type Opened = (Arc<Version>, Option<backend::Error>);
 
 impl Loader {
-    /// Builds the ring of everything that the state says `now`, Unix seconds. Versions that `previous` has are taken
-    /// from there. A backend that does not show a key yet is asked again by the self-test.
+    /// Builds the ring of everything that the state says `now`. Versions that `previous` has are taken from there. A
+    /// backend that does not show a key yet is asked again by the self-test. Certificates are read again; what is wrong
+    /// with them by `now` is told.
     ///
     /// # Errors
     /// A version that is or was published differs from the configuration, or its row is damaged.
@@ -114,9 +118,11 @@ impl Loader {
         keys: Keys,
         quarantines: &[QuarantineRow],
         previous: &Ring,
-        now: i64,
+        now: Timestamp,
     ) -> Result<(Ring, Vec<LoadError>), LoadError> {
+        let mut certificates = self.certificates(previous).await;
         let mut faults = Vec::new();
+        let mut certified = Vec::new();
         let mut shown: Vec<(&str, &str, Jwk)> = Vec::new();
         let mut wanted = Vec::new();
         for row in &keys.versions {
@@ -131,18 +137,23 @@ impl Loader {
                 return Err(damaged(None));
             }
             let algorithm = Algorithm::from_name(&row.algorithm).ok_or_else(|| damaged(None))?;
-            let jwk = pinned.to_jwk(algorithm);
+            let mut jwk = pinned.to_jwk(algorithm);
             let Some(settings) = self.keys.get(&row.key) else {
                 // Its key was taken out of the configuration, but what it signed is valid still.
                 let last = row.exp_bound.map_or(i64::MIN, |bound| bound.saturating_add(FAREWELL));
-                shown.extend((last > now).then_some((row.key.as_str(), row.kid.as_str(), jwk)));
+                shown.extend((last > now.as_second()).then_some((row.key.as_str(), row.kid.as_str(), jwk)));
                 continue;
             };
             unchanged(row, settings)?;
+            if let Some(chain) = certificates.of(settings, &pinned) {
+                jwk = jwk.with_certificates(chain.der());
+                certified.push(pinned.clone());
+            }
             shown.push((&row.key, &row.kid, jwk));
             let known = previous.version(&row.kid).cloned();
             match stage {
-                Stage::Retired if known.is_none() && row.retired.is_none_or(|retired| retired <= now) => {}
+                Stage::Retired
+                    if known.is_none() && row.retired.is_none_or(|retired| retired <= now.as_second()) => {}
                 // Until the moment in which it stops it is needed.
                 _ => wanted.push((row, stage, known.ok_or((settings, pinned)))),
             }
@@ -169,8 +180,26 @@ impl Loader {
         }
         shown.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         let shown: Vec<Jwk> = shown.into_iter().map(|(_, _, jwk)| jwk).collect();
+        if shown.len() > MOST_KEYS && previous.key_set.kids().len() <= MOST_KEYS {
+            tracing::error!(
+                keys = shown.len(),
+                "So many keys are published that verifiers may not read the set"
+            );
+        }
+        certificates.tell(now.as_second(), |key| certified.contains(key), &previous.certificates);
         let key_set = KeySet::new(&shown);
-        Ok((Ring { keys, signing, prepared, key_set }, faults))
+        Ok((Ring { keys, signing, prepared, key_set, certificates }, faults))
+    }
+
+    /// Every file, read again.
+    async fn certificates(&self, previous: &Ring) -> Certificates {
+        let files: Vec<_> = self.keys.values().flat_map(|settings| settings.certificates.clone()).collect();
+        if files.is_empty() {
+            return Certificates::default();
+        }
+        let known = previous.certificates.clone();
+        // A panic in there is logged where it happens.
+        spawn_blocking(move || Certificates::read(&files, &known)).await.unwrap_or_default()
     }
 
     async fn open(

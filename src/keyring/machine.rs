@@ -61,7 +61,8 @@ pub struct Rotation {
     pub notice: Duration,
     /// A retired version stays published for so long after its last JWT expired, beside `cache`: clocks differ.
     pub keep: Duration,
-    /// How long verifiers may keep a key set, `max-age`.
+    /// How long verifiers may keep a key set: `max-age`, or a longer one that some were told before and still go by.
+    /// Web servers that serve the published files must not tell them a longer one.
     pub cache: Duration,
 }
 

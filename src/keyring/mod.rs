@@ -4,14 +4,18 @@
 //! A version has one `kid`, one algorithm and one pinned public key. Only [`selftest`] signs here; JWTs are
 //! `issuer`'s business. Decides nothing about who may turn keys, and keeps nothing: that is `admin` and `state`.
 
+mod certificates;
+pub mod discovery;
 mod key_set;
 mod load;
 pub mod machine;
 mod make;
+mod publish;
 pub mod selftest;
 mod version;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,11 +24,14 @@ use jiff::Timestamp;
 use crate::backend::KeyStore;
 use crate::jose::Algorithm;
 use crate::state::Keys;
+use certificates::Certificates;
 use machine::{Lives, Rotation};
 
-pub use key_set::KeySet;
+pub use certificates::{CertificateChain, CertificateError};
+pub use key_set::{Document, KeySet, MOST_KEYS};
 pub use load::{LoadError, Loader, lives_of, row_of};
 pub use make::{Made, MakeError, adopt, finish, generate, intend};
+pub use publish::{Publication, Publisher};
 pub use version::{Leaving, Shut, Use, Version};
 
 /// The backends of the configuration by name.
@@ -45,6 +52,8 @@ pub struct Settings {
     pub longest: Duration,
     /// Whether new versions may be made in the first of the backends; otherwise they are adopted.
     pub may_generate: bool,
+    /// PEM files with certificates of its versions, each a chain that begins with the version's own.
+    pub certificates: Vec<PathBuf>,
 }
 
 /// The versions of a key whose time it may be.
@@ -71,6 +80,7 @@ pub struct Ring {
     /// Versions that are to sign later.
     prepared: BTreeMap<String, Arc<Version>>,
     key_set: KeySet,
+    certificates: Certificates,
 }
 
 impl Ring {
@@ -81,6 +91,7 @@ impl Ring {
             signing: BTreeMap::new(),
             prepared: BTreeMap::new(),
             key_set: KeySet::new(&[]),
+            certificates: Certificates::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Never holds a private key or a JWT. A change that was answered is on disk; one that was not is not there at all.
 //! Several processes may have it open (the daemon and `jwsd keys`): SQLite's locks keep them apart.
 
+mod cache;
 mod clock;
 mod error;
 mod files;

@@ -5,7 +5,7 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
@@ -15,6 +15,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+mod public;
+pub use public::{public_dir, write_public};
 
 /// Longest secret file, bytes.
 const SECRET_LIMIT: usize = 4096;
@@ -124,11 +127,19 @@ pub fn read_secret(path: &Path) -> Result<SecretString, SecureFileError> {
 /// # Errors
 /// It cannot be made, belongs to somebody else, or others may write to it or swap it.
 pub fn private_dir(path: &Path) -> Result<(), SecureFileError> {
+    owned_dir(path, Mode::S_IRWXU)
+}
+
+/// Creates a directory with this mode, whatever the umask, or checks that it is ours alone to write to.
+fn owned_dir(path: &Path, mode: Mode) -> Result<(), SecureFileError> {
     let (parent, name) = open_parent(path, OFlag::O_PATH)?;
-    match mkdirat(&parent, name, Mode::S_IRWXU) {
-        Ok(()) | Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(io_error(path, "create", errno.into())),
-    }
+    let made = match mkdirat(&parent, name, mode) {
+        // Nobody else can have put another one there: the parent is ours or root's.
+        Ok(()) => fchmodat(&parent, name, mode, FchmodatFlags::FollowSymlink),
+        Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    };
+    made.map_err(|errno| io_error(path, "create", errno.into()))?;
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let directory = openat(&parent, name, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::ENOTDIR | Errno::ELOOP => {
@@ -154,6 +165,9 @@ pub fn private_dir(path: &Path) -> Result<(), SecureFileError> {
 /// # Errors
 /// Any step failed; the old content is then still in place.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), SecureFileError> {
+    replace(path, bytes, Mode::S_IRUSR | Mode::S_IWUSR)
+}
+fn replace(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), SecureFileError> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let (parent, name) = open_parent(path, OFlag::O_RDONLY)?;
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -163,7 +177,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), SecureFileError> {
     temporary.push(suffix);
     // Only a process of our pid that died here can have left one.
     let _ = unlinkat(&parent, temporary.as_os_str(), UnlinkatFlags::NoRemoveDir);
-    let written = fill(&parent, &temporary, bytes).and_then(|()| {
+    let written = fill(&parent, &temporary, bytes, mode).and_then(|()| {
         renameat(&parent, temporary.as_os_str(), &parent, name)?;
         Ok(())
     });
@@ -174,9 +188,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), SecureFileError> {
     let synced = File::from(parent).sync_all();
     synced.map_err(|source| io_error(path, "sync the directory of", source))
 }
-fn fill(parent: &OwnedFd, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
+fn fill(parent: &OwnedFd, name: &OsStr, bytes: &[u8], mode: Mode) -> io::Result<()> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut file = File::from(openat(parent, name, flags, Mode::from_bits_truncate(0o600))?);
+    let mut file = File::from(openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    fchmod(&file, mode)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -6,9 +6,11 @@ use crate::backend::pkcs11::{self, TokenSelector};
 use crate::config::file::{self, Backend, File, Key, Named};
 use crate::config::units::{DurationText, Readable};
 use crate::jose::KeyType;
-use crate::keyring;
 use crate::keyring::machine::Rotation;
+use crate::keyring::{self, CertificateChain};
+use crate::telemetry::Chain;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 impl Resolver<'_> {
@@ -116,8 +118,13 @@ impl Resolver<'_> {
             None if rsa => key.rsa_bits = Some(2048),
             None => {}
         }
+        let mut certificates = Vec::new();
+        for (index, written) in key.certificates.iter_mut().enumerate() {
+            certificates.extend(self.certificates(&path.key("certificates").index(index), written));
+        }
         keyring::Settings {
             backends,
+            certificates,
             algorithm: key.algorithm,
             rsa_bits: key.rsa_bits.unwrap_or(2048),
             rotation: self.rotation(&path.key("rotation"), &key.rotation, cache),
@@ -125,6 +132,14 @@ impl Resolver<'_> {
             longest: Duration::ZERO,
             may_generate: false,
         }
+    }
+
+    fn certificates(&mut self, path: &Path, written: &mut String) -> Option<PathBuf> {
+        let file = self.beside(path, written, "PEM file with certificates")?;
+        if let Err(error) = CertificateChain::read(&file) {
+            self.fault(path, Chain(&error).to_string());
+        }
+        Some(file)
     }
 
     fn rotation(&mut self, path: &Path, written: &file::Rotation, cache: Duration) -> Rotation {

@@ -148,15 +148,7 @@ impl Resolver<'_> {
 
     /// Reads a JSON Schema file; `written` becomes absolute.
     fn schema_file(&mut self, path: &Path, written: &mut String) -> Option<Value> {
-        let file = match self.loader.directory {
-            Some(directory) => directory.join(&*written),
-            None => written.as_str().into(),
-        };
-        if written.is_empty() || !file.is_absolute() {
-            self.fault(path, "write the absolute path of a JSON Schema file");
-            return None;
-        }
-        *written = file.to_string_lossy().into_owned();
+        let file = self.beside(path, written, "JSON Schema file")?;
         let text = match secure_file::read_config(&file, SCHEMA_LIMIT) {
             Ok(text) => text,
             Err(error) => {
@@ -186,7 +178,7 @@ fn is_access_token(typ: &str) -> bool {
     typ.eq_ignore_ascii_case("at+jwt")
 }
 /// StringOrURI of RFC 7519 section 2: text with a colon is a URI (RFC 3986). Neither has spaces here.
-fn is_string_or_uri(text: &str) -> bool {
+pub(super) fn is_string_or_uri(text: &str) -> bool {
     static URI: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let general = r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=#-]|%[0-9A-Fa-f]{2})+";
         Regex::new(&format!("^(?:{general})$")).ok()

@@ -175,6 +175,9 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "[key.access]\nbackend = \"hsm\"" => "[key.access]\nbackend = \"hms\"": "key.access.backend", 30, "no backend \"hms\": did you mean \"hsm\"?";
         "rsa_bits = 3072" => "rsa_bits = 1024": "key.rsa.rsa_bits", 36, "write 2048, 3072 or 4096";
         "algorithm = \"ES256\"" => "algorithm = \"ES256\"\nrsa_bits = 2048": "key.access.rsa_bits", 32, "not an RSA algorithm";
+        "algorithm = \"ES256\"" => "algorithm = \"ES256\"\ncertificates = \"/a.pem\"": "key.access.certificates", 32, "a list";
+        "algorithm = \"ES256\"" => "algorithm = \"ES256\"\ncertificates = [\"a.pem\"]": "key.access.certificates[0]", 32, "absolute path of a PEM file";
+        "algorithm = \"ES256\"" => "algorithm = \"ES256\"\ncertificates = [\"/does/not/exist.pem\"]": "key.access.certificates[0]", 32, "/does/not";
         "[key.access]" => "[key.Access]": "key.Access", 29, "names are";
         // Profiles.
         "key = \"access\"" => "key = \"acess\"": "profile.access-token.key", 39, "did you mean \"access\"?";
@@ -199,6 +202,16 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "default = \"5m\", max = \"15m\"" => "default = \"1500ms\", max = \"15m\"": "profile.access-token.lifetime.default", 43, "whole seconds";
         "default = \"5m\", max = \"15m\"" => "default = \"five\", max = \"15m\"": "profile.access-token.lifetime.default", 43, "not a duration";
         "nbf = false" => "schema = \"claims.json\"": "profile.access-token.schema", 44, "absolute path";
+        // Publication.
+        "[audit]" => "[publish]\ndir = \"public\"\n[audit]": "publish.dir", 14, "absolute path";
+        "[audit]" => "[publish]\ndir = \"/var/lib/jwsd/public\"\n[audit]": "publish.dir", 14, "no web server can read";
+        "[audit]" => "[publish]\ndir = \"/var/log/jwsd\"\n[audit]": "publish.dir", 14, "no web server can read";
+        "[audit]" => "[publish]\njwks_uri = \"/jwks.json\"\n[audit]": "publish.jwks_uri", 14, "begins with https://";
+        "[audit]" => "[publish]\njwks_uri = \"ftp://a/jwks.json\"\n[audit]": "publish.jwks_uri", 14, "begins with https://";
+        "[audit]" => "[publish]\njwks_uri = \"https://me@a/jwks.json\"\n[audit]": "publish.jwks_uri", 14, "begins with https://";
+        "[audit]" => "[publish]\njwks_uri = \"https://a/jwks.json#b\"\n[audit]": "publish.jwks_uri", 14, "begins with https://";
+        "\"deploy-robot\"" => "\"https://Login.example.com/\"": "profile.deploy.issuer", 55, "the same place as those of issuer \"https://login.example.com\"";
+        "\"deploy-robot\"" => "\"http://login.example.com\"": "profile.deploy.issuer", 55, "write both the same way";
         // Claims.
         "client_id = { required = true }" => "": "profile.access-token.claims", 46, "\"client_id\"";
         "scope = {" => "exp = {": "profile.access-token.claims.exp", 49, "the daemon's to write";

@@ -222,3 +222,38 @@ fn a_trusted_path_is_trusted_all_the_way() {
     let missing = check_trusted_path(&directory.path().join("none"));
     assert!(matches!(missing, Err(SecureFileError::Io { action: "find", .. })));
 }
+
+#[test]
+fn a_public_file_is_open_to_all_and_written_only_when_it_differs() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("public");
+    public_dir(&place).unwrap();
+    public_dir(&place).unwrap();
+    let path = place.join("file");
+    let seen = || {
+        let found = fs::metadata(&path).unwrap();
+        (found.ino(), found.mode() & 0o7777, fs::read(&path).unwrap())
+    };
+    write_public(&path, b"one").unwrap();
+    assert_eq!(
+        (fs::metadata(&place).unwrap().mode() & 0o7777, seen().1, seen().2),
+        (0o755, 0o644, b"one".to_vec())
+    );
+    let first = seen();
+    write_public(&path, b"one").unwrap();
+    assert_eq!(seen(), first);
+    for other in [&b"on"[..], b"one ", b"two", b""] {
+        write_public(&path, other).unwrap();
+        assert_eq!((seen().1, seen().2), (0o644, other.to_vec()));
+    }
+    // A link is replaced, and what it leads to is not touched.
+    let outside = directory.path().join("outside");
+    fs::write(&outside, "kept").unwrap();
+    fs::remove_file(&path).unwrap();
+    symlink(&outside, &path).unwrap();
+    write_public(&path, b"three").unwrap();
+    assert_eq!((fs::read(&outside).unwrap(), seen().2), (b"kept".to_vec(), b"three".to_vec()));
+    set_mode(&place, 0o777);
+    assert!(problem(write_public(&path, b"four")).contains("others may write"));
+    assert!(problem(public_dir(&place)).contains("writable by group or others"));
+}
