@@ -64,6 +64,7 @@ pub fn admin(config: &Config, foundation: &Foundation, log: &Log, clock: &Arc<dy
         environment: config.environment.clone(),
         host,
     })
+    .with_two_person(config.two_person.clone())
 }
 
 /// Between attempts to write down what could not be written.
