@@ -1,5 +1,6 @@
 //! An operator's act as a value: what is asked for, what two must agree on and what is done are the same thing.
 
+use std::fmt;
 use std::sync::PoisonError;
 
 use schemars::JsonSchema;
@@ -32,6 +33,21 @@ pub enum ActName {
     Destroy,
     /// Lift a quarantine.
     Release,
+}
+
+impl fmt::Display for ActName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Generate => "generate",
+            Self::Adopt => "adopt",
+            Self::Rotate => "rotate",
+            Self::Activate => "activate",
+            Self::Retire => "retire",
+            Self::Revoke => "revoke",
+            Self::Destroy => "destroy",
+            Self::Release => "release",
+        })
+    }
 }
 
 /// One act and all its arguments.
@@ -128,19 +144,16 @@ impl Act {
     /// A record about the act as such.
     fn entry(&self, by: &By, event: Event) -> Entry {
         let mut entry = by.entry(event);
-        let (object, kid, word) = match self {
-            Self::Generate { key } => (key, None, "generate".to_owned()),
-            Self::Adopt { key, name } => (key, None, format!("adopt {name}")),
-            Self::Rotate { key } => (key, None, "rotate".to_owned()),
-            Self::Activate { key, kid, early: true } => (key, kid.clone(), "activate early".to_owned()),
-            Self::Activate { key, kid, early: false } => (key, kid.clone(), "activate".to_owned()),
-            Self::Retire { key, kid } => (key, kid.clone(), "retire".to_owned()),
-            Self::Revoke { key, kid, reason: None } => (key, kid.clone(), "revoke".to_owned()),
-            Self::Revoke { key, kid, reason: Some(why) } => (key, kid.clone(), format!("revoke: {why}")),
-            Self::Destroy { key, kid } => (key, Some(kid.clone()), "destroy".to_owned()),
-            Self::Release { backend, key: None } => (backend, None, "release".to_owned()),
-            Self::Release { backend, key: Some(key) } => (backend, None, format!("release {key}")),
+        let (object, kid, more) = match self {
+            Self::Generate { key } | Self::Rotate { key } => (key, None, None),
+            Self::Adopt { key, name } => (key, None, Some(name.as_str())),
+            Self::Activate { key, kid, early } => (key, kid.clone(), early.then_some("early")),
+            Self::Retire { key, kid } => (key, kid.clone(), None),
+            Self::Revoke { key, kid, reason } => (key, kid.clone(), reason.as_deref()),
+            Self::Destroy { key, kid } => (key, Some(kid.clone()), None),
+            Self::Release { backend, key } => (backend, None, key.as_deref()),
         };
+        let word = more.map_or_else(|| self.name().to_string(), |more| format!("{}: {more}", self.name()));
         (entry.object, entry.kid, entry.reason) = (Some(object.clone()), kid, Some(word));
         entry
     }

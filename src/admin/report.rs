@@ -58,6 +58,10 @@ pub struct VersionReport {
     pub created: Timestamp,
     /// When verifiers were first shown it.
     pub published: Option<Timestamp>,
+    /// Prepared: from when on verifiers know it, so that it may sign.
+    pub ready: Option<Timestamp>,
+    /// Prepared: an operator wants it to sign from then on.
+    pub wanted: bool,
     /// When it began to sign.
     pub activated: Option<Timestamp>,
     /// When it stops signing, whatever comes after it.
@@ -154,6 +158,8 @@ fn report(name: &str, settings: Option<&Settings>, keys: &Keys, ring: &Ring, now
 fn version(row: &KeyVersionRow, settings: Option<&Settings>, ring: &Ring) -> VersionReport {
     let stop = settings.and_then(|settings| settings.rotation.stop);
     let stops = row.activated.zip(stop).map(|(from, stop)| from.saturating_add_unsigned(stop.as_secs()));
+    let ahead = settings.map(|settings| settings.rotation.publish_ahead.max(settings.rotation.cache));
+    let ready = row.published.zip(ahead).filter(|_| row.state == Stage::Prepared.name());
     VersionReport {
         kid: row.kid.clone(),
         state: row.state.clone(),
@@ -161,6 +167,8 @@ fn version(row: &KeyVersionRow, settings: Option<&Settings>, ring: &Ring) -> Ver
         id: backend::show_id(&row.backend_id),
         created: time(row.created),
         published: row.published.map(time),
+        ready: ready.map(|(shown, ahead)| time(shown.saturating_add_unsigned(ahead.as_secs()))),
+        wanted: row.wanted,
         activated: row.activated.map(time),
         stops: stops.map(time),
         retired: row.retired.map(time),
