@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use super::daemon::ask;
-use super::print::{self, WIDTH, due, indented, short, span};
+use super::print::{self, due, indented, short, span};
 use crate::cli::ConfigFile;
 use crate::cli::output::{BUG, CONFIG, Failure, Outcome, USAGE, columns};
 use crate::clock::{Clock, SystemClock};

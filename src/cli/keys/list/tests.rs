@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admin::{NextStep, VersionReport};
+use crate::cli::keys::print::WIDTH;
 
 const NOW: i64 = 1_800_000_000;
 
