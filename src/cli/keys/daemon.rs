@@ -43,7 +43,7 @@ impl Daemon {
 /// An answer to an act.
 pub(super) enum Answer {
     /// It was done: the whole answer, the version, and the key as it is now.
-    Done(Value, Acted),
+    Done(Value, Box<Acted>),
     /// A second operator must ask for it too.
     Waits(Value),
 }
@@ -75,7 +75,7 @@ pub(super) fn act(socket: &Path, key: &str, act: ActName, body: &Value) -> Resul
     if status == StatusCode::ACCEPTED {
         return Ok(Answer::Waits(whole));
     }
-    Ok(Answer::Done(whole.clone(), read(whole)?))
+    Ok(Answer::Done(whole.clone(), Box::new(read(whole)?)))
 }
 
 /// A spinner while `work` goes on, where somebody can see it.
