@@ -333,7 +333,7 @@ fn two_operators() {
         return;
     }
     let mut site = site(&[("access", "ES256")]);
-    site.extra += "[admin]\ntwo_person = [\"revoke\", \"generate\"]\n";
+    site.extra += "[admin]\ntwo_person = [\"revoke\", \"generate\", \"release\"]\n";
     site.write_config();
     let config = site.config_path();
     let closed = site.jwsd(&["check", config.to_str().unwrap()]);
@@ -401,6 +401,16 @@ fn two_operators() {
     }
     let withdrawn = daemon.records().into_iter().find(|record| record["event"] == "admin.withdrawn").unwrap();
     assert_eq!((by(&withdrawn, "actor"), by(&withdrawn, "proposed_by")), (Some(0), Some(u64::from(SECOND))));
+    // Quarantines too: this is a command of another kind, and says so in its own way.
+    let socket_path = socket.to_str().unwrap();
+    let released = site.jwsd(&["keys", "release", "hsm", "--socket", socket_path]);
+    assert_eq!(released.status.code(), Some(75));
+    let said = String::from_utf8_lossy(&released.stdout).into_owned();
+    assert!(said.contains("the second operator: jwsd keys release hsm"), "{said}");
+    let mut second = Command::new(&program);
+    second.args(["keys", "release", "hsm", "--socket", socket_path]).uid(SECOND).gid(SECOND);
+    let said = String::from_utf8_lossy(&second.output().unwrap().stdout).into_owned();
+    assert!(said.contains("nothing was in quarantine"), "it was done: {said}");
     // What the list does not name, one operator does.
     eventually("the next version signs", || daemon.sign("access").status == 200);
     assert_eq!(run(SECOND, &["rotate", "access"]).0, Some(0));

@@ -95,7 +95,10 @@ pub(super) fn after(act: ActName, kid: &str, report: &KeyReport, now: Timestamp)
         }
         ActName::Destroy | ActName::Release => {}
     }
-    lines.extend(report.problems.iter().map(|problem| format!("! {problem}")));
+    // Those two have said already that nothing signs.
+    if !matches!(act, ActName::Retire | ActName::Revoke) {
+        lines.extend(report.problems.iter().map(|problem| format!("! {problem}")));
+    }
     lines
 }
 

@@ -78,7 +78,7 @@ fn say(rows: &mut [Row], report: &KeyReport) {
             last.next = Some(next.clone());
         }
     }
-    if let Some(row) = rows.first_mut().filter(|row| row.state != "missing") {
+    if let Some(row) = rows.last_mut().filter(|row| row.state != "missing") {
         row.problems.extend(report.problems.iter().cloned());
     }
 }
