@@ -4,8 +4,8 @@
 //! where the key is missing. Never holds a secret: there is no key whose value is one.
 
 use super::units::{DurationText, ModeText, RateText, SizeText};
-use crate::clock::Mode;
 use crate::admin::ActName;
+use crate::clock::Mode;
 use crate::jose::Algorithm;
 use crate::profile::ClaimType;
 use schemars::JsonSchema;
