@@ -88,12 +88,6 @@ fn a_daemon_that_cannot_start_says_why() {
     assert!(log.contains("exit status: 69") && log.contains("no-such-module"), "{log}");
 
     site.module = common::SOFTHSM.into();
-    site.keys.insert("second".to_owned(), "ES384".to_owned());
-    site.write_config();
-    let log = serve(&site);
-    assert!(log.contains("exit status: 69") && log.contains("keys generate"), "{log}");
-    site.keys.remove("second");
-
     site.write_config();
     let changed = fs::read_to_string(site.config_path()).unwrap().replace("ES256", "RS256");
     fs::write(site.config_path(), changed).unwrap();
@@ -171,34 +165,52 @@ fn signing_and_verifying() {
 }
 
 #[test]
-fn keys_are_listed_and_not_made_twice() {
+fn keys_are_listed_and_the_next_one_is_made_once() {
     let site = Site::new();
     let path = site.config_path();
     let path = path.to_str().unwrap();
-    let again = run(&["keys", "generate", "--config", path, "access"]);
-    assert_eq!(again.status.code(), Some(69));
-    assert!(text(&again.stderr).contains("already has the active version"), "{}", text(&again.stderr));
     assert_eq!(run(&["keys", "generate", "--config", path, "other"]).status.code(), Some(78));
 
-    let listed: serde_json::Value =
-        serde_json::from_slice(&run(&["keys", "list", "--json", "--config", path]).stdout).unwrap();
+    let rows = |more: &[&str]| -> Vec<serde_json::Value> {
+        serde_json::from_slice(&run(&[&["keys", "list", "--json"], more].concat()).stdout).unwrap()
+    };
+    let listed = rows(&["--config", path]);
     assert_eq!(listed[0]["key"], "access");
     assert_eq!(listed[0]["problems"], serde_json::json!([]));
+    assert_eq!((&listed[0]["state"], &listed[0]["version"]["signatures"]), (&"active".into(), &0.into()));
     let table = text(&run(&["keys", "list", "--config", path]).stdout);
     assert!(table.starts_with("KEY") && table.contains("ES256"), "{table}");
     assert!(table.contains("    token test (serial ") && table.contains("CKA_NEVER_EXTRACTABLE"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
     let shown = text(&run(&["keys", "show", "--config", path, "access"]).stdout);
     let kid = listed[0]["kid"].as_str().unwrap();
-    for word in [kid, "name        pkcs11:token=test;", "CKA_SENSITIVE", "problems    none"] {
+    for word in [kid, "name        pkcs11:token=test;", "CKA_SENSITIVE", "activated   20", "problems    none"]
+    {
         assert!(shown.contains(word), "{word}: {shown}");
     }
+    assert_eq!(text(&run(&["keys", "show", "--config", path, &kid[..8]]).stdout), shown, "by its beginning");
     assert_eq!(run(&["keys", "show", "--config", path, "other"]).status.code(), Some(78));
 
+    // Without a daemon, in its place; with one, by it; and only one version is prepared at a time.
+    let next = run(&["keys", "generate", "--config", path, "access"]);
+    let said = text(&next.stdout);
+    assert!(
+        next.status.success() && said.contains("`jwsd keys rotate access` has it sign from 20"),
+        "{said}"
+    );
+    let again = run(&["keys", "generate", "--config", path, "access"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("is prepared already"), "{}", text(&again.stderr));
     let daemon = site.start();
-    let running = run(&["keys", "generate", "--config", path, "access"]);
-    assert!(text(&running.stderr).contains("the daemon is running"), "{}", text(&running.stderr));
-    drop(daemon);
+    let again = run(&["keys", "generate", "--config", path, "access"]);
+    assert_eq!(again.status.code(), Some(1));
+    let said = text(&again.stderr);
+    assert!(said.contains("is prepared already") && said.contains("request id"), "{said}");
+    assert_eq!(run(&["keys", "generate", "--config", path, "other"]).status.code(), Some(78));
+    let socket = daemon.socket("admin.sock");
+    let listed = rows(&["--socket", socket.to_str().unwrap()]);
+    let states: Vec<_> = listed.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["active", "prepared"], "the daemon says so too, without a PIN");
 }
 
 /// Keys that are in the backend already: by name, once, recorded.
@@ -216,43 +228,45 @@ fn a_key_is_adopted() {
     let rows = |path: &str| -> Vec<serde_json::Value> {
         serde_json::from_slice(&run(&["keys", "list", "--json", "--config", path]).stdout).unwrap()
     };
-    let second = rows(path).into_iter().find(|row| row["key"] == "second").unwrap();
+    let of = |key: &str| rows(path).into_iter().find(|row| row["key"] == key).unwrap();
+    let (access, second) = (of("access"), of("second"));
     let state = site.path("state").join("state.db");
     let database = rusqlite::Connection::open(&state).unwrap();
     assert_eq!(database.execute("DELETE FROM key_versions WHERE key = 'second'", []).unwrap(), 1);
     drop(database);
-    let foreign = rows(path).into_iter().find(|row| row["state"] == "foreign").unwrap();
-    assert_eq!(foreign["id"], second["id"]);
+    let orphan = rows(path).into_iter().find(|row| row["state"] == "orphan").unwrap();
+    assert_eq!(orphan["id"], second["id"], "it bears our name and is nobody's");
+    assert_eq!(of("second")["state"], "missing");
 
+    let (taken, wanted) = (access["name"].as_str().unwrap(), orphan["name"].as_str().unwrap());
     for (key, name, code, word) in [
         ("other", "00", 78, "has no [key.other]"),
-        ("second", "00", 69, "no private key has this name"),
-        ("second", "pkcs11:object=access", 69, "is version"),
-        ("access", "pkcs11:object=second", 69, "already has the active version"),
+        ("second", "00", 1, "no private key has this name"),
+        ("second", taken, 1, "is version"),
     ] {
         let output = adopt(key, name);
-        assert_eq!(output.status.code(), Some(code), "{name}");
+        assert_eq!(output.status.code(), Some(code), "{name}: {}", text(&output.stderr));
         assert!(text(&output.stderr).contains(word), "{name}: {}", text(&output.stderr));
     }
-    let adopted = adopt("second", foreign["name"].as_str().unwrap());
+    let adopted = adopt("second", wanted);
     assert!(adopted.status.success(), "{}", text(&adopted.stderr));
     assert!(text(&adopted.stdout).contains(second["kid"].as_str().unwrap()));
     assert!(rows(path).iter().all(|row| row["problems"] == serde_json::json!([])), "{:?}", rows(path));
     let daemon = site.start();
     assert_eq!(daemon.sign("second").status, 200);
-    let running = adopt("second", "00");
-    assert!(text(&running.stderr).contains("the daemon is running"), "{}", text(&running.stderr));
+    // By the daemon that runs, with the same answers.
+    for (name, word) in [("00", "no private key has this name"), (taken, "is version")] {
+        let output = adopt("second", name);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(word), "{name}: {}", text(&output.stderr));
+    }
     drop(daemon);
 
-    let log = run(&["audit", "tail", site.audit.to_str().unwrap(), "-n", "100"]);
-    let outcomes: Vec<(String, String)> = text(&log.stdout)
-        .lines()
-        .filter(|line| line.contains("key.adopted"))
-        .map(|line| (line.to_owned(), second["kid"].as_str().unwrap().to_owned()))
-        .collect();
-    assert_eq!(outcomes.len(), 4, "{}", text(&log.stdout));
-    assert!(outcomes[3].0.contains(&outcomes[3].1) && !outcomes[3].0.contains("failed"), "{outcomes:?}");
-    assert!(outcomes[..3].iter().all(|(line, _)| line.contains("failed")), "{outcomes:?}");
+    let records = common::records(&site.audit);
+    let outcomes: Vec<_> = records.iter().filter(|record| record["event"] == "key.adopted").collect();
+    let good: Vec<_> = outcomes.iter().filter(|record| record["outcome"] == "success").collect();
+    assert_eq!((outcomes.len(), good.len()), (5, 1), "each attempt: {outcomes:?}");
+    assert_eq!(good[0]["kid"], second["kid"]);
 }
 
 /// One key in two tokens, the second a copy of the first.

@@ -1,6 +1,7 @@
 //! The operator's acts on a running daemon, and those that the daemon does by itself in their place: turning keys.
 //! Each is recorded, durably, before it takes effect.
 
+mod acts;
 mod keys;
 mod making;
 mod orphans;
@@ -9,6 +10,7 @@ mod release;
 mod report;
 mod revoke;
 mod rotation;
+mod two_person;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -23,8 +25,12 @@ use crate::keyring::machine::IllegalMove;
 use crate::keyring::{Keyring, LoadError, Loader, MakeError, Publisher};
 use crate::state::{self, KeyState, Store};
 
+pub use acts::{Act, ActName, Asked, Done};
 pub use orphans::orphans;
-pub use report::{KeyReport, NextStep, VersionReport};
+pub use report::{KeyReport, NextStep, VersionReport, reports};
+pub use two_person::{Proposal, TwoPerson};
+
+use two_person::Pending;
 
 /// A record of an act is durable within this, or the act is not done.
 const RECORD_WITHIN: Duration = Duration::from_secs(5);
@@ -114,6 +120,12 @@ pub enum AdminError {
         /// Where it is.
         stage: String,
     },
+    /// So many acts wait for a second operator that another one cannot.
+    #[error("{count} acts wait for a second operator already; approve or withdraw some (see /v1/proposals)")]
+    TooManyProposals {
+        /// How many: in all, or of this operator.
+        count: usize,
+    },
     /// Others changed the keys at the same time, again and again.
     #[error("the keys were changed by others at the same time; try again")]
     Contended,
@@ -144,15 +156,17 @@ pub struct By {
     pub actor: Option<Actor>,
     /// The request that asked for it.
     pub request: Option<String>,
+    /// Whoever asked for it first, where two must.
+    pub proposed_by: Option<Actor>,
 }
 
 impl By {
     /// The daemon itself.
-    pub const DAEMON: Self = Self { actor: None, request: None };
+    pub const DAEMON: Self = Self { actor: None, request: None, proposed_by: None };
 
     /// An operator.
     pub fn operator(actor: Actor, request: Option<String>) -> Self {
-        Self { actor: Some(actor), request }
+        Self { actor: Some(actor), request, proposed_by: None }
     }
 
     /// A record of something that is done for them.
@@ -160,6 +174,7 @@ impl By {
         Entry {
             actor: self.actor.clone(),
             request: self.request.clone(),
+            proposed_by: self.proposed_by.clone(),
             ..Entry::new(event, Outcome::Success)
         }
     }
@@ -197,6 +212,8 @@ pub struct Admin {
     told: Mutex<BTreeSet<String>>,
     /// Something may be due at once.
     nudge: Notify,
+    /// Acts that wait for a second operator.
+    pending: Mutex<Pending>,
 }
 
 impl std::ops::Deref for Admin {
@@ -216,6 +233,7 @@ impl Admin {
             making: Mutex::default(),
             told: Mutex::default(),
             nudge: Notify::new(),
+            pending: Mutex::default(),
         }
     }
 
@@ -227,6 +245,12 @@ impl Admin {
     /// What verifiers are given beside the key set, and whether files of all that are up to date.
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// Lets two operators ask for some acts before they are done.
+    #[must_use]
+    pub fn with_two_person(self, settings: TwoPerson) -> Self {
+        Self { pending: Mutex::new(Pending::new(settings)), ..self }
     }
 
     /// Records what is about to be done.

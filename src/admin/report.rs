@@ -1,7 +1,10 @@
 //! What there is to know of keys, for people and programs.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Admin, AdminError};
 use crate::backend;
@@ -10,12 +13,12 @@ use crate::keyring::{Ring, Settings, lives_of};
 use crate::state::{KeyVersionRow, Keys};
 
 /// One key of the configuration, or one that only the state knows.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeyReport {
     /// `[key.NAME]`.
     pub key: String,
     /// JOSE name; absent if the configuration does not have the key.
-    pub algorithm: Option<&'static str>,
+    pub algorithm: Option<Cow<'static, str>>,
     /// Where its versions are, the first of them makes them.
     pub backends: Vec<String>,
     /// Whether versions are made by themselves, or adopted.
@@ -29,10 +32,10 @@ pub struct KeyReport {
 }
 
 /// What is to be done for a key.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NextStep {
     /// `prepare`, `publish`, `activate` or `remove`.
-    pub step: &'static str,
+    pub step: Cow<'static, str>,
     /// Which version it is about; a version that is to be prepared is not known yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
@@ -41,7 +44,7 @@ pub struct NextStep {
 }
 
 /// One version.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VersionReport {
     /// RFC 7638 thumbprint.
     pub kid: String,
@@ -55,6 +58,10 @@ pub struct VersionReport {
     pub created: Timestamp,
     /// When verifiers were first shown it.
     pub published: Option<Timestamp>,
+    /// Prepared: from when on verifiers know it, so that it may sign.
+    pub ready: Option<Timestamp>,
+    /// Prepared: an operator wants it to sign from then on.
+    pub wanted: bool,
     /// When it began to sign.
     pub activated: Option<Timestamp>,
     /// When it stops signing, whatever comes after it.
@@ -84,16 +91,7 @@ impl Admin {
     /// The state cannot be read.
     pub async fn keys(&self) -> Result<Vec<KeyReport>, AdminError> {
         let keys = self.state.keys().await?;
-        let ring = self.keyring.ring();
-        let mut names: Vec<&str> = self.loader.keys.keys().map(String::as_str).collect();
-        names.extend(keys.versions.iter().map(|row| row.key.as_str()));
-        names.sort_unstable();
-        names.dedup();
-        let now = self.clock.now().as_second();
-        Ok(names
-            .into_iter()
-            .map(|name| report(name, self.loader.keys.get(name), &keys, &ring, now))
-            .collect())
+        Ok(reports(&self.loader.keys, &keys, &self.keyring.ring(), self.clock.now().as_second()))
     }
 
     /// One key.
@@ -106,6 +104,15 @@ impl Admin {
     }
 }
 
+/// All keys that `settings` or the state have, by name, as they are `now` (Unix seconds).
+pub fn reports(settings: &BTreeMap<String, Settings>, keys: &Keys, ring: &Ring, now: i64) -> Vec<KeyReport> {
+    let mut names: Vec<&str> = settings.keys().map(String::as_str).collect();
+    names.extend(keys.versions.iter().map(|row| row.key.as_str()));
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| report(name, settings.get(name), keys, ring, now)).collect()
+}
+
 fn report(name: &str, settings: Option<&Settings>, keys: &Keys, ring: &Ring, now: i64) -> KeyReport {
     let lives = lives_of(keys, name);
     let rows = keys.versions.iter().filter(|row| row.key == name);
@@ -116,7 +123,7 @@ fn report(name: &str, settings: Option<&Settings>, keys: &Keys, ring: &Ring, now
             Step::Activate(kid) => ("activate", Some(kid)),
             Step::Remove(kid) => ("remove", Some(kid)),
         };
-        NextStep { step, kid, at: time(due.at) }
+        NextStep { step: step.into(), kid, at: time(due.at) }
     });
     let mut problems = Vec::new();
     match (settings, lives.only(Stage::Active)) {
@@ -139,7 +146,7 @@ fn report(name: &str, settings: Option<&Settings>, keys: &Keys, ring: &Ring, now
     }
     KeyReport {
         key: name.to_owned(),
-        algorithm: settings.map(|settings| settings.algorithm.name()),
+        algorithm: settings.map(|settings| settings.algorithm.name().into()),
         backends: settings.map(|settings| settings.backends.clone()).unwrap_or_default(),
         generate: settings.is_some_and(|settings| settings.may_generate),
         next,
@@ -151,6 +158,8 @@ fn report(name: &str, settings: Option<&Settings>, keys: &Keys, ring: &Ring, now
 fn version(row: &KeyVersionRow, settings: Option<&Settings>, ring: &Ring) -> VersionReport {
     let stop = settings.and_then(|settings| settings.rotation.stop);
     let stops = row.activated.zip(stop).map(|(from, stop)| from.saturating_add_unsigned(stop.as_secs()));
+    let ahead = settings.map(|settings| settings.rotation.publish_ahead.max(settings.rotation.cache));
+    let ready = row.published.zip(ahead).filter(|_| row.state == Stage::Prepared.name());
     VersionReport {
         kid: row.kid.clone(),
         state: row.state.clone(),
@@ -158,6 +167,8 @@ fn version(row: &KeyVersionRow, settings: Option<&Settings>, ring: &Ring) -> Ver
         id: backend::show_id(&row.backend_id),
         created: time(row.created),
         published: row.published.map(time),
+        ready: ready.map(|(shown, ahead)| time(shown.saturating_add_unsigned(ahead.as_secs()))),
+        wanted: row.wanted,
         activated: row.activated.map(time),
         stops: stops.map(time),
         retired: row.retired.map(time),

@@ -6,6 +6,7 @@
 mod clock;
 mod exit;
 mod in_flight;
+mod keys;
 mod problem;
 mod public;
 mod rate;
@@ -137,6 +138,7 @@ impl Endpoint {
                 api.accept_clock(peer, id, request).await
             }
             (Socket::Admin, "/v1/clock/accept") => Err(Problem::method("POST").into()),
+            (Socket::Admin, path) if keys::Route::of(path).is_some() => api.keys(peer, id, request).await,
             (Socket::Admin, path) if release::backend(path).is_some() => match method {
                 Method::POST => api.release(peer, id, request).await,
                 _ => Err(Problem::method("POST").into()),

@@ -18,7 +18,7 @@ use crate::caller::Unknown;
 use crate::issuer::Refusal;
 use crate::jose::json::JsonError;
 use crate::jwt::SealError;
-use crate::keyring::NoVersion;
+use crate::keyring::{MakeError, NoVersion};
 use crate::policy::{Denial, Violation};
 use crate::telemetry::Chain;
 use crate::transport::{BodyError, Rejection};
@@ -102,6 +102,15 @@ impl Problem {
 
     pub(super) fn accept() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "accept.malformed", "send {} and nothing else")
+    }
+
+    pub(super) fn act(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "act.malformed", detail)
+    }
+
+    pub(super) fn act_deadline() -> Self {
+        let detail = "the act has not ended yet and goes on; look at GET /v1/keys";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "act.deadline", detail)
     }
 
     pub(super) fn overloaded() -> Self {
@@ -254,11 +263,17 @@ impl From<AdminError> for Problem {
             | AdminError::TooMany { .. }
             | AdminError::InService { .. } => told(StatusCode::CONFLICT, "key.state"),
             AdminError::Unpublished { .. } => told(StatusCode::CONFLICT, "key.unpublished"),
+            AdminError::TooManyProposals { .. } => told(StatusCode::CONFLICT, "proposals.full"),
             AdminError::Unproven { .. } => told(StatusCode::CONFLICT, "key.unproven"),
             AdminError::Busy { .. } | AdminError::Settling { .. } | AdminError::Contended => {
                 told(StatusCode::CONFLICT, "key.busy").retry_after(SOON)
             }
             AdminError::MayNotGenerate { .. } => told(StatusCode::FORBIDDEN, "key.generate"),
+            // The key that was named is not there or not fit, or the backend is not set up for it: no use to try again.
+            AdminError::Make(MakeError::Unusable { .. }) => told(StatusCode::CONFLICT, "key.refused"),
+            AdminError::Make(MakeError::Backend(ref source)) if source.class == Class::Misconfigured => {
+                told(StatusCode::CONFLICT, "key.refused")
+            }
             // Operators are told what the backend says: they must act on it.
             AdminError::Make(_) | AdminError::Backend(_) | AdminError::Load(_) => {
                 failed("key.backend", &Chain(&error).to_string())

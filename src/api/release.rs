@@ -6,14 +6,13 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use serde_json::{Value, json as value};
+use serde_json::Value;
 
+use super::Api;
 use super::exit::Exit;
 use super::problem::Problem;
 use super::sign::ONE;
-use super::{Api, json};
-use crate::admin::By;
-use crate::audit::Actor;
+use crate::admin::Act;
 use crate::transport::PeerCredentials;
 
 /// The backend that a path names.
@@ -44,13 +43,6 @@ impl Api {
         if !body.is_empty() {
             return Err(shape().into());
         }
-        let (admin, by) =
-            (Arc::clone(&self.admin), By::operator(Actor::of(&peer, None), Some(id.to_owned())));
-        let backend = backend.to_owned();
-        // On a task of its own, so that an operator who hangs up does not leave half of it undone.
-        let act = self.tracker.spawn(async move { admin.release(&by, &backend, key.as_deref()).await });
-        // The task can only end without an answer by a panic, which is a defect.
-        let released = act.await.map_err(|_| Problem::internal())??;
-        Ok(json(&value!({ "released": released })))
+        self.act(peer, id, Act::Release { backend: backend.to_owned(), key }).await
     }
 }

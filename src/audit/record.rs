@@ -115,6 +115,15 @@ pub enum Event {
     /// A backend holds a key that bears our name and is no version of any key.
     #[serde(rename = "key.orphaned")]
     KeyOrphaned,
+    /// An operator asked for an act that two must ask for; nothing was done yet.
+    #[serde(rename = "admin.proposed")]
+    AdminProposed,
+    /// A second operator asked for the same; the act follows.
+    #[serde(rename = "admin.approved")]
+    AdminApproved,
+    /// A proposed act was called off.
+    #[serde(rename = "admin.withdrawn")]
+    AdminWithdrawn,
     /// A token refused our PIN, now or earlier, and no login is tried.
     #[serde(rename = "pin.refused")]
     PinRefused,
@@ -187,6 +196,9 @@ pub struct Entry {
     /// Who asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
+    /// `admin.*` and acts that two must ask for: the operator who asked first; `actor` is the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposed_by: Option<Actor>,
     /// Name of the profile, as configured.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub profile: Option<String>,
@@ -252,6 +264,7 @@ impl Entry {
             outcome,
             request: None,
             actor: None,
+            proposed_by: None,
             profile: None,
             policy: None,
             rules: Vec::new(),

@@ -1,5 +1,6 @@
 //! A small HTTP client for the daemon's own sockets.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -21,29 +22,55 @@ pub(super) fn call(
     path: &str,
     body: Option<&serde_json::Value>,
 ) -> Result<(StatusCode, Bytes), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(BUG, format_args!("no runtime: {error}")))?;
-    runtime.block_on(exchange(socket, path, body))
+    request(if body.is_some() { Method::POST } else { Method::GET }, socket, path, body)
 }
 
-async fn exchange(
+/// Sends one request to the daemon behind `socket`.
+pub(super) fn request(
+    method: Method,
     socket: &Path,
     path: &str,
     body: Option<&serde_json::Value>,
 ) -> Result<(StatusCode, Bytes), Failure> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| {
-        let (code, hint) = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => (PERMISSION, "; is this user in the socket's group?"),
-            _ => (UNAVAILABLE, "; is the daemon running, and is this its socket?"),
-        };
-        Failure::new(code, format_args!("{}: {error}{hint}", socket.display()))
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(BUG, format_args!("no runtime: {error}")))?;
+    runtime.block_on(exchange(method, socket, path, body))
+}
+
+/// Whether a daemon listens on `socket`.
+///
+/// # Errors
+/// One may, but not to us.
+pub(super) fn listens(socket: &Path) -> Result<bool, Failure> {
+    match std::os::unix::net::UnixStream::connect(socket) {
+        Ok(_) => Ok(true),
+        Err(error) if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&error.kind()) => {
+            Ok(false)
+        }
+        Err(error) => Err(unreachable(socket, &error)),
+    }
+}
+
+fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
+    let (code, hint) = match error.kind() {
+        ErrorKind::PermissionDenied => (PERMISSION, "; is this user in the socket's group?"),
+        _ => (UNAVAILABLE, "; is the daemon running, and is this its socket?"),
+    };
+    Failure::new(code, format_args!("{}: {error}{hint}", socket.display()))
+}
+
+async fn exchange(
+    method: Method,
+    socket: &Path,
+    path: &str,
+    body: Option<&serde_json::Value>,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
     let gone = |error| Failure::new(UNAVAILABLE, format_args!("{}: {error}", socket.display()));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
     let driver = tokio::spawn(connection);
-    let method = if body.is_some() { Method::POST } else { Method::GET };
     let request = Request::builder()
         .method(method)
         .uri(path)

@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let config = config::load(&file)?;
     let missing = missing_keys(&config)?;
     for key in missing {
-        let kid = keys::generate(&config, &key)?;
+        let (kid, _) = keys::generate(&config, &key)?;
         line(format_args!("made key {key}: {kid}"))?;
     }
     daemon::serve(config, || {

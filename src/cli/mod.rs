@@ -32,7 +32,7 @@ pub struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the answer is no, 64 wrong usage, 69 a backend or the daemon is \
-unavailable, 70 a defect of jwsd, 77 permission denied or a file is not secure, 78 a fault in the configuration.";
+unavailable, 70 a defect of jwsd, 75 a second operator must ask for it too, 77 permission denied or a file is not secure, 78 a fault in the configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -41,7 +41,7 @@ enum Command {
     Check(check::Arguments),
     Sign(sign::Arguments),
     Verify(verify::Arguments),
-    /// Make, adopt and list keys, and allow a login after a wrong PIN
+    /// Make, adopt, list and turn keys, lift quarantines, and allow a login after a wrong PIN
     #[command(subcommand)]
     Keys(keys::Command),
     Clock(clock::Arguments),

@@ -15,6 +15,8 @@ pub(super) const USAGE: u8 = 64;
 pub(super) const UNAVAILABLE: u8 = 69;
 /// A defect of jwsd (EX_SOFTWARE).
 pub(super) const BUG: u8 = 70;
+/// Not done yet: a second operator must ask for it too (EX_TEMPFAIL).
+pub(super) const WAITING: u8 = 75;
 /// Permission denied, or a file is not secure (EX_NOPERM).
 pub(super) const PERMISSION: u8 = 77;
 /// A fault in the configuration (EX_CONFIG).

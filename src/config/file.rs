@@ -4,6 +4,7 @@
 //! where the key is missing. Never holds a secret: there is no key whose value is one.
 
 use super::units::{DurationText, ModeText, RateText, SizeText};
+use crate::admin::ActName;
 use crate::clock::Mode;
 use crate::jose::Algorithm;
 use crate::profile::ClaimType;
@@ -49,6 +50,9 @@ table! {
         /// The sockets.
         #[serde(default)]
         listen: Listen,
+        /// What operators may do.
+        #[serde(default)]
+        admin: Admin,
         /// Limits on requests and connections.
         #[serde(default)]
         limits: Limits,
@@ -105,6 +109,15 @@ optional_table! {
         /// Permission bits, octal: "0660".
         #[serde(skip_serializing_if = "Option::is_none")]
         mode: Option<ModeText> = None,
+    }
+}
+optional_table! {
+    /// What operators may do.
+    Admin {
+        /// Acts that two operators with different uids must ask for: "generate", "adopt", "rotate", "activate", "retire", "revoke", "destroy", "release".
+        two_person: Vec<ActName> = Vec::new(),
+        /// The second one must ask within this.
+        two_person_within: DurationText = "15m",
     }
 }
 optional_table! {

@@ -15,7 +15,7 @@ mod units;
 
 use crate::sys::{secure_file, users};
 use crate::telemetry::Chain;
-use crate::{api, audit, backend, caller, clock, keyring, policy, state, transport};
+use crate::{admin, api, audit, backend, caller, clock, keyring, policy, state, transport};
 pub use fault::{Fault, FaultKind, Faults};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,6 +36,8 @@ pub struct Config {
     pub admin: transport::SocketSettings,
     /// The socket for everyone.
     pub public: transport::SocketSettings,
+    /// What two operators must ask for.
+    pub two_person: admin::TwoPerson,
     /// Limits on connections.
     pub transport: transport::Limits,
     /// Limits on requests.

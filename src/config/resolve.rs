@@ -60,6 +60,7 @@ impl Resolver<'_> {
         let root = Path::default();
         self.name(&root.key("environment"), &file.environment);
         let [signing, admin, public] = self.listen(&root.key("listen"), &mut file.listen);
+        let two_person = self.two_person(&root.key("admin"), &file.admin, &admin);
         let (transport, limits) = self.limits(&root.key("limits"), &file.limits);
         let audit = audit::Settings {
             dir: self.absolute(&root.key("audit").key("dir"), &file.audit.dir),
@@ -100,6 +101,7 @@ impl Resolver<'_> {
             signing,
             admin,
             public,
+            two_person,
             transport,
             limits,
             audit,

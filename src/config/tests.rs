@@ -3,6 +3,7 @@
 mod faults;
 
 use super::*;
+use crate::admin::ActName;
 use crate::backend::pkcs11::{PinSource, TokenSelector};
 use crate::backend::{Settings, aws_kms};
 use crate::jose::Algorithm;
@@ -124,6 +125,16 @@ fn a_good_file_becomes_settings() {
     assert_eq!(config.policy.digest().len(), 16);
     let callers = format!("{:?}", config.callers);
     assert!(callers.contains("uid: Some(1001)") && callers.contains("uid: Some(1002)"), "{callers}");
+}
+
+#[test]
+fn two_operators_need_a_socket_that_lets_both_in() {
+    let text = GOOD.replace("admin = { mode = \"0600\" }", "admin = { mode = \"0660\", group = 2001 }")
+        + "[admin]\ntwo_person = [\"destroy\", \"activate\"]\ntwo_person_within = \"5m\"\n";
+    let config = LOADER.parse(&text, "x").unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(config.two_person.acts.into_iter().collect::<Vec<_>>(), [ActName::Activate, ActName::Destroy]);
+    assert_eq!(config.two_person.within, Duration::from_secs(300));
+    assert!(LOADER.parse(GOOD, "x").unwrap().two_person.acts.is_empty(), "nothing needs two by itself");
 }
 
 #[test]

@@ -71,6 +71,7 @@ pub fn admin(config: &Config, foundation: &Foundation, log: &Log, clock: &Arc<dy
         host,
     })
     .with_publisher(publisher)
+    .with_two_person(config.two_person.clone())
 }
 
 /// Between attempts to write down what could not be written.

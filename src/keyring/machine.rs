@@ -169,7 +169,7 @@ pub enum IllegalMove {
         to: Stage,
     },
     /// Verifiers may not know it yet.
-    #[error("version {kid} has not been published for long enough; it may sign from {at} on (Unix seconds)")]
+    #[error("version {kid} has not been published for long enough; it may sign from {} on", utc(*.at))]
     TooEarly {
         /// The version.
         kid: String,
@@ -177,13 +177,18 @@ pub enum IllegalMove {
         at: i64,
     },
     /// Verifiers may still need it.
-    #[error("JWTs of version {kid} may be valid still; it can be removed from {at} on (Unix seconds)")]
+    #[error("JWTs of version {kid} may be valid still; it can be removed from {} on", utc(*.at))]
     InUse {
         /// The version.
         kid: String,
         /// From when on, Unix seconds.
         at: i64,
     },
+}
+
+/// As people read it.
+fn utc(second: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX)
 }
 
 /// What is to be done for a key next.

@@ -1,6 +1,7 @@
-//! `[listen]` and `[limits]`: what the daemon itself is bound by.
+//! `[listen]`, `[admin]` and `[limits]`: what the daemon itself is bound by.
 
 use super::{HOUR, KIB, MIB, Path, Resolver, SECOND};
+use crate::admin::TwoPerson;
 use crate::api;
 use crate::config::file;
 use crate::config::units::{ModeText, Quantity};
@@ -67,6 +68,30 @@ impl Resolver<'_> {
             );
         }
         mode
+    }
+
+    /// `socket` is the one for operators.
+    pub(super) fn two_person(
+        &mut self,
+        path: &Path,
+        file: &file::Admin,
+        socket: &transport::SocketSettings,
+    ) -> TwoPerson {
+        let list = path.key("two_person");
+        let mut acts = BTreeSet::new();
+        for (index, act) in file.two_person.iter().enumerate() {
+            if !acts.insert(*act) {
+                self.fault(&list.index(index), "stands here twice: remove one");
+            }
+        }
+        if !acts.is_empty() && socket.mode & 0o060 != 0o060 {
+            let message = "the admin socket lets one user in, so there is no second operator: write a group and \
+                           the mode \"0660\" in listen.admin";
+            self.fault(&list, message);
+        }
+        let within = path.key("two_person_within");
+        let within = self.quantity(&within, &file.two_person_within, SECOND..=24 * HOUR);
+        TwoPerson { acts, within }
     }
 
     pub(super) fn limits(&mut self, path: &Path, file: &file::Limits) -> (transport::Limits, api::Limits) {

@@ -241,6 +241,11 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "profiles = [\"access-token\"]" => "profiles = [\"deploy\", \"access_token\"]": "caller.billing.profiles[1]", 61, "did you mean \"access-token\"?";
         "profiles = [\"deploy\"]" => "profiles = [\"deploy\", \"deploy\"]": "caller.deployer.profiles[1]", 68, "twice";
         "rate = \"200/s\"" => "rate = \"200\"": "caller.billing.rate", 62, "requests per second";
+        // Operators.
+        "[audit]" => "[admin]\ntwo_person = [\"revoke\"]\n[audit]": "admin.two_person", 14, "lets one user in";
+        "admin = { mode = \"0600\" }\npublic = {}" => "admin = { mode = \"0660\" }\npublic = {}\n[admin]\ntwo_person = [\"destroy\", \"destroy\"]": "admin.two_person[1]", 9, "twice";
+        "admin = { mode = \"0600\" }\npublic = {}" => "admin = { mode = \"0660\" }\npublic = {}\n[admin]\ntwo_person = [\"clear-pin\"]": "admin.two_person[0]", 9, "write \"generate\", \"adopt\"";
+        "[audit]" => "[admin]\ntwo_person_within = \"2d\"\n[audit]": "admin.two_person_within", 14, "out of range";
         "exe = \"/usr/bin/deployer\"" => "exe = \"deployer\"": "caller.deployer.exe", 66, "absolute path";
         "unit = \"deployer.service\"" => "unit = \"deployer\"": "caller.deployer.unit", 67, "full name of a unit";
         "user = 1002\nexe = \"/usr/bin/deployer\"\nunit = \"deployer.service\"" => "user = 1001": "caller.deployer", 64, "the same processes as caller \"billing\"";
