@@ -1,9 +1,21 @@
 //! Keys that turn under load: no request fails, and whoever keeps the key set for as long as it may never meets an
 //! unknown `kid`.
 
+#![allow(unreachable_pub, reason = "modules of one test program")]
+
 mod common;
+#[path = "rotation/emergency.rs"]
+mod emergency;
+#[path = "rotation/fleet.rs"]
+mod fleet;
+#[path = "rotation/host.rs"]
+mod host;
 #[path = "rotation/kill.rs"]
 mod kill;
+#[path = "rotation/kms.rs"]
+mod kms;
+#[path = "common/kms.rs"]
+mod kms_service;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

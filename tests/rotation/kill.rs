@@ -1,26 +1,22 @@
 //! kill -9 at every step that is written down or asked of a backend: the next start takes it up, no second key is
 //! made, and no key is left that nobody knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use jwsd::admin::{Admin, By, Parts};
+use jwsd::admin::{Admin, By};
 use jwsd::backend::{self, Destroyed, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Wanted};
-use jwsd::clock::{Clock, SystemClock};
 use jwsd::config::Config;
-use jwsd::daemon::{self, Foundation};
 use jwsd::jose::{Algorithm, PublicKey};
-use jwsd::keyring::{Keyring, Loader, Ring};
 use jwsd::state::{self, KeyChange, KeyState, Keys, Tally};
 use nix::sys::signal::{Signal, raise};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::common::{Dice, JWSD, Site, records, rounds};
+use crate::common::{Dice, Site, records, rounds};
+use crate::host::{Host, active, config_of};
 
 /// Steps are counted; at one of them the process dies.
 #[derive(Clone)]
@@ -126,63 +122,33 @@ impl KeyStore for MortalStore {
 #[test]
 fn child() {
     let Ok(act) = std::env::var("JWSD_TEST_ACT") else { return };
-    let mut config = jwsd::config::load(std::env::var("JWSD_TEST_CONFIG").unwrap().as_ref()).unwrap();
-    for settings in config.backends.values_mut() {
-        if let backend::Settings::Pkcs11(settings) = settings {
-            settings.program = JWSD.into();
-        }
-    }
+    let config = config_of(std::env::var("JWSD_TEST_CONFIG").unwrap().as_ref());
     let last = std::env::var("JWSD_TEST_KILL_AT").ok().map(|text| text.parse().unwrap());
     let steps = Steps { passed: Arc::default(), last };
-    daemon::runtime().unwrap().block_on(live(&config, steps, &act));
+    jwsd::daemon::runtime().unwrap().block_on(live(&config, steps, &act));
 }
 
 async fn live(config: &Config, steps: Steps, act: &str) {
-    let log = daemon::open_log(config).unwrap();
-    let store = daemon::open_store(config).unwrap();
-    let (notify, _events) = tokio::sync::mpsc::unbounded_channel();
-    let foundation = Foundation::open(config, Arc::clone(&store), notify).await.unwrap();
-    let mortal = |(name, backend): (&String, &Arc<dyn KeyStore>)| {
-        let mortal: Arc<dyn KeyStore> = Arc::new(MortalStore(Arc::clone(backend), steps.clone()));
-        (name.clone(), mortal)
-    };
-    let backends: BTreeMap<_, _> = foundation.backends.iter().map(mortal).collect();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let admin = Arc::new(Admin::new(Parts {
-        state: Arc::new(MortalState(Arc::clone(&store), steps)),
-        store,
-        keyring: Arc::new(Keyring::new(Ring::empty())),
-        loader: Loader { keys: config.keys.clone(), backends },
-        log: log.clone(),
-        clock,
-        environment: config.environment.clone(),
-        host: "test".into(),
-    }));
-    admin.refresh().await.unwrap();
-    let (shutdown, tracker) = (CancellationToken::new(), TaskTracker::new());
-    let keeper = tokio::spawn(Arc::clone(&admin).keep(shutdown.clone(), tracker.clone()));
+    let host = Host::start(
+        config,
+        |store| MortalState(store, steps.clone()),
+        |backend| Arc::new(MortalStore(backend, steps.clone())),
+    )
+    .await;
+    let admin = &host.admin;
     if act == "turn" {
         let by = By::DAEMON;
-        let first = active(&admin).unwrap();
+        let first = active(admin).unwrap();
         let second = admin.rotate(&by, "access").await.unwrap();
-        until(&admin, |now| now == Some(&second)).await;
+        until(admin, |now| now == Some(&second)).await;
         admin.revoke(&by, "access", None, Some("a test")).await.unwrap();
-        until(&admin, |now| now.is_some_and(|now| *now != second && *now != first)).await;
+        until(admin, |now| now.is_some_and(|now| *now != second && *now != first)).await;
         admin.destroy(&by, "access", &second).await.unwrap();
     } else {
-        settled(&admin).await;
+        settled(admin).await;
     }
     // Orphans are looked for when the keeper starts.
-    shutdown.cancel();
-    keeper.await.unwrap();
-    tracker.close();
-    tracker.wait().await;
-    foundation.close().await;
-    log.close().await;
-}
-
-fn active(admin: &Admin) -> Option<String> {
-    admin.keyring.ring().active("access").map(|version| version.kid().to_string())
+    host.stop().await;
 }
 
 async fn until(admin: &Admin, holds: impl Fn(Option<&String>) -> bool) {
