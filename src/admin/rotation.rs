@@ -38,8 +38,8 @@ struct Memory {
     pause: Option<(Instant, Duration)>,
     /// When people were told last that a version is wanted, Unix seconds.
     told: Option<i64>,
-    /// What is under way.
-    task: Option<JoinHandle<()>>,
+    /// What is under way; whether it went well.
+    task: Option<JoinHandle<bool>>,
 }
 
 impl Admin {
@@ -97,8 +97,13 @@ impl Admin {
         for (key, settings) in &self.loader.keys {
             let memory = memory.entry(key.clone()).or_default();
             self.tell(&keys, key, settings, now, memory).await?;
+            if let Some(task) = memory.task.take_if(|task| task.is_finished())
+                && task.await.unwrap_or(false)
+            {
+                memory.pause = None;
+            }
             let waits = memory.pause.is_some_and(|(until, _)| Instant::now() < until);
-            if waits || memory.task.as_ref().is_some_and(|task| !task.is_finished()) {
+            if waits || memory.task.is_some() {
                 continue;
             }
             let Some(due) = self.due(&keys, key, settings, now) else {
@@ -114,12 +119,15 @@ impl Admin {
             // A slow HSM holds up nothing else.
             memory.task = Some(tracker.spawn(async move {
                 match admin.carry_on(&key).await {
-                    Ok(()) | Err(AdminError::Busy { .. }) => {}
+                    Ok(()) => admin.nudge.notify_one(),
+                    // An operator does it.
+                    Err(AdminError::Busy { .. }) => return false,
                     Err(error) => {
                         tracing::error!(key, step = ?due.step, error = %Chain(&error), "Key not turned");
+                        return false;
                     }
                 }
-                admin.nudge.notify_one();
+                true
             }));
         }
         Ok(())
