@@ -206,7 +206,7 @@ impl Store {
             let mut versions = t.prepare(
                 "SELECT key, kid, backend, backend_id, algorithm, public_jwk, state, created, published, activated,
                         retired, ended, destroyed, wanted, reason, exp_bound, last_exp, signatures
-                 FROM key_versions ORDER BY key, created, kid",
+                 FROM key_versions ORDER BY key, created, rowid",
             )?;
             let versions = versions.query_map([], version)?.collect::<rusqlite::Result<_>>()?;
             let mut intents =
