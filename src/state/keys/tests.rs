@@ -64,7 +64,8 @@ async fn one_active_and_one_prepared_version_per_key() {
     let last = KeyVersionRow { state: "retired".into(), retired: Some(7), ..k1 };
     assert_eq!(store.change(1, versions(&[next, last])).await.unwrap(), Some(2));
     let found = store.keys().await.unwrap().versions;
-    let states: Vec<_> = found.iter().map(|row| (row.kid.as_str(), row.state.as_str())).collect();
+    let mut states: Vec<_> = found.iter().map(|row| (row.kid.as_str(), row.state.as_str())).collect();
+    states.sort_unstable();
     assert_eq!(states, [("k1", "retired"), ("k2", "active"), ("k3", "active")]);
 }
 
