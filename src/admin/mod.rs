@@ -204,8 +204,8 @@ pub struct Parts {
 pub struct Admin {
     parts: Parts,
     publisher: Publisher,
-    /// One takes over the state at a time.
-    refreshing: tokio::sync::Mutex<()>,
+    /// One takes over the state at a time. Whether the last one did not, so that it is to be done again.
+    refreshing: tokio::sync::Mutex<bool>,
     /// Keys of which a version is being made.
     making: Mutex<BTreeSet<String>>,
     /// Orphans that were recorded.

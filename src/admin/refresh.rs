@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use super::{Admin, AdminError};
-use crate::keyring::machine::{Life, Stage};
+use crate::keyring::machine::Life;
 use crate::keyring::{LoadError, Ring, Settings, Version};
 use crate::state::Tally;
 
@@ -21,13 +21,15 @@ impl Admin {
     /// # Errors
     /// Nothing was taken over then.
     pub async fn refresh(&self) -> Result<Vec<LoadError>, AdminError> {
-        let _one = self.refreshing.lock().await;
+        let mut is_behind = self.refreshing.lock().await;
+        *is_behind = true;
         let keys = self.state.keys().await?;
         let store = Arc::clone(&self.store);
         let quarantines =
             spawn_blocking(move || store.quarantines()).await.map_err(|_| AdminError::Defect)??;
         let previous = self.keyring.ring();
-        let (ring, faults) = self.loader.build(keys, &quarantines, &previous, self.clock.now()).await?;
+        let now = self.clock.now();
+        let (ring, faults) = self.loader.build(keys, &quarantines, &previous, now).await?;
         self.tally_of(&ring, true).await?;
         let key_set = ring.key_set().clone();
         // A new key is in the files before it is in use; whatever else has changed does not wait for a disk.
@@ -40,7 +42,7 @@ impl Admin {
             for life in ring.lives(name).all() {
                 // A version that is not of the new ring any more may still be on its way to a signature.
                 if let Some(version) = ring.version(&life.kid).or_else(|| previous.version(&life.kid)) {
-                    set(version, life, settings);
+                    set(version, life, settings, now.as_second());
                 }
             }
         }
@@ -48,6 +50,7 @@ impl Admin {
         if !files_first {
             self.publisher.write(&key_set).await;
         }
+        *is_behind = false;
         Ok(faults)
     }
 
@@ -120,22 +123,15 @@ fn bound(version: &Version, settings: &Settings, now: i64) -> i64 {
     now.saturating_add_unsigned((settings.longest + slack).as_secs())
 }
 
-/// Lets a version sign in its time.
-fn set(version: &Version, life: &Life, settings: &Settings) {
-    match life.stage {
-        Stage::Prepared => {}
-        Stage::Active => {
-            let from = life.activated.unwrap_or(i64::MAX);
-            version.open(from, life.stops(&settings.rotation).unwrap_or(i64::MAX));
-            if let Some(bound) = life.exp_bound {
-                version.reserve(bound);
-            }
-        }
-        Stage::Retired => {
-            version.open(life.activated.unwrap_or(i64::MAX), life.retired.unwrap_or(i64::MIN));
+/// Lets a version sign in its time, and in no other.
+fn set(version: &Version, life: &Life, settings: &Settings, now: i64) {
+    match life.window(now, &settings.rotation) {
+        Some((from, until)) => {
+            version.open(from, until);
             version.reserve(life.exp_bound.unwrap_or(i64::MIN));
         }
-        Stage::Removed => version.close_at(i64::MIN),
-        Stage::Revoked => version.revoke(),
+        // What it is signing even now must not leave either.
+        None if !life.stage.is_published() => version.revoke(),
+        None => version.close_at(i64::MIN),
     }
 }

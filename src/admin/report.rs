@@ -68,7 +68,7 @@ pub struct VersionReport {
     pub stops: Option<Timestamp>,
     /// When it stopped signing.
     pub retired: Option<Timestamp>,
-    /// When it was removed or revoked.
+    /// When it was removed or revoked; until then, when an operator stopped it.
     pub ended: Option<Timestamp>,
     /// When its private half was destroyed, or that was ordered.
     pub destroyed: Option<Timestamp>,

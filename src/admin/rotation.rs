@@ -85,7 +85,10 @@ impl Admin {
         tracker: &TaskTracker,
     ) -> Result<(), AdminError> {
         let keys = self.state.keys().await?;
-        if keys.revision != self.keyring.ring().keys.revision || self.publisher.is_due() {
+        // A gate that was closed for a change that came to nothing is opened again, too.
+        let is_behind = self.refreshing.try_lock().is_ok_and(|is_behind| *is_behind);
+        let is_old = keys.revision != self.keyring.ring().keys.revision;
+        if is_behind || is_old || self.publisher.is_due() {
             let behind = self.publisher.fault().is_some();
             self.refresh().await?;
             if behind && self.publisher.fault().is_none() {

@@ -152,9 +152,8 @@ impl Loader {
             shown.push((&row.key, &row.kid, jwk));
             let known = previous.version(&row.kid).cloned();
             match stage {
-                Stage::Retired
-                    if known.is_none() && row.retired.is_none_or(|retired| retired <= now.as_second()) => {}
                 // Until the moment in which it stops it is needed.
+                Stage::Retired if known.is_none() && signs_no_more(row, settings, now.as_second()) => {}
                 _ => wanted.push((row, stage, known.ok_or((settings, pinned)))),
             }
         }
@@ -174,8 +173,7 @@ impl Loader {
             match stage {
                 Stage::Prepared => drop(prepared.insert(row.key.clone(), version)),
                 Stage::Active => signing.entry(row.key.clone()).or_default().active = Some(version),
-                // The last one that retired comes last.
-                _ => signing.entry(row.key.clone()).or_default().before = Some(version),
+                _ => signing.entry(row.key.clone()).or_default().before.push(version),
             }
         }
         shown.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
@@ -249,6 +247,10 @@ impl Loader {
         let usable = found || version.replicas().is_quarantined();
         Ok((Arc::new(version), fault.filter(|_| !usable)))
     }
+}
+
+fn signs_no_more(row: &KeyVersionRow, settings: &Settings, now: i64) -> bool {
+    life_of(row).and_then(|life| life.window(now, &settings.rotation)).is_none()
 }
 
 fn unchanged(row: &KeyVersionRow, settings: &Settings) -> Result<(), LoadError> {

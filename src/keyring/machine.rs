@@ -79,9 +79,9 @@ pub struct Life {
     pub published: Option<i64>,
     /// When it began to sign.
     pub activated: Option<i64>,
-    /// When it stopped signing for the next one.
+    /// When it stopped signing; for one that was revoked while it signed, when the next one took over.
     pub retired: Option<i64>,
-    /// When it was removed or revoked.
+    /// When it was removed or revoked; until then, when an operator stopped it.
     pub ended: Option<i64>,
     /// An operator wants it to sign as soon as it has been published for long enough.
     pub wanted: bool,
@@ -114,6 +114,23 @@ impl Life {
     /// When it stops signing, whatever comes after it.
     pub fn stops(&self, rotation: &Rotation) -> Option<i64> {
         Some(later(self.activated?, rotation.stop?))
+    }
+
+    /// From when and until when it signs, as things are `now`. One that gives way to the next signs until then; what
+    /// has stopped, and what an operator stopped, does not begin again when the clock is set back.
+    pub fn window(&self, now: i64, rotation: &Rotation) -> Option<(i64, i64)> {
+        let until = match self.stage {
+            Stage::Active => i64::MAX,
+            Stage::Retired if self.ended.is_some() => return None,
+            Stage::Retired => self.retired.filter(|retired| *retired > now)?,
+            Stage::Prepared | Stage::Removed | Stage::Revoked => return None,
+        };
+        Some((self.activated?, until.min(self.stops(rotation).unwrap_or(i64::MAX))))
+    }
+
+    /// Whether it was revoked while it signed, and none has taken over since.
+    fn was_torn_away(&self) -> bool {
+        self.stage == Stage::Revoked && self.activated.is_some() && self.retired.is_none()
     }
 
     /// When it has been published for long enough to sign.
@@ -238,11 +255,10 @@ impl Lives {
         self.0.iter().find(|life| life.stage == stage)
     }
 
-    /// Whether the last version that signed was revoked, so that nothing signs and something should.
+    /// Whether the version that signed was revoked and none has taken over since: nothing signs and something should.
+    /// Not told by times: clocks are set.
     fn is_bereft(&self) -> bool {
-        let signed = self.0.iter().filter(|life| life.activated.is_some());
-        let last = signed.max_by_key(|life| (life.activated, life.created));
-        self.only(Stage::Active).is_none() && last.is_some_and(|life| life.stage == Stage::Revoked)
+        self.only(Stage::Active).is_none() && self.0.iter().any(Life::was_torn_away)
     }
 
     /// Whether no version has ever signed: no verifier has been shown a JWT of this key.
@@ -323,8 +339,14 @@ impl Lives {
             return Err(IllegalMove::TooEarly { kid: kid.to_owned(), at });
         }
         (life.stage, life.activated, life.wanted) = (Stage::Active, Some(now), false);
-        let others = self.0.iter_mut().filter(|life| life.kid != kid && life.stage == Stage::Active);
-        others.for_each(|life| retire(life, now));
+        for other in self.0.iter_mut().filter(|life| life.kid != kid) {
+            if other.stage == Stage::Active {
+                other.stage = Stage::Retired;
+                stop(other, now);
+            } else if other.was_torn_away() {
+                stop(other, now);
+            }
+        }
         Ok(())
     }
 
@@ -338,7 +360,8 @@ impl Lives {
             let (from, to) = (life.stage, Stage::Retired);
             return Err(IllegalMove::Stage { kid: kid.to_owned(), from, to });
         }
-        retire(life, now);
+        (life.stage, life.ended) = (Stage::Retired, Some(now));
+        stop(life, now);
         Ok(())
     }
 
@@ -427,7 +450,10 @@ fn rotates(active: &Life, now: i64, rotation: &Rotation) -> Option<i64> {
     Some(later(active.activated?, rotation.every?))
 }
 
-fn retire(life: &mut Life, now: i64) {
-    // A clock that was set back does not make it retire before it began.
-    (life.stage, life.retired) = (Stage::Retired, Some(life.activated.map_or(now, |began| began.max(now))));
+fn stop(life: &mut Life, now: i64) {
+    // A clock that was set back does not make it stop before it began.
+    life.retired = Some(life.activated.map_or(now, |began| began.max(now)));
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,14 +61,14 @@ pub struct Settings {
 struct Turn {
     /// The one that signs.
     active: Option<Arc<Version>>,
-    /// The one that has just stopped, or is to in a moment.
-    before: Option<Arc<Version>>,
+    /// Those that signed before it, oldest first: the last one may be about to stop, and any may be busy still.
+    before: Vec<Arc<Version>>,
 }
 
 impl Turn {
     /// The newest one first.
     fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
-        self.active.iter().chain(&self.before)
+        self.active.iter().chain(self.before.iter().rev())
     }
 }
 
@@ -105,7 +105,7 @@ impl Ring {
         self.signing.values().filter_map(|turn| turn.active.as_ref())
     }
 
-    /// The versions that sign, and those that have just stopped, which may be busy still.
+    /// The versions that sign, and those that have stopped, which may be busy still.
     pub fn signing(&self) -> impl Iterator<Item = &Arc<Version>> {
         self.signing.values().flat_map(Turn::versions)
     }
@@ -191,3 +191,6 @@ impl Keyring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,9 +121,9 @@ impl Version {
         self.gate.until.store(until, Ordering::SeqCst);
     }
 
-    /// Moves the end of its time; what was let through goes on.
+    /// Ends its time then, if it does not end sooner; what was let through goes on.
     pub fn close_at(&self, until: i64) {
-        self.gate.until.store(until, Ordering::SeqCst);
+        self.gate.until.fetch_min(until, Ordering::SeqCst);
     }
 
     /// From now on nothing is let through, and what was is void.
@@ -212,3 +212,6 @@ impl Use {
         Ok(Leaving { _token: self.token.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests;

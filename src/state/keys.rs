@@ -35,7 +35,7 @@ pub struct KeyVersionRow {
     pub activated: Option<i64>,
     /// When it stopped signing.
     pub retired: Option<i64>,
-    /// When it was removed or revoked.
+    /// When it was removed or revoked; until then, when an operator stopped it.
     pub ended: Option<i64>,
     /// When its private half was destroyed, or its destruction was ordered.
     pub destroyed: Option<i64>,
