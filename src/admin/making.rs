@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::keys::{Decision, of};
 use super::{Admin, AdminError, By};
 use crate::audit::{Event, Outcome};
-use crate::backend::KeyStore;
+use crate::backend::{Class, KeyStore};
 use crate::keyring::machine::{IllegalMove, Stage};
 use crate::keyring::{self, MOST_KEYS, Made, MakeError, Settings, lives_of};
 use crate::state::{IntentRow, KeyChange, KeyVersionRow, Keys};
@@ -47,11 +47,18 @@ impl Admin {
             }
             let _making = self.claim(key)?;
             let made = self.make_or_find(key, settings, backend).await?;
-            self.take(by, Event::KeyGenerated, made, true).await
+            self.take(by, Event::KeyGenerated, made).await
         };
         let made = made().await;
-        if let Err(AdminError::Make(MakeError::SelfTest { .. } | MakeError::Unusable { .. })) = &made {
-            // The key is there, but no good: the next one gets another name, and this one is told as an orphan.
+        let no_good = match &made {
+            Err(AdminError::Make(MakeError::Backend(error))) => error.class == Class::Misconfigured,
+            Err(AdminError::Make(error)) => {
+                matches!(error, MakeError::SelfTest { .. } | MakeError::Unusable { .. })
+            }
+            _ => false,
+        };
+        if no_good {
+            // The next one gets another name; if this one is there, it is told as an orphan.
             let change = KeyChange { settle: Some(key.to_owned()), ..KeyChange::default() };
             self.decide(|_, _| Ok(Decision { change: change.clone(), entries: Vec::new() })).await?;
             self.find_orphans().await;
@@ -133,15 +140,15 @@ impl Admin {
             let (settings, backend) = self.first_backend(key)?;
             let _making = self.claim(key)?;
             let made = keyring::adopt(key, name, settings, backend, self.clock.now(), MAKE_WITHIN).await?;
-            self.take(by, Event::KeyAdopted, made, false).await
+            self.take(by, Event::KeyAdopted, made).await
         };
         let kid = self.tell_failure(by, Event::KeyAdopted, key, taken().await).await?;
         self.carry_on(key).await?;
         Ok(kid)
     }
 
-    /// Takes a new version, prepared.
-    async fn take(&self, by: &By, event: Event, made: Made, settles: bool) -> Result<String, AdminError> {
+    /// Takes a new version, prepared. An intent is done with: what it came to is this one, or shows as an orphan.
+    async fn take(&self, by: &By, event: Event, made: Made) -> Result<String, AdminError> {
         let row = made.row;
         let mut entry = of(by, event, &row.key, &row.kid);
         entry.alg = self.settings(&row.key).ok().map(|settings| settings.algorithm.name());
@@ -152,8 +159,7 @@ impl Admin {
             room_in(keys)?;
             lives_of(keys, &row.key).add(&row.kid, now)?;
             let versions = vec![row.clone()];
-            let settle = settles.then(|| row.key.clone());
-            let change = KeyChange { versions, settle, intend: None };
+            let change = KeyChange { versions, settle: Some(row.key.clone()), intend: None };
             Ok(Decision { change, entries: vec![entry.clone()] })
         })
         .await?;

@@ -70,7 +70,7 @@ pub struct VersionReport {
     pub retired: Option<Timestamp>,
     /// When it was removed or revoked; until then, when an operator stopped it.
     pub ended: Option<Timestamp>,
-    /// When its private half was destroyed, or that was ordered.
+    /// When its private half was destroyed, or will be: KMS keeps it for a while.
     pub destroyed: Option<Timestamp>,
     /// Why it was revoked.
     pub reason: Option<String>,

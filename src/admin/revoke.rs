@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::keys::{Decision, changed, of};
 use super::{Admin, AdminError, By};
 use crate::audit::{Entry, Event, Outcome};
-use crate::backend::Wanted;
+use crate::backend::{NO_COPY, Wanted};
 use crate::jose::PublicKey;
 use crate::keyring::machine::Stage;
 use crate::keyring::{Settings, lives_of};
@@ -109,10 +110,11 @@ impl Admin {
         let entry = of(by, Event::KeyDestroyed, key, kid);
         self.record(vec![entry.clone()]).await?;
         match self.destroy_all(row, settings, &public).await {
-            Ok(()) => {
+            Ok(gone) => {
                 let destroyed = |keys: &Keys, now| {
                     let rows = keys.versions.iter().filter(|row| row.kid == kid);
-                    let rows = rows.map(|row| KeyVersionRow { destroyed: Some(now), ..row.clone() });
+                    let gone = Some(gone.map_or(now, Timestamp::as_second));
+                    let rows = rows.map(|row| KeyVersionRow { destroyed: gone, ..row.clone() });
                     let change = KeyChange { versions: rows.collect(), ..KeyChange::default() };
                     Ok(Decision { change, entries: Vec::new() })
                 };
@@ -126,23 +128,25 @@ impl Admin {
         }
     }
 
+    /// Copies first. Gives when the last one will be gone, if not now.
     async fn destroy_all(
         &self,
         row: &KeyVersionRow,
         settings: &Settings,
         public: &PublicKey,
-    ) -> Result<(), AdminError> {
+    ) -> Result<Option<Timestamp>, AdminError> {
         let unknown = |name: &str| AdminError::Unknown { what: "backend", name: name.to_owned() };
         let origin = self.loader.backends.get(&row.backend).ok_or_else(|| unknown(&row.backend))?;
+        let mut gone = None;
         for name in settings.backends.iter().filter(|name| **name != row.backend) {
             let backend = self.loader.backends.get(name).ok_or_else(|| unknown(name))?;
             let copy = Wanted::Copy { of: public, id: &row.backend_id };
-            // A copy that is not shown cannot be destroyed; `keys list` shows what a backend holds.
-            if let Ok(copy) = backend.open(copy, settings.algorithm, Some(public)).await {
-                backend.destroy(&copy.id, public).await?;
+            match backend.open(copy, settings.algorithm, Some(public)).await {
+                Ok(copy) => gone = gone.max(backend.destroy(&copy.id, public).await?.pending_until),
+                Err(error) if error.code == NO_COPY => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        origin.destroy(&row.backend_id, public).await?;
-        Ok(())
+        Ok(gone.max(origin.destroy(&row.backend_id, public).await?.pending_until))
     }
 }

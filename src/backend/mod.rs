@@ -317,6 +317,9 @@ impl Advice {
         Self { retries: 0, here: false, pause: Duration::ZERO, scope: Scope::Request, quarantine: false };
 }
 
+/// [`Error::code`] of [`KeyStore::open`] where no key has the public half that is wanted.
+pub const NO_COPY: &str = "no copy";
+
 /// A backend's fault. `Display` is for operators; callers see only what `class` becomes in `api::problem`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("backend {backend}: {message}")]

@@ -37,7 +37,7 @@ pub struct KeyVersionRow {
     pub retired: Option<i64>,
     /// When it was removed or revoked; until then, when an operator stopped it.
     pub ended: Option<i64>,
-    /// When its private half was destroyed, or its destruction was ordered.
+    /// When its private half was destroyed, or will be: backends may keep it for a while.
     pub destroyed: Option<i64>,
     /// An operator wants it to sign as soon as it may.
     pub wanted: bool,
@@ -130,6 +130,9 @@ pub trait KeyState: Send + Sync {
     fn lease<'a>(&'a self, host: &'a str, now: i64, lease: Duration) -> BoxFuture<'a, Result<bool, Error>>;
 }
 
+/// Hosts whose clocks differ by less respect each other's leases, seconds.
+const SKEW: i64 = 60;
+
 /// SQLite blocks, so each call runs on a thread of its own.
 impl KeyState for Arc<Store> {
     fn keys(&self) -> BoxFuture<'_, Result<Keys, Error>> {
@@ -171,12 +174,12 @@ impl KeyState for Arc<Store> {
         let (host, until) = (host.to_owned(), now.saturating_add_unsigned(lease.as_secs()));
         self.apart(move |store| {
             store.transact("ask for the right to rotate", |t| {
-                // One that reaches further than a lease was written by a clock that is wrong.
+                // One that reaches far beyond a lease was written by a clock that is wrong.
                 let taken = t.execute(
                     "INSERT INTO leases (name, host, until) VALUES ('rotation', ?1, ?2)
                      ON CONFLICT (name) DO UPDATE SET host = ?1, until = ?2
-                     WHERE host = ?1 OR until <= ?3 OR until > ?2",
-                    (&host, until, now),
+                     WHERE host = ?1 OR until <= ?3 OR until > ?4",
+                    (&host, until, now, until.saturating_add(SKEW)),
                 )?;
                 Ok(taken == 1)
             })

@@ -60,7 +60,8 @@ impl KeyState for MortalState {
         Box::pin(async move { self.1.around(&what, self.0.change(revision, change)).await })
     }
     fn tally(&self, tallies: Vec<Tally>) -> BoxFuture<'_, Result<Vec<String>, state::Error>> {
-        Box::pin(self.1.around("tally", self.0.tally(tallies)))
+        // When it comes is a matter of time; a kill in it costs a second's count.
+        self.0.tally(tallies)
     }
     fn lease<'a>(
         &'a self,
@@ -194,7 +195,7 @@ fn run(site: &Site, act: &str, kill_at: Option<usize>) -> (Vec<String>, bool) {
     }
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let steps = text.lines().filter(|line| line.starts_with("step ")).map(str::to_owned).collect();
+    let steps = text.lines().filter_map(|line| line.find("step ").map(|at| line[at..].to_owned())).collect();
     let killed = output.status.code().is_none();
     assert!(killed || output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     (steps, !killed)
@@ -243,10 +244,10 @@ fn kill_at_every_step() {
     let (steps, lived) = run(&whole, "turn", None);
     assert!(lived);
     check(&whole, "no kill");
-    // Which steps: all of them, or a few.
+    // All of them, unless fewer are asked for.
     let mut dice = Dice::new("kill-rotation");
     let mut chosen: Vec<usize> = (1..=steps.len()).collect();
-    while chosen.len() as u64 > rounds(8) {
+    while chosen.len() as u64 > rounds(1000) {
         let at = dice.below(chosen.len() as u64);
         chosen.remove(usize::try_from(at).unwrap());
     }

@@ -11,8 +11,8 @@ use super::key::Key;
 use super::service::Service;
 use super::{Settings, list, spec};
 use crate::backend::{
-    BoxFuture, Destroyed, Error, Generated, Health, KeySpec, KeyStore, Listed, Opened, Status, Wanted,
-    show_id,
+    BoxFuture, Destroyed, Error, Generated, Health, KeySpec, KeyStore, Listed, NO_COPY, Opened, Status,
+    Wanted, show_id,
 };
 use crate::jose::{Algorithm, KeyType, PublicKey, Verifier};
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -101,7 +101,7 @@ impl Backend {
             "no key in {} has this public half: replicate a multi-Region key (mrk-...) there",
             service.settings.region
         );
-        Err(service.error(Kind::Misconfigured, "not usable", message))
+        Err(service.error(Kind::Misconfigured, NO_COPY, message))
     }
 
     async fn open_key(

@@ -49,7 +49,8 @@ pub(super) fn before_revoke(report: &KeyReport, version: &VersionReport) -> Stri
 pub(super) fn before_destroy(report: &KeyReport, version: &VersionReport) -> String {
     let (kid, state, backends) = (&version.kid, &version.state, report.backends.join(", "));
     format!(
-        "key {}: the private half of version {kid} ({state}) is destroyed in {backends}. Nobody can bring it back.",
+        "key {}: the private half of version {kid} ({state}) is destroyed in {backends}. Nobody can bring it back; in KMS, \
+         only until `deletion_window` is over.",
         report.key
     )
 }
@@ -74,7 +75,13 @@ pub(super) fn after(act: ActName, kid: &str, report: &KeyReport, now: Timestamp)
         ActName::Revoke => {
             "is revoked: it signs nothing, is not in the key set, and its JWTs are void".to_owned()
         }
-        ActName::Destroy => "is destroyed".to_owned(),
+        ActName::Destroy => {
+            let gone = report.versions.iter().find(|version| version.kid == kid).and_then(|v| v.destroyed);
+            match gone.filter(|gone| *gone > now) {
+                Some(gone) => format!("will be destroyed at {gone}; until then the backend can give it back"),
+                None => "is destroyed".to_owned(),
+            }
+        }
         ActName::Release => "is used again".to_owned(),
     };
     let mut lines = vec![format!("key {key}: version {kid} {did}")];

@@ -9,6 +9,7 @@ use super::mechanism::Plan;
 use super::names;
 use super::point::{describe, ec, ed25519, fits, ml_dsa};
 use super::token::Token;
+use crate::backend::NO_COPY;
 use crate::backend::{Class, Listed};
 use crate::jose::{Algorithm, PublicKey, hex};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -123,10 +124,11 @@ fn with_public(session: &Session, wanted: &PublicKey) -> Result<Vec<u8>, Fault> 
             return Ok(id);
         }
     }
-    Err(Fault::misconfigured(format!(
+    let message = format!(
         "the token has no key with public half {}: replicate it with the vendor's tool",
         wanted.thumbprint()
-    )))
+    );
+    Err(Fault { code: NO_COPY.to_owned(), ..Fault::misconfigured(message) })
 }
 
 /// Every check that a key must pass before it signs.
