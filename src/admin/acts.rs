@@ -307,8 +307,8 @@ impl Admin {
             Act::Generate { key } => (self.generate(by, &key).await, key),
             Act::Adopt { key, name } => (self.adopt(by, &key, &name).await, key),
             Act::Rotate { key } => (self.rotate(by, &key).await, key),
-            Act::Activate { key, early, .. } => (self.activate(by, &key, early).await, key),
-            Act::Retire { key, .. } => (self.retire(by, &key).await, key),
+            Act::Activate { key, kid, early } => (self.activate(by, &key, kid.as_deref(), early).await, key),
+            Act::Retire { key, kid } => (self.retire(by, &key, kid.as_deref()).await, key),
             Act::Revoke { key, kid, reason } => {
                 (self.revoke(by, &key, kid.as_deref(), reason.as_deref()).await, key)
             }

@@ -6,10 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::MutexGuard;
+use tokio::time::timeout;
+
 use super::{Admin, AdminError, By};
 use crate::audit::{Entry, Event, Outcome};
 use crate::backend::KeyStore;
-use crate::keyring::machine::{Lives, Stage};
+use crate::keyring::machine::{Life, Lives, Stage};
 use crate::keyring::{Settings, lives_of, row_of, selftest};
 use crate::state::{KeyChange, Keys};
 
@@ -21,6 +24,8 @@ const ATTEMPTS: usize = 10;
 /// A version takes over only if it has signed so lately, or does within the other time.
 const PROOF_AGE: Duration = Duration::from_secs(10);
 const PROVE_WITHIN: Duration = Duration::from_secs(5);
+/// Whoever wants to turn a key waits so long for others who do.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What an act comes to: what to change, what to say of it.
 #[derive(Default)]
@@ -32,6 +37,13 @@ pub(super) struct Decision {
 impl Admin {
     pub(super) fn settings(&self, key: &str) -> Result<&Settings, AdminError> {
         self.loader.keys.get(key).ok_or_else(|| AdminError::Unknown { what: "key", name: key.to_owned() })
+    }
+
+    /// The right to turn a key, which one has at a time. Revoking needs none.
+    pub(super) async fn turn(&self, key: &str) -> Result<MutexGuard<'_, ()>, AdminError> {
+        let unknown = || AdminError::Unknown { what: "key", name: key.to_owned() };
+        let turn = self.turns.get(key).ok_or_else(unknown)?;
+        timeout(TURN_WITHIN, turn.lock()).await.map_err(|_| AdminError::Busy { key: key.to_owned() })
     }
 
     /// The first backend of a key: where its versions are made.
@@ -51,18 +63,22 @@ impl Admin {
         for _ in 0..ATTEMPTS {
             let keys = self.state.keys().await?;
             let Decision { change, entries } = decide(&keys, self.clock.now().as_second())?;
+            let undone = |entry| Entry { outcome: Outcome::Failed, ..entry };
+            if !entries.is_empty()
+                && let Err(error) = self.record(entries.clone()).await
+            {
+                // It may reach the disk all the same.
+                let _ = self.log.append(entries.into_iter().map(undone).collect());
+                return Err(error.into());
+            }
             if change == KeyChange::default() {
                 return Ok(());
-            }
-            if !entries.is_empty() {
-                self.record(entries.clone()).await?;
             }
             let outcome = self.state.change(keys.revision, change).await;
             if let Ok(Some(_)) = outcome {
                 return Ok(());
             }
             if !entries.is_empty() {
-                let undone = |entry| Entry { outcome: Outcome::Failed, ..entry };
                 self.record(entries.into_iter().map(undone).collect()).await?;
             }
             outcome?;
@@ -89,7 +105,7 @@ impl Admin {
     /// # Errors
     /// As for [`Self::generate`].
     pub async fn rotate(&self, by: &By, key: &str) -> Result<String, AdminError> {
-        self.settings(key)?;
+        let _turn = self.turn(key).await?;
         let prepared = lives_of(&self.state.keys().await?, key).only(Stage::Prepared).cloned();
         let kid = match prepared {
             Some(life) => life.kid,
@@ -106,18 +122,24 @@ impl Admin {
         Ok(kid)
     }
 
-    /// Lets the prepared version sign, `early` even if verifiers may not know it yet. Gives its `kid`.
+    /// Lets the prepared version sign, which is `kid` if that is given, `early` even if verifiers may not know it yet. Gives its `kid`.
     ///
     /// # Errors
     /// None is prepared, it does not sign, verifiers may not know it yet, or see [`AdminError`].
-    pub async fn activate(&self, by: &By, key: &str, early: bool) -> Result<String, AdminError> {
-        self.settings(key)?;
+    pub async fn activate(
+        &self,
+        by: &By,
+        key: &str,
+        kid: Option<&str>,
+        early: bool,
+    ) -> Result<String, AdminError> {
+        let _turn = self.turn(key).await?;
         let lives = lives_of(&self.state.keys().await?, key);
         let Some(prepared) = lives.only(Stage::Prepared) else {
             let hint = "; make one with `jwsd keys generate` or take one with `jwsd keys adopt`";
             return Err(AdminError::NoVersion { key: key.to_owned(), stage: "prepared", hint });
         };
-        let kid = prepared.kid.clone();
+        let kid = only(prepared, kid)?;
         if prepared.published.is_none() {
             self.publish(key, &kid).await?;
         }
@@ -132,8 +154,9 @@ impl Admin {
         }
         self.is_shown(kid)?;
         self.move_key(key, |lives, now| {
+            let is_known = lives.get(kid).is_some_and(|life| life.published.is_some());
             lives.publish(kid, now)?;
-            Ok(vec![of(&By::DAEMON, Event::KeyPublished, key, kid)])
+            Ok(if is_known { Vec::new() } else { vec![of(&By::DAEMON, Event::KeyPublished, key, kid)] })
         })
         .await?;
         self.refresh().await.map(drop)
@@ -188,24 +211,33 @@ impl Admin {
         switched.and(refreshed)
     }
 
-    /// Stops the active version; nothing signs then until another one is activated. Gives its `kid`.
+    /// Stops the active version, which is `kid` if that is given; nothing signs then until another one is activated. Gives its `kid`.
     ///
     /// # Errors
     /// None is active, or see [`AdminError`].
-    pub async fn retire(&self, by: &By, key: &str) -> Result<String, AdminError> {
-        self.settings(key)?;
+    pub async fn retire(&self, by: &By, key: &str, kid: Option<&str>) -> Result<String, AdminError> {
+        let _turn = self.turn(key).await?;
         let lives = lives_of(&self.state.keys().await?, key);
         let Some(active) = lives.only(Stage::Active) else {
             return Err(AdminError::NoVersion { key: key.to_owned(), stage: "active", hint: "" });
         };
-        let kid = active.kid.clone();
-        self.move_key(key, |lives, now| {
-            lives.retire(&kid, now)?;
-            Ok(vec![of(by, Event::KeyRetired, key, &kid)])
-        })
-        .await?;
-        self.refresh().await?;
-        Ok(kid)
+        let kid = only(active, kid)?;
+        let version = self.keyring.ring().version(&kid).cloned();
+        let retired = {
+            // Nobody opens again meanwhile what is closed here.
+            let _one = self.refreshing.lock().await;
+            self.move_key(key, |lives, now| {
+                lives.retire(&kid, now)?;
+                if let Some(version) = &version {
+                    version.close_at(now);
+                }
+                Ok(vec![of(by, Event::KeyRetired, key, &kid)])
+            })
+            .await
+        };
+        // Whatever became of it, the state says who signs.
+        let refreshed = self.refresh().await.map(drop);
+        retired.and(refreshed).map(|()| kid)
     }
 
     /// Takes a retired version out of the key set.
@@ -217,6 +249,14 @@ impl Admin {
         })
         .await?;
         self.refresh().await.map(drop)
+    }
+}
+
+/// The `kid` of the one that is meant.
+fn only(life: &Life, kid: Option<&str>) -> Result<String, AdminError> {
+    match kid.filter(|kid| *kid != life.kid) {
+        Some(other) => Err(AdminError::Unknown { what: "version", name: other.to_owned() }),
+        None => Ok(life.kid.clone()),
     }
 }
 

@@ -2,29 +2,23 @@
 //!
 //! What is to be made is written down first, so that a run that was broken off is taken up again without a second key.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::keys::{Decision, of};
+use super::rotation::LEASE;
 use super::{Admin, AdminError, By};
 use crate::audit::{Event, Outcome};
 use crate::backend::{Class, KeyStore};
 use crate::keyring::machine::{IllegalMove, Stage};
 use crate::keyring::{self, MOST_KEYS, Made, MakeError, Settings, lives_of};
-use crate::state::{IntentRow, KeyChange, KeyVersionRow, Keys};
+use crate::state::{IntentRow, KeyChange, Keys};
 use crate::telemetry::Chain;
 
 /// An RSA-4096 key takes a slow HSM this long.
 const MAKE_WITHIN: Duration = Duration::from_secs(120);
-
-/// A version is being made, until this is dropped.
-struct Making<'a>(&'a Admin, &'a str);
-
-impl Drop for Making<'_> {
-    fn drop(&mut self) {
-        self.0.making.lock().unwrap_or_else(PoisonError::into_inner).remove(self.1);
-    }
-}
 
 impl Admin {
     /// Makes the next version of `key` in the first of its backends; it is prepared then. Its first version signs at
@@ -33,37 +27,63 @@ impl Admin {
     /// # Errors
     /// One is prepared or being made already, the backend may not or does not make one, or see [`AdminError`].
     pub async fn generate(&self, by: &By, key: &str) -> Result<String, AdminError> {
+        let _turn = self.turn(key).await?;
         let kid = self.make(by, key).await?;
         self.carry_on(key).await?;
         Ok(kid)
     }
 
+    /// For whoever has the turn.
     pub(super) async fn make(&self, by: &By, key: &str) -> Result<String, AdminError> {
-        let made = async || {
+        let made = async {
             let (settings, backend) = self.first_backend(key)?;
             if !settings.may_generate {
                 let backend = backend.health().backend().to_string();
                 return Err(AdminError::MayNotGenerate { backend });
             }
-            let _making = self.claim(key)?;
             let made = self.make_or_find(key, settings, backend).await?;
             self.take(by, Event::KeyGenerated, made).await
         };
-        let made = made().await;
-        let no_good = match &made {
-            Err(AdminError::Make(MakeError::Backend(error))) => error.class == Class::Misconfigured,
-            Err(AdminError::Make(error)) => {
-                matches!(error, MakeError::SelfTest { .. } | MakeError::Unusable { .. })
-            }
-            _ => false,
-        };
-        if no_good {
-            // The next one gets another name; if this one is there, it is told as an orphan.
-            let change = KeyChange { settle: Some(key.to_owned()), ..KeyChange::default() };
-            self.decide(|_, _| Ok(Decision { change: change.clone(), entries: Vec::new() })).await?;
-            self.find_orphans().await;
+        let made = self.leased(key, made).await;
+        // What is no good is proven again by the next try, and told each time; whoever asks for another one, by hand,
+        // gets it at the next try under another name.
+        if let (Err(AdminError::Make(error)), Some(_)) = (&made, &by.actor)
+            && is_no_good(error)
+        {
+            self.give_up(key).await?;
         }
         self.tell_failure(by, Event::KeyGenerated, key, made).await
+    }
+
+    /// Forgets what is being made: it shows as an orphan if it is there.
+    async fn give_up(&self, key: &str) -> Result<(), AdminError> {
+        self.decide(|keys, _| {
+            let change = KeyChange { settle: intent_of(keys, key), ..KeyChange::default() };
+            Ok(Decision { change, entries: Vec::new() })
+        })
+        .await?;
+        self.find_orphans().await;
+        Ok(())
+    }
+
+    /// Works with the right to rotate, for as long as it takes.
+    async fn leased<T>(
+        &self,
+        key: &str,
+        work: impl Future<Output = Result<T, AdminError>>,
+    ) -> Result<T, AdminError> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let now = self.clock.now().as_second();
+            if !self.state.lease(&self.host, now, LEASE).await? {
+                return Err(AdminError::Busy { key: key.to_owned() });
+            }
+            if let Ok(done) = timeout(LEASE / 3, &mut work).await {
+                // Nobody has to wait for it to run out, unless this fails.
+                let _ = self.state.lease(&self.host, now, Duration::ZERO).await;
+                return done;
+            }
+        }
     }
 
     /// Records that there is no new version.
@@ -83,14 +103,6 @@ impl Admin {
         done
     }
 
-    fn claim<'a>(&'a self, key: &'a str) -> Result<Making<'a>, AdminError> {
-        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if making.insert(key.to_owned()) {
-            return Ok(Making(self, key));
-        }
-        Err(AdminError::Busy { key: key.to_owned() })
-    }
-
     /// Writes down how a new key will be called.
     async fn intend(&self, key: &str, settings: &Settings) -> Result<IntentRow, AdminError> {
         let fresh = keyring::intend(key, settings, &self.environment, self.clock.now())?;
@@ -98,9 +110,9 @@ impl Admin {
             if let Some(life) = lives_of(keys, key).only(Stage::Prepared) {
                 return Err(IllegalMove::Prepared { kid: life.kid.clone() }.into());
             }
-            room_in(keys)?;
+            self.room()?;
             // What an older intent came to is looked for before; nothing was found, or it shows as an orphan.
-            let settle = keys.intents.iter().find(|intent| intent.key == key).map(|known| known.key.clone());
+            let settle = intent_of(keys, key);
             let change = KeyChange { settle, intend: Some(fresh.clone()), ..KeyChange::default() };
             Ok(Decision { change, entries: Vec::new() })
         })
@@ -136,41 +148,58 @@ impl Admin {
     /// # Errors
     /// One is prepared already, the backend does not show it, it is another version already, or see [`AdminError`].
     pub async fn adopt(&self, by: &By, key: &str, name: &str) -> Result<String, AdminError> {
-        let taken = async || {
+        let _turn = self.turn(key).await?;
+        let taken = async {
             let (settings, backend) = self.first_backend(key)?;
-            let _making = self.claim(key)?;
             let made = keyring::adopt(key, name, settings, backend, self.clock.now(), MAKE_WITHIN).await?;
             self.take(by, Event::KeyAdopted, made).await
         };
-        let kid = self.tell_failure(by, Event::KeyAdopted, key, taken().await).await?;
+        let kid = self.tell_failure(by, Event::KeyAdopted, key, self.leased(key, taken).await).await?;
         self.carry_on(key).await?;
         Ok(kid)
     }
 
-    /// Takes a new version, prepared. An intent is done with: what it came to is this one, or shows as an orphan.
+    /// Takes a new version, prepared. With one that was adopted an intent is done with, too: what it came to is this
+    /// one, or shows as an orphan.
     async fn take(&self, by: &By, event: Event, made: Made) -> Result<String, AdminError> {
-        let row = made.row;
+        let row = &made.row;
         let mut entry = of(by, event, &row.key, &row.kid);
         entry.alg = self.settings(&row.key).ok().map(|settings| settings.algorithm.name());
         self.decide(|keys, now| {
             if let Some(known) = keys.versions.iter().find(|known| known.kid == row.kid) {
                 return Err(AdminError::Taken { key: known.key.clone(), kid: known.kid.clone() });
             }
-            room_in(keys)?;
+            self.room()?;
             lives_of(keys, &row.key).add(&row.kid, now)?;
             let versions = vec![row.clone()];
-            let change = KeyChange { versions, settle: Some(row.key.clone()), intend: None };
+            let settle = made.intent.clone().or_else(|| intent_of(keys, &row.key));
+            let change = KeyChange { versions, settle, intend: None };
             Ok(Decision { change, entries: vec![entry.clone()] })
         })
         .await?;
         self.refresh().await?;
-        Ok(row.kid)
+        Ok(made.row.kid)
+    }
+
+    /// Whether the key set has room for one more.
+    fn room(&self) -> Result<(), AdminError> {
+        let count = self.keyring.ring().key_set().kids().len();
+        if count >= MOST_KEYS { Err(AdminError::TooMany { count }) } else { Ok(()) }
     }
 }
 
-/// Whether the key set has room for one more.
-fn room_in(keys: &Keys) -> Result<(), AdminError> {
-    let is_published = |row: &&KeyVersionRow| Stage::from_name(&row.state).is_some_and(Stage::is_published);
-    let count = keys.versions.iter().filter(is_published).count();
-    if count >= MOST_KEYS { Err(AdminError::TooMany { count }) } else { Ok(()) }
+/// Id of what is being made for a key.
+fn intent_of(keys: &Keys, key: &str) -> Option<Vec<u8>> {
+    keys.intents.iter().find(|intent| intent.key == key).map(|intent| intent.id.clone())
+}
+
+/// Whether the key will not work however often it is tried.
+fn is_no_good(error: &MakeError) -> bool {
+    match error {
+        MakeError::Unusable { .. } | MakeError::Jwk(_) => true,
+        MakeError::Backend(source) | MakeError::SelfTest { source, .. } => {
+            matches!(source.class, Class::Misconfigured | Class::Untrusted)
+        }
+        MakeError::Random | MakeError::Untried { .. } => false,
+    }
 }

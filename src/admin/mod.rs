@@ -12,7 +12,7 @@ mod revoke;
 mod rotation;
 mod two_person;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -206,8 +206,8 @@ pub struct Admin {
     publisher: Publisher,
     /// One takes over the state at a time. Whether the last one did not, so that it is to be done again.
     refreshing: tokio::sync::Mutex<bool>,
-    /// Keys of which a version is being made.
-    making: Mutex<BTreeSet<String>>,
+    /// By key: one turns it at a time.
+    turns: BTreeMap<String, tokio::sync::Mutex<()>>,
     /// Orphans that were recorded.
     told: Mutex<BTreeSet<String>>,
     /// Something may be due at once.
@@ -226,11 +226,13 @@ impl std::ops::Deref for Admin {
 impl Admin {
     /// Knows nothing of the keys before [`Self::refresh`].
     pub fn new(parts: Parts) -> Self {
+        let turns =
+            parts.loader.keys.keys().map(|key| (key.clone(), tokio::sync::Mutex::default())).collect();
         Self {
             parts,
             publisher: Publisher::default(),
             refreshing: tokio::sync::Mutex::default(),
-            making: Mutex::default(),
+            turns,
             told: Mutex::default(),
             nudge: Notify::new(),
             pending: Mutex::default(),

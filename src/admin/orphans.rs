@@ -2,12 +2,16 @@
 //! that was lost. They are told to people, never touched.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use super::{Admin, AdminError, By};
 use crate::audit::Event;
 use crate::backend::{self, Listed};
 use crate::state::Keys;
 use crate::telemetry::Chain;
+
+/// How long a key that is being made is no orphan, seconds.
+const PATIENCE: i64 = 3600;
 
 impl Admin {
     /// Looks through all backends for orphans, and records each once in a run of the daemon.
@@ -30,9 +34,10 @@ impl Admin {
     async fn tell_orphans(&self, name: &str, listed: &[Listed]) -> Result<(), AdminError> {
         // Read after the list: what was made meanwhile is known by now.
         let keys = self.state.keys().await?;
-        for key in orphans(&self.environment, &keys, listed) {
+        let told = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in orphans(&self.environment, &keys, listed, self.clock.now().as_second()) {
             let place = format!("{name} {}", key.id);
-            if !self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(place) {
+            if told().contains(&place) {
                 continue;
             }
             tracing::warn!(
@@ -45,20 +50,21 @@ impl Admin {
             entry.object = Some(name.to_owned());
             entry.reason = Some(format!("{} has id {} and is no version of a key", key.label, key.id));
             self.record(vec![entry]).await?;
+            told().insert(place);
         }
         Ok(())
     }
 }
 
-/// Those of `listed` that were made here and are nobody's.
-pub fn orphans<'a>(environment: &str, keys: &Keys, listed: &'a [Listed]) -> Vec<&'a Listed> {
+/// Those of `listed` that were made here and are nobody's `now`, Unix seconds. What was to be made is given an hour.
+pub fn orphans<'a>(environment: &str, keys: &Keys, listed: &'a [Listed], now: i64) -> Vec<&'a Listed> {
     let prefix = backend::label_prefix(environment);
     let known: BTreeSet<String> = keys.versions.iter().map(|row| backend::show_id(&row.backend_id)).collect();
     let is_ours = |key: &&Listed| {
         key.label.starts_with(&prefix)
             && !key.pending_deletion
             && !known.contains(&key.id)
-            && keys.intents.iter().all(|intent| intent.label != key.label)
+            && keys.intents.iter().all(|intent| intent.label != key.label || now - intent.started > PATIENCE)
     };
     listed.iter().filter(is_ours).collect()
 }

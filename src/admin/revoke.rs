@@ -10,8 +10,8 @@ use super::{Admin, AdminError, By};
 use crate::audit::{Entry, Event, Outcome};
 use crate::backend::{NO_COPY, Wanted};
 use crate::jose::PublicKey;
+use crate::keyring::lives_of;
 use crate::keyring::machine::Stage;
-use crate::keyring::{Settings, lives_of};
 use crate::state::{KeyChange, KeyVersionRow, Keys};
 
 /// JWTs that were signed before a revocation leave within this.
@@ -32,8 +32,11 @@ impl Admin {
         kid: Option<&str>,
         reason: Option<&str>,
     ) -> Result<String, AdminError> {
-        self.settings(key)?;
+        // A key that was taken out of the configuration is shown still, and can be revoked.
         let lives = lives_of(&self.state.keys().await?, key);
+        if lives.all().is_empty() {
+            self.settings(key)?;
+        }
         let kid = match kid.or_else(|| lives.only(Stage::Active).map(|life| life.kid.as_str())) {
             Some(kid) => kid.to_owned(),
             None => {
@@ -68,7 +71,7 @@ impl Admin {
         kid: &str,
         reason: Option<&str>,
     ) -> Result<(), AdminError> {
-        let settings = self.settings(key)?;
+        let settings = self.loader.keys.get(key);
         self.decide(|keys, now| {
             let mut lives = lives_of(keys, key);
             let was_active = lives.get(kid).is_some_and(|life| life.stage == Stage::Active);
@@ -78,7 +81,10 @@ impl Admin {
             let mut entries = vec![entry];
             let next = lives.only(Stage::Prepared).map(|life| life.kid.clone());
             let next = next.filter(|kid| was_active && self.publisher.shows(kid));
-            if let Some(next) = next {
+            if let (Some(next), Some(settings)) = (next, settings) {
+                if lives.get(&next).is_some_and(|life| life.published.is_none()) {
+                    entries.push(of(&By::DAEMON, Event::KeyPublished, key, &next));
+                }
                 lives.publish(&next, now)?;
                 lives.activate(&next, now, &settings.rotation, false)?;
                 entries.push(of(by, Event::KeyActivated, key, &next));
@@ -97,7 +103,6 @@ impl Admin {
     /// # Errors
     /// It is in service still, or a backend did not do it: what was done stays done, and doing it again is safe.
     pub async fn destroy(&self, by: &By, key: &str, kid: &str) -> Result<(), AdminError> {
-        let settings = self.settings(key)?;
         let keys = self.state.keys().await?;
         let row = keys.versions.iter().find(|row| row.key == key && row.kid == kid);
         let row = row.ok_or_else(|| AdminError::Unknown { what: "version", name: kid.to_owned() })?;
@@ -109,7 +114,7 @@ impl Admin {
         let public = jwk.and_then(|jwk| PublicKey::from_jwk(&jwk).ok()).ok_or(AdminError::Defect)?;
         let entry = of(by, Event::KeyDestroyed, key, kid);
         self.record(vec![entry.clone()]).await?;
-        match self.destroy_all(row, settings, &public).await {
+        match self.destroy_all(row, &public).await {
             Ok(gone) => {
                 let destroyed = |keys: &Keys, now| {
                     let rows = keys.versions.iter().filter(|row| row.kid == kid);
@@ -132,13 +137,15 @@ impl Admin {
     async fn destroy_all(
         &self,
         row: &KeyVersionRow,
-        settings: &Settings,
         public: &PublicKey,
     ) -> Result<Option<Timestamp>, AdminError> {
         let unknown = |name: &str| AdminError::Unknown { what: "backend", name: name.to_owned() };
         let origin = self.loader.backends.get(&row.backend).ok_or_else(|| unknown(&row.backend))?;
         let mut gone = None;
-        for name in settings.backends.iter().filter(|name| **name != row.backend) {
+        // A key that was taken out of the configuration has no other backends that are known.
+        let settings = self.loader.keys.get(&row.key);
+        for name in settings.map(|settings| &*settings.backends).unwrap_or_default() {
+            let Some(settings) = settings.filter(|_| *name != row.backend) else { continue };
             let backend = self.loader.backends.get(name).ok_or_else(|| unknown(name))?;
             let copy = Wanted::Copy { of: public, id: &row.backend_id };
             match backend.open(copy, settings.algorithm, Some(public)).await {

@@ -21,7 +21,7 @@ use crate::telemetry::Chain;
 /// How often the keeper looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The right to rotate is asked for so long.
-const LEASE: Duration = Duration::from_secs(10);
+pub(super) const LEASE: Duration = Duration::from_secs(10);
 /// Between attempts at a step that fails: at first, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 /// What only people can do is told again after this, seconds.
@@ -56,11 +56,9 @@ impl Admin {
                 () = self.nudge.notified() => {}
                 _ = ticks.tick() => {}
             }
-            let looked_after = match self.tally().await {
-                Ok(()) => self.look(&mut memory, &tracker).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = looked_after {
+            // What cannot be written can be read all the same: others may have revoked.
+            let (tallied, looked_after) = (self.tally().await, self.look(&mut memory, &tracker).await);
+            if let Err(error) = looked_after.and(tallied) {
                 // A long outage is not told every second.
                 let error = Chain(&error).to_string();
                 if complaint.as_ref().is_none_or(|(at, old)| *old != error || at.elapsed() >= PAUSES[1]) {
@@ -99,7 +97,9 @@ impl Admin {
         let now = self.clock.now().as_second();
         for (key, settings) in &self.loader.keys {
             let memory = memory.entry(key.clone()).or_default();
-            self.tell(&keys, key, settings, now, memory).await?;
+            if let Err(error) = self.tell(&keys, key, settings, now, memory).await {
+                tracing::error!(key, error = %Chain(&error), "That a version is wanted is not recorded");
+            }
             if let Some(task) = memory.task.take_if(|task| task.is_finished())
                 && task.await.unwrap_or(false)
             {
@@ -121,10 +121,14 @@ impl Admin {
             let (admin, key) = (Arc::clone(self), key.clone());
             // A slow HSM holds up nothing else.
             memory.task = Some(tracker.spawn(async move {
-                match admin.carry_on(&key).await {
+                let carried_on = match admin.turn(&key).await {
+                    Ok(_turn) => admin.carry_on(&key).await,
+                    Err(error) => Err(error),
+                };
+                match carried_on {
                     Ok(()) => admin.nudge.notify_one(),
-                    // An operator does it.
-                    Err(AdminError::Busy { .. }) => return false,
+                    // An operator or another host does it, or has just done it.
+                    Err(AdminError::Busy { .. } | AdminError::Illegal(_)) => return false,
                     Err(error) => {
                         tracing::error!(key, step = ?due.step, error = %Chain(&error), "Key not turned");
                         return false;
@@ -147,7 +151,7 @@ impl Admin {
         due.filter(|due| due.step != Step::Prepare || settings.may_generate)
     }
 
-    /// Does for a key whatever is due, step by step.
+    /// Does for a key whatever is due, step by step, for whoever has the turn.
     ///
     /// # Errors
     /// Of the first step that fails.
@@ -185,12 +189,13 @@ impl Admin {
         if memory.told.is_some_and(|told| now.abs_diff(told) < TELL_EVERY.unsigned_abs()) {
             return Ok(());
         }
-        memory.told = Some(now);
         let by = jiff::Timestamp::from_second(due.at).unwrap_or(jiff::Timestamp::MAX);
-        tracing::warn!(key, %by, "Key needs a new version: make it and run `jwsd keys adopt`");
         let mut entry = By::DAEMON.entry(Event::KeyWanted);
         entry.object = Some(key.to_owned());
         entry.reason = Some(format!("a new version must be adopted by {by}"));
-        Ok(self.record(vec![entry]).await?)
+        self.record(vec![entry]).await?;
+        tracing::warn!(key, %by, "Key needs a new version: make it and run `jwsd keys adopt`");
+        memory.told = Some(now);
+        Ok(())
     }
 }

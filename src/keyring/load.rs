@@ -141,7 +141,9 @@ impl Loader {
             let Some(settings) = self.keys.get(&row.key) else {
                 // Its key was taken out of the configuration, but what it signed is valid still.
                 let last = row.exp_bound.map_or(i64::MIN, |bound| bound.saturating_add(FAREWELL));
-                shown.extend((last > now.as_second()).then_some((row.key.as_str(), row.kid.as_str(), jwk)));
+                // One that has never signed waits for its key to come back.
+                let is_shown = last > now.as_second() || stage == Stage::Prepared;
+                shown.extend(is_shown.then_some((row.key.as_str(), row.kid.as_str(), jwk)));
                 continue;
             };
             unchanged(row, settings)?;

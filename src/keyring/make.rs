@@ -44,6 +44,12 @@ pub enum MakeError {
         #[source]
         source: PublicKeyError,
     },
+    /// The key was not asked to sign: its backend rests or is in quarantine.
+    #[error("the key could not be tried out: its backend is left alone for now; it is there as id {id}")]
+    Untried {
+        /// Its id in the backend.
+        id: String,
+    },
     /// The public key has no JSON form, which is a defect.
     #[error("the public key could not be written as a JWK")]
     Jwk(#[source] serde_json::Error),
@@ -54,6 +60,8 @@ pub enum MakeError {
 pub struct Made {
     /// For the state.
     pub row: KeyVersionRow,
+    /// Id of the intent that has led to it.
+    pub intent: Option<Vec<u8>>,
 }
 
 /// What a new version of `key` will be called in the first of its backends.
@@ -91,7 +99,8 @@ pub async fn generate(
     let spec = KeySpec { algorithm: settings.algorithm, rsa_bits: settings.rsa_bits };
     let made = backend.generate(&intent.id, &intent.label, spec).await.map_err(failed)?;
     let opened = backend.open(Wanted::Id(&made.id), settings.algorithm, Some(&made.public)).await;
-    prove(&intent.key, settings, backend, opened.map_err(failed)?, now, limit).await
+    let made = prove(&intent.key, settings, backend, opened.map_err(failed)?, now, limit).await?;
+    Ok(Made { intent: Some(intent.id.clone()), ..made })
 }
 
 /// Finds the key that an intent of an earlier run has led to. `None`: it has led to none.
@@ -109,7 +118,8 @@ pub async fn finish(
         return Ok(None);
     };
     let opened = backend.open(Wanted::Id(&id), settings.algorithm, None).await.map_err(failed)?;
-    prove(&intent.key, settings, backend, opened, now, limit).await.map(Some)
+    let made = prove(&intent.key, settings, backend, opened, now, limit).await?;
+    Ok(Some(Made { intent: Some(intent.id.clone()), ..made }))
 }
 
 /// Takes a key that is in the first of the key's backends already, which an operator names.
@@ -151,7 +161,11 @@ async fn prove(
     if let Some(source) = selftest::run(&version, Duration::ZERO, limit).await.pop() {
         return Err(MakeError::SelfTest { id: shown, source: Box::new(source) });
     }
+    if version.unproven_for().is_none() {
+        return Err(MakeError::Untried { id: shown });
+    }
     Ok(Made {
+        intent: None,
         row: KeyVersionRow {
             key: key.to_owned(),
             kid: kid.to_string(),

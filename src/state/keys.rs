@@ -84,8 +84,8 @@ pub struct KeyChange {
     pub versions: Vec<KeyVersionRow>,
     /// An intent to add.
     pub intend: Option<IntentRow>,
-    /// Key of the intent that is done with.
-    pub settle: Option<String>,
+    /// Id of the intent that is done with.
+    pub settle: Option<Vec<u8>>,
 }
 
 /// What a version has signed since the last tally.
@@ -280,8 +280,8 @@ fn apply(t: &Transaction, change: &KeyChange) -> rusqlite::Result<()> {
             insert(t, row)?;
         }
     }
-    if let Some(key) = &change.settle {
-        t.execute("DELETE FROM key_intents WHERE key = ?1", [key])?;
+    if let Some(id) = &change.settle {
+        t.execute("DELETE FROM key_intents WHERE id = ?1", [id])?;
     }
     if let Some(intent) = &change.intend {
         t.execute(

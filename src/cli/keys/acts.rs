@@ -56,7 +56,7 @@ pub(in crate::cli) struct Activate {
     #[arg(long)]
     early: bool,
     /// The prepared version: its kid, or the first 8 characters or more of it
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     kid: Option<String>,
     /// Do not ask
     #[arg(long)]
@@ -68,7 +68,7 @@ pub(in crate::cli) struct Retire {
     #[command(flatten)]
     target: Target,
     /// The active version: its kid, or the first 8 characters or more of it
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     kid: Option<String>,
     /// Do not ask
     #[arg(long)]
@@ -80,7 +80,7 @@ pub(in crate::cli) struct Revoke {
     #[command(flatten)]
     target: Target,
     /// The version: its kid, or the first 8 characters or more of it [default: the active one]
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     kid: Option<String>,
     /// Why, for the record; at most 200 bytes
     #[arg(long, value_name = "TEXT")]
@@ -95,7 +95,7 @@ pub(in crate::cli) struct Destroy {
     #[command(flatten)]
     target: Target,
     /// The version: its kid, or the first 8 characters or more of it
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     kid: String,
     /// Do not ask
     #[arg(long)]

@@ -97,7 +97,7 @@ async fn an_intent_is_there_until_it_is_settled_with_its_version() {
     assert!(matches!(store.change(1, begun.clone()).await, Err(Error::Conflict { .. })), "one for each key");
     let done = KeyChange {
         versions: vec![row("access", "k1", "prepared")],
-        settle: Some("access".into()),
+        settle: Some(vec![1, 2]),
         ..KeyChange::default()
     };
     assert_eq!(store.change(1, done).await.unwrap(), Some(2));

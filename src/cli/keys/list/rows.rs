@@ -152,7 +152,7 @@ async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Fail
         let unasked = rows.iter().all(|row| row.backend != backend);
         match listed {
             Ok(listed) => {
-                let orphans = admin::orphans(&config.environment, &keys, &listed);
+                let orphans = admin::orphans(&config.environment, &keys, &listed, now);
                 let orphans: Vec<String> = orphans.into_iter().map(|key| key.id.clone()).collect();
                 rows.extend(listed.into_iter().map(|key| {
                     let orphan = orphans.contains(&key.id);
