@@ -173,12 +173,15 @@ impl Keyring {
         let exp = iat.saturating_add_unsigned(ttl.as_secs());
         let mut ring = self.ring();
         loop {
+            let active = ring.active(key);
             let mut shut = NoVersion::None;
-            // What the newest one says counts most if none lets through.
             for version in ring.signing.get(key).into_iter().flat_map(Turn::versions) {
                 match version.enter(iat, exp) {
                     Ok(right) => return Ok(right),
-                    Err(why) if shut == NoVersion::None => shut = NoVersion::Shut(why),
+                    // That earlier ones sign no more is as it should be.
+                    Err(why) if active.is_some_and(|active| Arc::ptr_eq(active, version)) => {
+                        shut = NoVersion::Shut(why);
+                    }
                     Err(_) => {}
                 }
             }

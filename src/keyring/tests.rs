@@ -57,12 +57,12 @@ fn the_newest_that_may_sign_does() {
 }
 
 #[test]
-fn what_the_newest_one_says_is_the_reason() {
+fn what_the_active_one_says_is_the_reason() {
     let (a, b) = (version(1, 0, 100), version(2, 200, 300));
     let shut = |why| Err(NoVersion::Shut(why));
     assert_eq!(signer(ring(Some(&b), &[&a]), 150), shut(Shut::Early { from: 200 }));
     assert_eq!(signer(ring(Some(&b), &[&a]), 300), shut(Shut::Over { until: 300 }));
-    assert_eq!(signer(ring(None, &[&a]), 150), shut(Shut::Over { until: 100 }));
+    assert_eq!(signer(ring(None, &[&a]), 150), Err(NoVersion::None), "it was stopped");
     assert_eq!(signer(ring(None, &[]), 150), Err(NoVersion::None));
     assert_eq!(signer(Ring::empty(), 150), Err(NoVersion::None));
     let elsewhere = Keyring::new(ring(Some(&b), &[])).enter("other", Timestamp::UNIX_EPOCH, Duration::ZERO);
