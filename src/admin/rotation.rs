@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::keys::SWITCH;
 use super::{Admin, AdminError, By};
 use crate::audit::Event;
-use crate::keyring::machine::{Due, Step};
+use crate::keyring::machine::{Due, Stage, Step};
 use crate::keyring::{Settings, lives_of};
 use crate::state::Keys;
 use crate::telemetry::Chain;
@@ -142,10 +142,15 @@ impl Admin {
 
     /// What is due for a key and can be done here.
     fn due(&self, keys: &Keys, key: &str, settings: &Settings, now: i64) -> Option<Due> {
-        let due = lives_of(keys, key).next(now, &settings.rotation).filter(|due| {
-            let lead = if matches!(due.step, Step::Activate(_)) { SWITCH } else { 0 };
-            due.at <= now.saturating_add(lead)
-        });
+        let lives = lives_of(keys, key);
+        // Who takes over from another one is told a moment ahead.
+        let switches = lives.only(Stage::Active).is_some();
+        let is_due = |due: &Due| {
+            let lead = if switches && matches!(due.step, Step::Activate(_)) { SWITCH } else { 0 };
+            let possible = due.step != Step::Prepare || settings.may_generate;
+            possible && due.at <= now.saturating_add(lead)
+        };
+        let due = lives.steps(now, &settings.rotation).into_iter().filter(is_due).min_by_key(|due| due.at);
         let intended = keys.intents.iter().any(|intent| intent.key == key);
         let due = due.or_else(|| intended.then_some(Due { step: Step::Prepare, at: now }));
         due.filter(|due| due.step != Step::Prepare || settings.may_generate)
@@ -179,8 +184,8 @@ impl Admin {
         now: i64,
         memory: &mut Memory,
     ) -> Result<(), AdminError> {
-        let due = lives_of(keys, key).next(now, &settings.rotation);
-        let wanted = due.filter(|due| due.step == Step::Prepare && !settings.may_generate);
+        let mut steps = lives_of(keys, key).steps(now, &settings.rotation).into_iter();
+        let wanted = steps.find(|due| due.step == Step::Prepare && !settings.may_generate);
         let notice = i64::try_from(settings.rotation.notice.as_secs()).unwrap_or(i64::MAX);
         let Some(due) = wanted.filter(|due| due.at.saturating_sub(notice) <= now) else {
             memory.told = None;

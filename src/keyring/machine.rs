@@ -402,8 +402,8 @@ impl Lives {
         self.steps(now, rotation).into_iter().min_by_key(|due| due.at)
     }
 
-    /// Everything that is planned as things are.
-    fn steps(&self, now: i64, rotation: &Rotation) -> Vec<Due> {
+    /// Everything that is planned as things are, in no order.
+    pub fn steps(&self, now: i64, rotation: &Rotation) -> Vec<Due> {
         let mut steps = Vec::new();
         let mut plan = |step, at| steps.push(Due { step, at });
         for life in self.0.iter().filter(|life| life.stage == Stage::Retired) {
