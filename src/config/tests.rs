@@ -385,7 +385,7 @@ fn certificates_are_read_beside_the_configuration() {
     let loader = Loader { directory: Some(directory.path()), ..LOADER };
     let text =
         GOOD.replace("algorithm = \"ES256\"", "algorithm = \"ES256\"\ncertificates = [\"access.pem\"]");
-    assert_eq!(loader.parse(&text, "x").unwrap().keys["access"].certificates, [path.clone()]);
+    assert_eq!(loader.parse(&text, "x").unwrap().keys["access"].certificates, std::slice::from_ref(&path));
     std::fs::write(&path, chain.replace("END CERTIFICATE", "END X")).unwrap();
     let fault = loader.parse(&text, "x").unwrap_err().faults.remove(0);
     assert_eq!((fault.path.as_str(), fault.line), ("key.access.certificates[0]", 32));
