@@ -292,7 +292,7 @@ fn a_revoked_key_leaves_the_files_and_files_do_not_hold_a_revocation_up() {
         admin.refresh().await.unwrap();
         assert_eq!(files(), inside.shown());
         assert!(!files().contains(&second) && admin.publisher().fault().is_none());
-        let third = admin.activate(&by, "access", false).await.unwrap();
+        let third = admin.activate(&by, "access", None, false).await.unwrap();
         assert!(files().contains(&third));
         inside.close().await;
     });

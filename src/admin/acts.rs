@@ -260,8 +260,19 @@ impl Admin {
                 self.settings(key)?;
                 return Ok(act);
             }
-            // An unknown one is told of when it is looked for.
-            Act::Release { .. } => return Ok(act),
+            Act::Release { backend, key } => {
+                let unknown = |what, name: &String| AdminError::Unknown { what, name: name.clone() };
+                if !self.loader.backends.contains_key(backend) {
+                    return Err(unknown("backend", backend));
+                }
+                if let Some(key) = key
+                    && !self.loader.keys.contains_key(key)
+                    && !self.state.keys().await?.versions.iter().any(|row| row.key == *key)
+                {
+                    return Err(unknown("key", key));
+                }
+                return Ok(act);
+            }
             Act::Activate { key, kid, .. } => {
                 let hint = "; make one with `jwsd keys generate` or take one with `jwsd keys adopt`";
                 (key, kid.as_ref(), Some(Stage::Prepared), Stage::Active, hint)
@@ -307,8 +318,8 @@ impl Admin {
             Act::Generate { key } => (self.generate(by, &key).await, key),
             Act::Adopt { key, name } => (self.adopt(by, &key, &name).await, key),
             Act::Rotate { key } => (self.rotate(by, &key).await, key),
-            Act::Activate { key, early, .. } => (self.activate(by, &key, early).await, key),
-            Act::Retire { key, .. } => (self.retire(by, &key).await, key),
+            Act::Activate { key, kid, early } => (self.activate(by, &key, kid.as_deref(), early).await, key),
+            Act::Retire { key, kid } => (self.retire(by, &key, kid.as_deref()).await, key),
             Act::Revoke { key, kid, reason } => {
                 (self.revoke(by, &key, kid.as_deref(), reason.as_deref()).await, key)
             }

@@ -109,14 +109,23 @@ impl Admin {
     /// Lets the prepared version sign, `early` even if verifiers may not know it yet. Gives its `kid`.
     ///
     /// # Errors
-    /// None is prepared, it does not sign, verifiers may not know it yet, or see [`AdminError`].
-    pub async fn activate(&self, by: &By, key: &str, early: bool) -> Result<String, AdminError> {
+    /// None is prepared, or another one than `kid`, it does not sign, verifiers may not know it yet, or see [`AdminError`].
+    pub async fn activate(
+        &self,
+        by: &By,
+        key: &str,
+        kid: Option<&str>,
+        early: bool,
+    ) -> Result<String, AdminError> {
         self.settings(key)?;
         let lives = lives_of(&self.state.keys().await?, key);
         let Some(prepared) = lives.only(Stage::Prepared) else {
             let hint = "; make one with `jwsd keys generate` or take one with `jwsd keys adopt`";
             return Err(AdminError::NoVersion { key: key.to_owned(), stage: "prepared", hint });
         };
+        if let Some(kid) = kid.filter(|kid| *kid != prepared.kid) {
+            return Err(AdminError::Unknown { what: "version", name: kid.to_owned() });
+        }
         let kid = prepared.kid.clone();
         if prepared.published.is_none() {
             self.publish(key, &kid).await?;
@@ -191,13 +200,16 @@ impl Admin {
     /// Stops the active version; nothing signs then until another one is activated. Gives its `kid`.
     ///
     /// # Errors
-    /// None is active, or see [`AdminError`].
-    pub async fn retire(&self, by: &By, key: &str) -> Result<String, AdminError> {
+    /// None is active, or another one than `kid`, or see [`AdminError`].
+    pub async fn retire(&self, by: &By, key: &str, kid: Option<&str>) -> Result<String, AdminError> {
         self.settings(key)?;
         let lives = lives_of(&self.state.keys().await?, key);
         let Some(active) = lives.only(Stage::Active) else {
             return Err(AdminError::NoVersion { key: key.to_owned(), stage: "active", hint: "" });
         };
+        if let Some(kid) = kid.filter(|kid| *kid != active.kid) {
+            return Err(AdminError::Unknown { what: "version", name: kid.to_owned() });
+        }
         let kid = active.kid.clone();
         self.move_key(key, |lives, now| {
             lives.retire(&kid, now)?;
