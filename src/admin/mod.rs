@@ -27,7 +27,7 @@ use crate::state::{self, KeyState, Store};
 
 pub use acts::{Act, ActName, Asked, Done};
 pub use orphans::orphans;
-pub use report::{KeyReport, NextStep, VersionReport, reports};
+pub use report::{KeyReport, NOTHING_SIGNS, NextStep, VersionReport, reports};
 pub use two_person::{Proposal, TwoPerson};
 
 use two_person::Pending;

@@ -134,7 +134,7 @@ impl Life {
     }
 
     /// When it has been published for long enough to sign.
-    fn ready(&self, rotation: &Rotation) -> Option<i64> {
+    pub fn ready(&self, rotation: &Rotation) -> Option<i64> {
         self.published.map(|published| later(published, rotation.publish_ahead.max(rotation.cache)))
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::print::due;
-use crate::admin::{ActName, KeyReport, VersionReport};
+use crate::admin::{ActName, KeyReport, NOTHING_SIGNS, VersionReport};
 
 /// What is shown before a version signs that verifiers may not know.
 pub(super) fn before_early(report: &KeyReport, version: &VersionReport) -> String {
@@ -103,9 +103,9 @@ pub(super) fn after(act: ActName, kid: &str, report: &KeyReport, now: Timestamp)
         ActName::Destroy | ActName::Release => {}
     }
     // Those two have said already that nothing signs.
-    if !matches!(act, ActName::Retire | ActName::Revoke) {
-        lines.extend(report.problems.iter().map(|problem| format!("! {problem}")));
-    }
+    let said = matches!(act, ActName::Retire | ActName::Revoke);
+    let problems = report.problems.iter().filter(|problem| !(said && *problem == NOTHING_SIGNS));
+    lines.extend(problems.map(|problem| format!("! {problem}")));
     lines
 }
 
@@ -271,6 +271,10 @@ mod tests {
         let next =
             serde_json::json!([{ "kid": "new", "state": "revoked" }, { "kid": "next", "state": "active" }]);
         assert!(said(ActName::Revoke, &report(next, None)).contains("version next signs now"));
+        let mut behind = report(serde_json::json!([{ "kid": "new", "state": "revoked" }]), None);
+        behind.problems = vec![NOTHING_SIGNS.into(), "files are behind".into()];
+        let text = said(ActName::Revoke, &behind);
+        assert!(text.ends_with("\n! files are behind") && !text.contains(NOTHING_SIGNS), "{text}");
         let active = report(serde_json::json!([{ "kid": "new", "state": "active" }]), None);
         let warning = before_revoke(&active, &active.versions[0]);
         assert!(
