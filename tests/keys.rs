@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
+use jwsd::state::QuarantineRow;
+
 use common::{Connection, Daemon, JWSD, Response, Site, eventually};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
@@ -326,6 +328,33 @@ const SECOND: u32 = 54_324;
 
 /// Two operators: the first one's act waits, the second one's same act has it done, and neither can do it alone.
 #[test]
+fn a_version_that_signs_no_more_is_released_too() {
+    let site = site(&[("access", "ES256")]);
+    let daemon = site.start();
+    let old = signs(&daemon, "access");
+    assert_eq!(kid(&done(&daemon, "access", "revoke", json!({}))), old);
+    daemon.stop();
+    let config = jwsd::config::load(&site.config_path()).unwrap();
+    let quarantines = || jwsd::daemon::open_store(&config).unwrap().quarantines().unwrap();
+    let (reason, since) = ("a bad signature".to_owned(), 1_800_000_000);
+    let row = QuarantineRow { backend: "hsm".into(), kid: Some(old.clone()), reason, since };
+    jwsd::daemon::open_store(&config).unwrap().quarantine(&row).unwrap();
+    assert_eq!(quarantines().len(), 1);
+
+    let daemon = site.start();
+    let socket = daemon.socket("admin.sock");
+    let release = || {
+        let output =
+            site.jwsd(&["keys", "release", "hsm", "--key", "access", "--socket", socket.to_str().unwrap()]);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(release(), (Some(0), "backend hsm: released access\n".to_owned()));
+    assert_eq!(quarantines(), []);
+    assert_eq!(records(&daemon, "quarantine.lifted", &old).len(), 1);
+    assert_eq!(release(), (Some(0), "backend hsm: nothing was in quarantine\n".to_owned()));
+}
+
+#[test]
 fn two_operators() {
     if !geteuid().is_root() {
         assert!(std::env::var_os("CI").is_none(), "CI must be root to have several users");
@@ -411,6 +440,13 @@ fn two_operators() {
     second.args(["keys", "release", "hsm", "--socket", socket_path]).uid(SECOND).gid(SECOND);
     let said = String::from_utf8_lossy(&second.output().unwrap().stdout).into_owned();
     assert!(said.contains("nothing was in quarantine"), "it was done: {said}");
+    // Nobody is asked to agree to what cannot be done.
+    for (backend, key) in [("hsm", "x'; id"), ("other", "access")] {
+        let body = json!({ "key": key }).to_string();
+        let unknown = admin(&daemon, "POST", &format!("/v1/backends/{backend}/release"), &body);
+        assert_eq!((unknown.status, unknown.code().as_str()), (404, "object.unknown"), "{backend} {key}");
+    }
+    assert_eq!(admin(&daemon, "GET", "/v1/proposals", "").json()["proposals"], json!([]));
     // What the list does not name, one operator does.
     eventually("the next version signs", || daemon.sign("access").status == 200);
     assert_eq!(run(SECOND, &["rotate", "access"]).0, Some(0));

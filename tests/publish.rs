@@ -283,6 +283,9 @@ fn a_revoked_key_leaves_the_files_and_files_do_not_hold_a_revocation_up() {
         assert_eq!(inside.shown().len(), 2, "the socket shows it");
         assert_eq!(admin.revoke(&by, "access", None, None).await.unwrap(), second);
         assert!(!inside.shown().contains(&second));
+        let problems = admin.key("access").await.unwrap().problems;
+        let told = |problem: &String| problem.contains("may still serve a version that was revoked");
+        assert!(problems.iter().any(told), "{problems:?}");
         let ring = admin.keyring.ring();
         assert!(ring.active("access").is_none(), "the files do not show the next one");
         assert_eq!(files_at(&site, "away"), BTreeSet::from([second.clone()]), "nothing can be done about it");

@@ -260,8 +260,19 @@ impl Admin {
                 self.settings(key)?;
                 return Ok(act);
             }
-            // An unknown one is told of when it is looked for.
-            Act::Release { .. } => return Ok(act),
+            Act::Release { backend, key } => {
+                let unknown = |what, name: &String| AdminError::Unknown { what, name: name.clone() };
+                if !self.loader.backends.contains_key(backend) {
+                    return Err(unknown("backend", backend));
+                }
+                if let Some(key) = key
+                    && !self.loader.keys.contains_key(key)
+                    && !self.state.keys().await?.versions.iter().any(|row| row.key == *key)
+                {
+                    return Err(unknown("key", key));
+                }
+                return Ok(act);
+            }
             Act::Activate { key, kid, .. } => {
                 let hint = "; make one with `jwsd keys generate` or take one with `jwsd keys adopt`";
                 (key, kid.as_ref(), Some(Stage::Prepared), Stage::Active, hint)

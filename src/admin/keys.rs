@@ -122,10 +122,10 @@ impl Admin {
         Ok(kid)
     }
 
-    /// Lets the prepared version sign, which is `kid` if that is given, `early` even if verifiers may not know it yet. Gives its `kid`.
+    /// Lets the prepared version sign, `early` even if verifiers may not know it yet. Gives its `kid`.
     ///
     /// # Errors
-    /// None is prepared, it does not sign, verifiers may not know it yet, or see [`AdminError`].
+    /// None is prepared, or another one than `kid`, it does not sign, verifiers may not know it yet, or see [`AdminError`].
     pub async fn activate(
         &self,
         by: &By,
@@ -211,10 +211,10 @@ impl Admin {
         switched.and(refreshed)
     }
 
-    /// Stops the active version, which is `kid` if that is given; nothing signs then until another one is activated. Gives its `kid`.
+    /// Stops the active version; nothing signs then until another one is activated. Gives its `kid`.
     ///
     /// # Errors
-    /// None is active, or see [`AdminError`].
+    /// None is active, or another one than `kid`, or see [`AdminError`].
     pub async fn retire(&self, by: &By, key: &str, kid: Option<&str>) -> Result<String, AdminError> {
         let _turn = self.turn(key).await?;
         let lives = lives_of(&self.state.keys().await?, key);

@@ -27,7 +27,7 @@ use crate::state::{self, KeyState, Store};
 
 pub use acts::{Act, ActName, Asked, Done};
 pub use orphans::orphans;
-pub use report::{KeyReport, NextStep, VersionReport, reports};
+pub use report::{KeyReport, NOTHING_SIGNS, NextStep, VersionReport, reports};
 pub use two_person::{Proposal, TwoPerson};
 
 use two_person::Pending;
@@ -39,9 +39,9 @@ const RECORD_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// There is no such backend or key, or the key is not in it.
-    #[error("there is no {what} {name:?} here; see /v1/status for those that are")]
+    #[error("there is no {what} {name:?} here; see GET {} for those that are", listed_at(what))]
     Unknown {
-        /// `backend`, `key` or `version`.
+        /// `backend`, `key`, `version` or `proposal`.
         what: &'static str,
         /// What was asked for.
         name: String,
@@ -91,14 +91,14 @@ pub enum AdminError {
         kid: String,
     },
     /// The version does not sign now, so it cannot take over.
-    #[error("version {kid} does not prove that it signs; see /v1/status")]
+    #[error("version {kid} does not prove that it signs; see GET /v1/keys and the daemon's log")]
     Unproven {
         /// The version.
         kid: String,
     },
     /// The files for verifiers do not show the version.
     #[error(
-        "version {kid} is not in the published files ({reason}), so it does not sign yet; it will when they can be written"
+        "version {kid} is not in the published files ({reason}), so it must not sign; mend that, and see GET /v1/keys for what comes next"
     )]
     Unpublished {
         /// The version.
@@ -147,6 +147,15 @@ pub enum AdminError {
     /// A panic.
     #[error("a defect; see the daemon's log")]
     Defect,
+}
+
+/// The call that lists things of this kind.
+fn listed_at(what: &str) -> &'static str {
+    match what {
+        "backend" => "/v1/status",
+        "proposal" => "/v1/proposals",
+        _ => "/v1/keys",
+    }
 }
 
 /// On whose behalf something is done.
@@ -258,5 +267,30 @@ impl Admin {
     /// Records what is about to be done.
     async fn record(&self, entries: Vec<Entry>) -> Result<(), Unavailable> {
         self.log.append(entries)?.durable_by(Instant::now() + RECORD_WITHIN).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_is_looked_up_where_it_is_listed() {
+        for (what, place) in [
+            ("backend", "/v1/status"),
+            ("key", "/v1/keys"),
+            ("version", "/v1/keys"),
+            ("proposal", "/v1/proposals"),
+        ] {
+            let text = AdminError::Unknown { what, name: "x".into() }.to_string();
+            assert_eq!(text, format!("there is no {what} \"x\" here; see GET {place} for those that are"));
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_not_published_is_not_told_of_the_end_of_time() {
+        let early = |at| AdminError::from(IllegalMove::TooEarly { kid: "x".into(), at }).to_string();
+        assert_eq!(early(i64::MAX), "version x is not published yet");
+        assert!(early(0).ends_with("it may sign from 1970-01-01T00:00:00Z on"), "{}", early(0));
     }
 }

@@ -8,9 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Admin, AdminError};
 use crate::backend;
-use crate::keyring::machine::{Stage, Step};
-use crate::keyring::{Ring, Settings, lives_of};
+use crate::keyring::machine::{Life, Lives, Stage, Step};
+use crate::keyring::{Ring, Settings, Version, lives_of};
 use crate::state::{KeyVersionRow, Keys};
+
+/// The problem of a key without an active version.
+pub const NOTHING_SIGNS: &str = "no version signs";
+/// A step that is due for longer than this is a problem, seconds.
+const LATE: i64 = 60;
 
 /// One key of the configuration, or one that only the state knows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -91,7 +96,16 @@ impl Admin {
     /// The state cannot be read.
     pub async fn keys(&self) -> Result<Vec<KeyReport>, AdminError> {
         let keys = self.state.keys().await?;
-        Ok(reports(&self.loader.keys, &keys, &self.keyring.ring(), self.clock.now().as_second()))
+        let now = self.clock.now().as_second();
+        let mut reports = reports(&self.loader.keys, &keys, &self.keyring.ring(), now);
+        if let Some(fault) = self.publisher.fault() {
+            let problem = format!(
+                "the published files are not up to date ({fault}): the web server may still serve a version that was \
+                 revoked"
+            );
+            reports.iter_mut().for_each(|report| report.problems.push(problem.clone()));
+        }
+        Ok(reports)
     }
 
     /// One key.
@@ -130,17 +144,15 @@ fn report(name: &str, settings: Option<&Settings>, keys: &Keys, ring: &Ring, now
         (None, _) => {
             problems.push("not in the configuration: nothing signs with it; verifiers are shown it until its last JWT has expired".to_owned())
         }
-        (Some(_), None) => problems.push("no version signs".to_owned()),
+        (Some(_), None) => problems.push(NOTHING_SIGNS.to_owned()),
         (Some(settings), Some(life)) => {
             if life.stops(&settings.rotation).is_some_and(|stops| stops <= now) {
                 problems.push("its active version is past its time and does not sign".to_owned());
             }
-            let overdue = next.as_ref().filter(|next| next.step == "prepare" && next.at < time(now));
-            if let Some(next) = overdue {
-                problems.push(format!("a new version has been due since {}", next.at));
-            }
         }
     }
+    problems.extend(next.as_ref().and_then(|next| late(next, &lives, now)));
+    problems.extend(rows.clone().filter_map(|row| torn(row, ring.version(&row.kid)?)));
     for intent in keys.intents.iter().filter(|intent| intent.key == name) {
         problems.push(format!("{} is being made, or was when that was broken off", intent.label));
     }
@@ -150,16 +162,46 @@ fn report(name: &str, settings: Option<&Settings>, keys: &Keys, ring: &Ring, now
         backends: settings.map(|settings| settings.backends.clone()).unwrap_or_default(),
         generate: settings.is_some_and(|settings| settings.may_generate),
         next,
-        versions: rows.map(|row| version(row, settings, ring)).collect(),
+        versions: rows.map(|row| version(row, lives.get(&row.kid), settings, ring)).collect(),
         problems,
     }
 }
 
-fn version(row: &KeyVersionRow, settings: Option<&Settings>, ring: &Ring) -> VersionReport {
-    let stop = settings.and_then(|settings| settings.rotation.stop);
-    let stops = row.activated.zip(stop).map(|(from, stop)| from.saturating_add_unsigned(stop.as_secs()));
-    let ahead = settings.map(|settings| settings.rotation.publish_ahead.max(settings.rotation.cache));
-    let ready = row.published.zip(ahead).filter(|_| row.state == Stage::Prepared.name());
+/// A step that should have been done: the daemon takes each within seconds.
+fn late(next: &NextStep, lives: &Lives, now: i64) -> Option<String> {
+    let life = next.kid.as_ref().and_then(|kid| lives.get(kid));
+    // A version is to be shown as soon as there is one.
+    let since = life.filter(|_| next.step == "publish").map_or(next.at, |life| time(life.created));
+    let what = match &*next.step {
+        "prepare" => "a new version",
+        step => step,
+    };
+    let is_late = since < time(now.saturating_sub(LATE));
+    is_late.then(|| format!("{what} has been due since {since}; see what the daemon's log says of the key"))
+}
+
+/// Of a version that an operator took back though the state does not say so.
+fn torn(row: &KeyVersionRow, version: &Version) -> Option<String> {
+    let says_otherwise = row.state != Stage::Revoked.name() && version.is_revoked();
+    says_otherwise.then(|| {
+        format!(
+            "version {} was revoked, which could not be recorded: it signs nothing until the daemon is started anew, \
+             and verifiers are still shown it; revoke it again",
+            row.kid
+        )
+    })
+}
+
+fn version(
+    row: &KeyVersionRow,
+    life: Option<&Life>,
+    settings: Option<&Settings>,
+    ring: &Ring,
+) -> VersionReport {
+    let known = life.zip(settings.map(|settings| &settings.rotation));
+    let stops = known.and_then(|(life, rotation)| life.stops(rotation));
+    let prepared = known.filter(|(life, _)| life.stage == Stage::Prepared);
+    let ready = prepared.and_then(|(life, rotation)| life.ready(rotation));
     VersionReport {
         kid: row.kid.clone(),
         state: row.state.clone(),
@@ -167,7 +209,7 @@ fn version(row: &KeyVersionRow, settings: Option<&Settings>, ring: &Ring) -> Ver
         id: backend::show_id(&row.backend_id),
         created: time(row.created),
         published: row.published.map(time),
-        ready: ready.map(|(shown, ahead)| time(shown.saturating_add_unsigned(ahead.as_secs()))),
+        ready: ready.map(time),
         wanted: row.wanted,
         activated: row.activated.map(time),
         stops: stops.map(time),
@@ -186,3 +228,6 @@ fn version(row: &KeyVersionRow, settings: Option<&Settings>, ring: &Ring) -> Ver
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The only place where errors become responses (RFC 9457), each with a stable `code` and the `request_id`.
 //!
-//! Every match here is exhaustive, so a new error must be given its status. Nothing of a backend, a path or a value
-//! of the caller ever appears in a problem.
+//! Every match here is exhaustive, so a new error must be given its status. To callers, nothing of a backend, a path
+//! or a value of theirs ever appears in a problem; operators, on the admin socket, are told what a backend says.
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use bytes::Bytes;

@@ -98,6 +98,9 @@ impl Api {
                 continue;
             };
             match version.unproven_for() {
+                _ if version.is_revoked() => {
+                    reasons.push(format!("key {key} signs nothing: its version was revoked, unrecorded"));
+                }
                 _ if version.replicas().is_quarantined() => {
                     reasons.push(format!("key {} is in quarantine", version.key()));
                 }

@@ -52,10 +52,7 @@ pub fn open_store(config: &Config) -> Result<Arc<Store>, ServeError> {
 
 /// Who turns keys under a configuration: the daemon, or a key command in its place.
 pub fn admin(config: &Config, foundation: &Foundation, log: &Log, clock: &Arc<dyn Clock>) -> Admin {
-    let mut keys = config.keys.clone();
-    for settings in keys.values_mut() {
-        settings.rotation.cache = settings.rotation.cache.max(foundation.cache);
-    }
+    let keys = foundation.keys(config);
     let certificates = keys.values().any(|settings| !settings.certificates.is_empty());
     let publisher = Publisher::new(config.publication.clone(), certificates);
     // Of all that share a state, one host alone holds the lock of this log.
@@ -88,6 +85,15 @@ pub struct Foundation {
 }
 
 impl Foundation {
+    /// The keys of the configuration, as they turn while verifiers go by what they were told before.
+    pub fn keys(&self, config: &Config) -> BTreeMap<String, keyring::Settings> {
+        let mut keys = config.keys.clone();
+        for settings in keys.values_mut() {
+            settings.rotation.cache = settings.rotation.cache.max(self.cache);
+        }
+        keys
+    }
+
     /// Starts every backend, which tell `events` what happens to them from then on. One that does not start goes on
     /// trying, as long as every key is in another one that did.
     ///

@@ -134,7 +134,7 @@ impl Life {
     }
 
     /// When it has been published for long enough to sign.
-    fn ready(&self, rotation: &Rotation) -> Option<i64> {
+    pub fn ready(&self, rotation: &Rotation) -> Option<i64> {
         self.published.map(|published| later(published, rotation.publish_ahead.max(rotation.cache)))
     }
 
@@ -186,11 +186,11 @@ pub enum IllegalMove {
         to: Stage,
     },
     /// Verifiers may not know it yet.
-    #[error("version {kid} has not been published for long enough; it may sign from {} on", utc(*.at))]
+    #[error("version {kid} {}", too_early(*.at))]
     TooEarly {
         /// The version.
         kid: String,
-        /// From when on, Unix seconds.
+        /// From when on, Unix seconds; `i64::MAX` if it is not published yet.
         at: i64,
     },
     /// Verifiers may still need it.
@@ -201,6 +201,13 @@ pub enum IllegalMove {
         /// From when on, Unix seconds.
         at: i64,
     },
+}
+
+fn too_early(at: i64) -> String {
+    match at {
+        i64::MAX => "is not published yet".to_owned(),
+        at => format!("has not been published for long enough; it may sign from {} on", utc(at)),
+    }
 }
 
 /// As people read it.

@@ -131,6 +131,11 @@ impl Version {
         self.gate.revoked.store(true, Ordering::SeqCst);
     }
 
+    /// Whether it was revoked in this run, even if the state could not be told.
+    pub fn is_revoked(&self) -> bool {
+        self.gate.revoked.load(Ordering::SeqCst)
+    }
+
     /// Waits until nothing that was let through is on its way any more. Only for one that is shut for good.
     pub async fn drained(&self) {
         self.gate.uses.close();

@@ -5,7 +5,7 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
@@ -127,20 +127,20 @@ pub fn read_secret(path: &Path) -> Result<SecretString, SecureFileError> {
 /// # Errors
 /// It cannot be made, belongs to somebody else, or others may write to it or swap it.
 pub fn private_dir(path: &Path) -> Result<(), SecureFileError> {
-    owned_dir(path, Mode::S_IRWXU)
+    owned_dir(path, Mode::S_IRWXU, Writers::Others)
 }
 
-/// Creates a directory with this mode, whatever the umask, or checks that it is ours alone to write to.
-fn owned_dir(path: &Path, mode: Mode) -> Result<(), SecureFileError> {
-    let (parent, name) = open_parent(path, OFlag::O_PATH)?;
+/// Creates a directory with this mode, whatever the umask, or checks that it is ours alone to write to. Nobody of
+/// `writers` may be able to put another one in its place.
+fn owned_dir(path: &Path, mode: Mode, writers: Writers) -> Result<(), SecureFileError> {
+    let (parent, name) = open_parent_without(path, OFlag::O_PATH, writers)?;
     let made = match mkdirat(&parent, name, mode) {
-        // Nobody else can have put another one there: the parent is ours or root's.
-        Ok(()) => fchmodat(&parent, name, mode, FchmodatFlags::FollowSymlink),
-        Err(Errno::EEXIST) => Ok(()),
-        Err(errno) => Err(errno),
+        Ok(()) => true,
+        Err(Errno::EEXIST) => false,
+        Err(errno) => return Err(io_error(path, "create", errno.into())),
     };
-    made.map_err(|errno| io_error(path, "create", errno.into()))?;
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let access = if made { OFlag::O_RDONLY } else { OFlag::O_PATH };
+    let flags = access | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let directory = openat(&parent, name, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::ENOTDIR | Errno::ELOOP => {
             insecure(path, "is a symbolic link or a file: a directory is needed")
@@ -156,6 +156,10 @@ fn owned_dir(path: &Path, mode: Mode) -> Result<(), SecureFileError> {
     if stat.st_mode & 0o022 != 0 {
         let problem = "is writable by group or others: run chmod go-w on it";
         return Err(insecure(path, problem));
+    }
+    if made {
+        // What was opened and is ours, not what has the name by now.
+        fchmod(&directory, mode).map_err(|errno| io_error(path, "set the mode of", errno.into()))?;
     }
     Ok(())
 }
@@ -242,8 +246,23 @@ fn open_regular(
     }
 }
 
+/// Who must not be able to write to a directory that is not sticky.
+#[derive(Clone, Copy)]
+enum Writers {
+    Others,
+    GroupAndOthers,
+}
+
 /// Opens the directory that holds `path` and checks that nobody else can swap what is in it.
 fn open_parent(path: &Path, access: OFlag) -> Result<(OwnedFd, &OsStr), SecureFileError> {
+    open_parent_without(path, access, Writers::Others)
+}
+
+fn open_parent_without(
+    path: &Path,
+    access: OFlag,
+    writers: Writers,
+) -> Result<(OwnedFd, &OsStr), SecureFileError> {
     let Some(Component::Normal(name)) = path.components().next_back() else {
         return Err(unusable(path, "does not end in a file name"));
     };
@@ -256,8 +275,13 @@ fn open_parent(path: &Path, access: OFlag) -> Result<(OwnedFd, &OsStr), SecureFi
     let directory = directory.map_err(|errno| io_error(parent, "open", errno.into()))?;
     let stat = stat_of(parent, &directory)?;
     check_owner(parent, &stat)?;
-    if stat.st_mode & 0o002 != 0 && stat.st_mode & 0o1000 == 0 {
-        let problem = "is a directory that others may write to: run chmod o-w on it";
+    let (bits, problem) = match writers {
+        Writers::Others => (0o002, "is a directory that others may write to: run chmod o-w on it"),
+        Writers::GroupAndOthers => {
+            (0o022, "is a directory that group or others may write to: run chmod go-w on it")
+        }
+    };
+    if stat.st_mode & bits != 0 && stat.st_mode & 0o1000 == 0 {
         return Err(insecure(parent, problem));
     }
     Ok((directory, name))

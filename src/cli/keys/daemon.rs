@@ -112,7 +112,8 @@ pub(super) fn named(key: &str) -> Result<&str, Failure> {
     Err(Failure::new(CONFIG, format_args!("{key:?} is no name of a key")))
 }
 
-fn body_of(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
+/// The answer, unless it is a problem: that is told with the exit code that it means.
+pub(super) fn body_of(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Problem {

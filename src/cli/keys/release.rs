@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{print, tell};
+use super::{daemon, print, tell};
 use crate::cli::client;
-use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, USAGE, WAITING, line};
+use crate::cli::output::{Failure, Outcome, USAGE, WAITING, line};
 
 /// Use a backend or key again that the running daemon has put in quarantine
 ///
@@ -35,17 +35,11 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     }
     let body = key.as_ref().map_or_else(|| json!({}), |key| json!({ "key": key }));
     let (status, answer) = client::call(socket, &format!("/v1/backends/{backend}/release"), Some(&body))?;
-    let answer: Value = serde_json::from_slice(&answer)
-        .map_err(|error| Failure::new(BUG, format_args!("the daemon's answer is not JSON: {error}")))?;
+    let answer = daemon::body_of(status, &answer)?;
     if status == StatusCode::ACCEPTED {
         line("nothing is released yet: a second operator, with another uid, must ask for the very same")?;
         print::lines(&tell::proposal(answer.get("proposal").unwrap_or(&Value::Null)))?;
         return Ok(WAITING.into());
-    }
-    if status != StatusCode::OK {
-        let code = if status == StatusCode::NOT_FOUND { NO } else { UNAVAILABLE };
-        let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no detail");
-        return Err(Failure::new(code, format_args!("{status}: {detail}")));
     }
     let released: Vec<&str> = answer
         .get("released")

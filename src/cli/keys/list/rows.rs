@@ -118,7 +118,7 @@ type Held = BTreeMap<String, Result<Vec<Listed>, backend::Error>>;
 async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Failure> {
     let keys = foundation.store.read_keys().map_err(|error| Failure::because(UNAVAILABLE, &error))?;
     let now = SystemClock.now().as_second();
-    let reports = admin::reports(&config.keys, &keys, &Ring::empty(), now);
+    let reports = admin::reports(&foundation.keys(config), &keys, &Ring::empty(), now);
     let quarantines =
         foundation.store.quarantines().map_err(|error| Failure::because(UNAVAILABLE, &error))?;
     let mut held = Held::new();
