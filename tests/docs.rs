@@ -114,6 +114,8 @@ fn every_command_and_example_works() {
     let keys = |dev: &Dev| {
         dev.shell("curl --unix-socket jwsd-dev/run/public.sock http://localhost/.well-known/jwks.json").stdout
     };
+    // What was revoked is followed by another version.
+    dev.wait();
     let before = keys(&dev);
     dev.child.kill().unwrap();
     dev.child.wait().unwrap();
