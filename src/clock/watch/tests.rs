@@ -52,6 +52,14 @@ impl Machine {
         (watch, events)
     }
 
+    /// One whose time has been used.
+    fn started(&self) -> Watch {
+        let (mut watch, events) = self.start(Mode::Warn, None);
+        assert_eq!(events, []);
+        watch.used();
+        watch
+    }
+
     fn reboot(&mut self, down: SignedDuration) {
         self.now += down;
         self.started = self.now - secs(5);
@@ -67,6 +75,8 @@ fn fault(watch: &Watch) -> (&'static str, i64) {
         Some(Untrusted::Behind { by }) => ("behind", by.as_secs()),
         Some(Untrusted::Ahead { by }) => ("ahead", by.as_secs()),
         Some(Untrusted::Unsynchronised) => ("unsynchronised", 0),
+        Some(Untrusted::Untold) => ("untold", 0),
+        Some(Untrusted::Unknown) => ("unknown", 0),
     }
 }
 
@@ -96,8 +106,7 @@ fn one_step_is_judged() {
         (-86_400, good, ("behind", 86_399), true),
     ] {
         let mut machine = Machine::new();
-        let (mut watch, events) = machine.start(Mode::Warn, None);
-        assert_eq!(events, []);
+        let mut watch = machine.started();
         machine.now += secs(1);
         machine.step(secs(step));
         assert_eq!(watch.is_jump(machine.read()), jumped, "{step}");
@@ -113,11 +122,11 @@ fn one_step_is_judged() {
 fn what_is_put_back_is_trusted_again() {
     for step in [-86_400, -3600, -5, 601, 3600, 86_400] {
         let mut machine = Machine::new();
-        let (mut watch, _) = machine.start(Mode::Warn, None);
+        let mut watch = machine.started();
         machine.step(secs(step));
         watch.look(machine.read());
         assert!(watch.fault().is_some(), "{step}");
-        assert_eq!(watch.head(false).until, Machine::new().read().wall, "{step}");
+        assert_eq!(watch.head(false).until, Some(Machine::new().read().wall), "{step}");
         machine.now += secs(30);
         assert_eq!(watch.look(machine.read()).len(), usize::from(step == -5), "{step}");
         machine.step(secs(-step));
@@ -133,7 +142,7 @@ fn what_is_put_back_is_trusted_again() {
 #[test]
 fn a_clock_that_is_behind_catches_up_with_all_of_it() {
     let mut machine = Machine::new();
-    let (mut watch, _) = machine.start(Mode::Warn, None);
+    let mut watch = machine.started();
     machine.step(secs(-10));
     watch.look(machine.read());
     let mut told = Vec::new();
@@ -151,7 +160,7 @@ fn a_clock_that_is_behind_catches_up_with_all_of_it() {
 #[test]
 fn small_steps_do_not_add_up() {
     let mut machine = Machine::new();
-    let (mut back, _) = machine.start(Mode::Warn, None);
+    let mut back = machine.started();
     let mut forth = machine.start(Mode::Warn, None).0;
     let told: Vec<ClockEvent> = (0..5)
         .flat_map(|_| {
@@ -177,7 +186,7 @@ fn small_steps_do_not_add_up() {
 #[test]
 fn the_kernel_vouches_for_a_clock_that_went_forward() {
     let mut machine = Machine::new();
-    let (mut watch, _) = machine.start(Mode::Warn, None);
+    let mut watch = machine.started();
     machine.step(secs(86_400));
     watch.look(machine.read());
     assert_eq!(fault(&watch), ("ahead", 86_400));
@@ -194,7 +203,7 @@ fn the_kernel_vouches_for_a_clock_that_went_forward() {
 fn an_operator_may_accept_either() {
     for step in [-86_400, 86_400] {
         let mut machine = Machine::new();
-        let (mut watch, _) = machine.start(Mode::Warn, None);
+        let mut watch = machine.started();
         machine.step(secs(step));
         watch.look(machine.read());
         assert!(watch.fault().unwrap().is_acceptable());
@@ -211,11 +220,11 @@ fn an_operator_may_accept_either() {
 fn modes_differ() {
     let millis = |millis| Some(Duration::from_millis(millis));
     for (mode, error, step, expected) in [
-        (Mode::Strict, None, 0, ("unsynchronised", 0)),
-        (Mode::Strict, millis(1001), 0, ("unsynchronised", 0)),
-        (Mode::Strict, millis(1000), 0, ("trusted", 0)),
-        (Mode::Strict, millis(1000), 86_400, ("trusted", 0)),
-        (Mode::Strict, millis(1000), -86_400, ("behind", 86_400)),
+        (Mode::Strict, None, 0, ("untold", 0)),
+        (Mode::Strict, millis(2001), 0, ("unsynchronised", 0)),
+        (Mode::Strict, millis(2000), 0, ("trusted", 0)),
+        (Mode::Strict, millis(2000), 86_400, ("trusted", 0)),
+        (Mode::Strict, millis(2000), -86_400, ("behind", 86_400)),
         (Mode::Warn, None, 0, ("trusted", 0)),
         (Mode::Off, None, 0, ("trusted", 0)),
         (Mode::Off, None, 86_400, ("trusted", 0)),
@@ -223,6 +232,7 @@ fn modes_differ() {
     ] {
         let mut machine = Machine::new();
         let (mut watch, _) = machine.start(mode, None);
+        watch.used();
         machine.step(secs(step));
         watch.hear(machine.read(), error);
         let events = watch.look(machine.read());
@@ -230,8 +240,91 @@ fn modes_differ() {
         let jumps = events.iter().filter(|event| matches!(event, ClockEvent::Jumped { .. })).count();
         assert_eq!(jumps, usize::from(step != 0), "{mode:?}: {events:?}");
     }
-    let unsynchronised = Untrusted::Unsynchronised;
-    assert!(!unsynchronised.is_acceptable() && unsynchronised.retry_after().is_none());
+    for fault in [Untrusted::Unsynchronised, Untrusted::Untold] {
+        assert!(!fault.is_acceptable() && fault.retry_after().is_none());
+    }
+}
+
+/// The clock of the hardware is ahead until NTP sets it right, and nothing was signed meanwhile.
+#[test]
+fn times_that_were_not_used_bind_nobody() {
+    let good = Some(Duration::from_millis(3));
+    for (mode, ahead, restart) in [
+        (Mode::Strict, 86_400, false),
+        (Mode::Strict, 86_400, true),
+        (Mode::Warn, 7200, false),
+        (Mode::Warn, 7200, true),
+    ] {
+        let mut machine = Machine::new();
+        machine.step(secs(ahead));
+        let (mut watch, _) = machine.start(mode, None);
+        assert_eq!(watch.fault().is_some(), mode == Mode::Strict);
+        for _ in 0..60 {
+            machine.now += secs(1);
+            watch.hear(machine.read(), machine.error);
+            watch.look(machine.read());
+        }
+        if restart {
+            let head = watch.head(true);
+            assert_eq!((head.greatest, head.until), (None, None));
+            watch = machine.start(mode, Some(head)).0;
+        }
+        machine.step(secs(-ahead));
+        watch.hear(machine.read(), good);
+        watch.look(machine.read());
+        assert_eq!(fault(&watch), ("trusted", 0), "{mode:?} {restart}");
+        watch.used();
+        assert_eq!(watch.head(true).greatest, Some(machine.read().wall));
+    }
+}
+
+/// Nobody tells the kernel that the clock is synchronised, but somebody keeps it right.
+#[test]
+fn the_line_follows_what_a_crystal_can_be_off() {
+    for (step, hours, expected) in [(1900, 24 * 365, ("trusted", 0)), (2000, 24 * 365, ("trusted", 0))] {
+        let mut machine = Machine::new();
+        let mut watch = machine.started();
+        for _ in 0..hours {
+            machine.now += secs(3600);
+            machine.step(SignedDuration::from_millis(step));
+            assert_eq!(watch.look(machine.read()), []);
+        }
+        assert_eq!(fault(&watch), expected);
+    }
+    // Nor does a long sleep, or many small steps in little time, let more through.
+    let mut machine = Machine::new();
+    let mut watch = machine.started();
+    for hour in 0..10_000 {
+        machine.now += secs(3600);
+        machine.step(SignedDuration::from_millis(2900));
+        watch.look(machine.read());
+        if watch.fault().is_some() {
+            // 0.9 s of each hour are too much.
+            assert_eq!((fault(&watch).0, hour), ("ahead", 665));
+            return;
+        }
+    }
+    panic!("not noticed");
+}
+
+#[test]
+fn what_cannot_be_read_must_be_accepted() {
+    let machine = Machine::new();
+    let (watch, events) = machine.start(Mode::Warn, Some(Head::lost()));
+    assert_eq!(events, [ClockEvent::Untrusted(Untrusted::Unknown)]);
+    // It is not forgotten by the next start.
+    let text = serde_json::to_string(&watch.head(true)).unwrap();
+    let (mut watch, _) = machine.start(Mode::Warn, serde_json::from_str(&text).unwrap());
+    assert!(watch.fault().unwrap().is_acceptable());
+    watch.accept(machine.read());
+    assert_eq!((watch.fault(), watch.head(true).lost), (None, false));
+    assert_eq!(machine.start(Mode::Off, Some(Head::lost())).0.fault(), None);
+}
+
+#[test]
+fn a_fraction_of_a_second_is_not_none() {
+    let told = Untrusted::Behind { by: SignedDuration::from_millis(120) }.to_string();
+    assert!(told.contains("is 1s behind"), "{told}");
 }
 
 /// How the daemon ended, what was done meanwhile, and what the next start makes of it.
@@ -261,7 +354,7 @@ fn starts_are_judged_by_what_was_kept() {
     ] {
         let row = (ended, reboot, down, step);
         let mut machine = Machine::new();
-        let (watch, _) = machine.start(Mode::Warn, None);
+        let watch = machine.started();
         let head = Some(watch.head(ended));
         let text = serde_json::to_string(&head).unwrap();
         if reboot {
@@ -284,6 +377,8 @@ enum Act {
     Step(i64),
     /// Seconds that go by.
     Wait(i64),
+    /// Hours in which the machine sleeps.
+    Sleep(i64),
     /// NTP sets the clock right and tells the kernel so.
     Synchronise,
     Accept,
@@ -309,6 +404,7 @@ fn acts() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => steps().prop_map(Act::Step),
         4 => (0..40_i64).prop_map(Act::Wait),
+        1 => (0..40_i64).prop_map(Act::Sleep),
         1 => Just(Act::Synchronise),
         1 => Just(Act::Accept),
         2 => stop().prop_map(|(killed, down, step)| Act::Restart { killed, down, step }),
@@ -316,7 +412,7 @@ fn acts() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// A daemon that is asked for the time all the while, keeps its head as [`Guarded::head`] asks, and is held to the two
+/// A daemon that is asked for the time now and then, keeps its head as [`Guarded::head`] asks, and is held to the two
 /// promises of this module.
 struct Daemon {
     machine: Machine,
@@ -326,6 +422,10 @@ struct Daemon {
     last_iat: Option<Timestamp>,
     /// Error of the clock when it was last vouched for: by the kernel, an operator, or the first trusted look in a boot.
     line: Option<SignedDuration>,
+    /// When that was.
+    vouched: SignedDuration,
+    /// Whether times may have been used that were not kept.
+    killed: bool,
 }
 
 impl Daemon {
@@ -333,29 +433,44 @@ impl Daemon {
         let machine = Machine::new();
         let (watch, _) = machine.start(Mode::Warn, None);
         let kept = Some(watch.head(false));
-        Self { kept_at: machine.now, line: Some(secs(0)), last_iat: None, machine, watch, kept }
+        let (kept_at, vouched) = (machine.now, machine.now);
+        Self { kept_at, line: Some(secs(0)), vouched, killed: false, last_iat: None, machine, watch, kept }
     }
 
     fn look(&mut self, tick: bool) {
         if tick || self.watch.is_jump(self.machine.read()) {
             self.watch.hear(self.machine.read(), self.machine.error);
             if self.watch.is_synchronised() {
-                self.line = Some(self.machine.offset);
+                self.vouch();
             }
         }
         let events = self.watch.look(self.machine.read());
-        self.judged(&events);
+        self.judged(&events, !tick);
     }
 
-    fn judged(&mut self, events: &[ClockEvent]) {
+    fn vouch(&mut self) {
+        (self.line, self.vouched) = (Some(self.machine.offset), self.machine.now);
+    }
+
+    fn judged(&mut self, events: &[ClockEvent], used: bool) {
+        let now = self.machine.read().wall;
         if self.watch.fault().is_none() {
-            let iat = self.machine.read().wall;
-            if let Some(last) = self.last_iat {
-                assert!(last.duration_since(iat) <= TOLERANCE, "{iat} after {last}");
+            if self.line.is_none() {
+                self.vouch();
             }
-            let line = *self.line.get_or_insert(self.machine.offset);
-            assert!(self.machine.offset - line <= AHEAD, "{:?}", self.machine);
-            self.last_iat = Some(self.last_iat.map_or(iat, |last| last.max(iat)));
+            let hours = i32::try_from((self.machine.now - self.vouched).as_hours()).unwrap() + 1;
+            let most = self.line.unwrap() + AHEAD + FOLLOW * hours;
+            assert!(self.machine.offset <= most, "{:?}", self.machine);
+        }
+        if used && self.watch.fault().is_none() {
+            if let Some(last) = self.last_iat {
+                assert!(last.duration_since(now) <= TOLERANCE, "{now} after {last}");
+            }
+            self.watch.used();
+            self.last_iat = self.last_iat.max(Some(now));
+        }
+        if !self.killed && matches!(self.watch.fault(), Some(Untrusted::Behind { .. })) {
+            assert!(self.last_iat.is_some_and(|last| last > now), "{now} is behind nothing");
         }
         if !events.is_empty() || self.machine.now - self.kept_at >= secs(10) {
             self.keep(false);
@@ -375,7 +490,9 @@ impl Daemon {
     }
 
     fn stop(&mut self, killed: bool) {
-        if !killed {
+        if killed {
+            self.killed = true;
+        } else {
             self.keep(true);
         }
     }
@@ -383,7 +500,7 @@ impl Daemon {
     fn start(&mut self) {
         let (watch, events) = self.machine.start(Mode::Warn, self.kept.clone());
         self.watch = watch;
-        self.judged(&events);
+        self.judged(&events, false);
         self.keep(false);
     }
 
@@ -391,6 +508,7 @@ impl Daemon {
         match *act {
             Act::Step(millis) => self.machine.step(SignedDuration::from_millis(millis)),
             Act::Wait(seconds) => self.wait(seconds),
+            Act::Sleep(hours) => self.machine.now += secs(hours * 3600),
             Act::Synchronise => {
                 let off = self.machine.offset;
                 self.machine.step(-off);
@@ -400,7 +518,9 @@ impl Daemon {
             Act::Accept => {
                 if self.watch.fault().is_some() {
                     self.watch.accept(self.machine.read());
-                    (self.last_iat, self.line) = (None, Some(self.machine.offset));
+                    let now = self.machine.read().wall;
+                    (self.last_iat, self.killed) = (self.last_iat.filter(|last| *last <= now), false);
+                    self.vouch();
                     self.keep(false);
                 }
             }
@@ -418,22 +538,24 @@ impl Daemon {
                 self.start();
             }
         }
-        self.look(false);
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
     #[test]
-    fn no_history_makes_time_go_back(acts in prop::collection::vec(acts(), 1..60)) {
+    fn no_history_makes_time_go_back(acts in prop::collection::vec((acts(), any::<bool>()), 1..60)) {
         let mut daemon = Daemon::new();
-        for act in &acts {
+        for (act, asks) in &acts {
             daemon.act(act);
+            // Asked or not, it looks at the clock.
+            daemon.look(!asks);
         }
         // Back on the line it recovers by itself, as soon as it is as late as it ever was.
         let back = daemon.line.unwrap_or_default() - daemon.machine.offset;
         daemon.machine.step(back);
-        let left = daemon.watch.greatest.duration_since(daemon.machine.read().wall);
+        let wall = daemon.machine.read().wall;
+        let left = daemon.watch.greatest.map_or(secs(0), |greatest| greatest.duration_since(wall));
         daemon.machine.now += left.max(secs(0));
         daemon.look(true);
         prop_assert_eq!(daemon.watch.fault(), None, "{:?}", daemon.watch);
