@@ -291,7 +291,8 @@ impl Watch {
 
     fn adopt(&mut self, at: Reading) {
         self.greatest = self.greatest.filter(|greatest| *greatest <= at.wall);
-        (self.line, self.lost, self.fault) = (Some(at.booted()), false, None);
+        (self.trusted, self.line) = (at.wall, Some(at.booted()));
+        (self.lost, self.fault) = (false, None);
     }
 
     pub(super) fn fault(&self) -> Option<Untrusted> {

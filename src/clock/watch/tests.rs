@@ -281,18 +281,16 @@ fn times_that_were_not_used_bind_nobody() {
 /// Nobody tells the kernel that the clock is synchronised, but somebody keeps it right.
 #[test]
 fn the_line_follows_what_a_crystal_can_be_off() {
-    for (step, hours, expected) in [(1900, 24 * 365, ("trusted", 0)), (2000, 24 * 365, ("trusted", 0))] {
-        let mut machine = Machine::new();
-        let mut watch = machine.started();
-        for _ in 0..hours {
-            machine.now += secs(3600);
-            machine.step(SignedDuration::from_millis(step));
-            assert_eq!(watch.look(machine.read()), []);
-        }
-        assert_eq!(fault(&watch), expected);
-    }
-    // Nor does a long sleep, or many small steps in little time, let more through.
     let mut machine = Machine::new();
+    let mut watch = machine.started();
+    for _ in 0..24 * 365 {
+        machine.now += secs(3600);
+        machine.step(secs(2));
+        assert_eq!(watch.look(machine.read()), []);
+    }
+    assert_eq!(fault(&watch), ("trusted", 0));
+
+    machine = Machine::new();
     let mut watch = machine.started();
     for hour in 0..10_000 {
         machine.now += secs(3600);
@@ -300,7 +298,7 @@ fn the_line_follows_what_a_crystal_can_be_off() {
         watch.look(machine.read());
         if watch.fault().is_some() {
             // 0.9 s of each hour are too much.
-            assert_eq!((fault(&watch).0, hour), ("ahead", 665));
+            assert_eq!((fault(&watch).0, hour), ("ahead", 664));
             return;
         }
     }
