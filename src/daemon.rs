@@ -10,7 +10,7 @@ use aws_lc_rs::hmac;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,7 @@ use crate::sys::{process, secure_file};
 use crate::telemetry;
 use crate::transport::{self, BindError, Counters, FactsWanted, Listener};
 
+pub use clock::{Watched, open as open_clock};
 pub use foundation::{Foundation, admin, open_log, open_store, prepare, record_pending};
 
 /// Name of the state's secret that makes subject tags.
@@ -129,7 +130,9 @@ async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
     let started = clock.now();
     let log = open_log(&config)?;
     let store = open_store(&config)?;
-    store.tell_cache(config.limits.jwks_max_age, started.as_second())?;
+    let (time, happenings) = clock::open(config.clock, Arc::clone(&clock), &store)?;
+    // A clock that is not trusted must not make it forget what verifiers still go by.
+    store.tell_cache(config.limits.jwks_max_age, time.steady().now().as_second())?;
     let shutdown = CancellationToken::new();
     let (notify, events) = mpsc::unbounded_channel();
     // It hears the backends out, to the end of their end.
@@ -139,7 +142,7 @@ async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
     let outcome = match Foundation::open(&config, store, notify).await {
         Ok(foundation) => {
             let served =
-                serve_from(config, &foundation, &log, Arc::clone(&clock), shutdown.clone(), ready).await;
+                serve_from(config, &foundation, &log, (time, happenings), shutdown.clone(), ready).await;
             foundation.close().await;
             served
         }
@@ -163,12 +166,11 @@ async fn serve_from(
     config: Config,
     foundation: &Foundation,
     log: &Log,
-    clock: Arc<dyn Clock>,
+    (time, happenings): Watched,
     shutdown: CancellationToken,
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let Foundation { store, backends, .. } = foundation;
-    let (time, happenings) = self::clock::open(config.clock, Arc::clone(&clock), store)?;
     let admin = Arc::new(admin(&config, foundation, log, &time.steady()));
     if let Some(fault) = admin.refresh().await?.into_iter().next() {
         return Err(fault.into());
@@ -220,7 +222,7 @@ async fn serve_from(
         limits: config.limits.clone(),
         tracker: tracker.clone(),
         counters: counters.clone(),
-        started: clock.now(),
+        started: SystemClock.now(),
     });
 
     let settings =
@@ -234,8 +236,8 @@ async fn serve_from(
     let background = TaskTracker::new();
     background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
     background.spawn(admin.keep(shutdown.clone(), tracker.clone()));
-    let ended = CancellationToken::new();
-    let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended.clone());
+    let (end, ended) = oneshot::channel();
+    let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended);
     let timekeeper = tokio::spawn(keeping);
     let sockets = TaskTracker::new();
     for ((listener, socket), counters) in listeners.into_iter().zip(counters) {
@@ -258,10 +260,12 @@ async fn serve_from(
             tasks.wait().await;
         }
     };
-    if timeout(config.transport.drain, drained).await.is_err() {
+    let drained = timeout(config.transport.drain, drained).await.is_ok();
+    if !drained {
         tracing::warn!("Requests were still in flight at the end of the drain");
     }
-    ended.cancel();
+    // It is there until it is told.
+    let _ = end.send(drained);
     // It only fails by a panic, which is logged where it happens.
     let _ = timekeeper.await;
     stopped.map_err(ServeError::Runtime)

@@ -44,35 +44,41 @@ impl Api {
         let (actor, id, deadline) =
             (Actor::of(&peer, None), id.to_owned(), Instant::now() + self.limits.deadline);
         // On a task of its own, so that an operator who hangs up does not leave half of it undone.
-        let act = self.tracker.spawn(async move { accept(&clock, &log, store, actor, id, deadline).await });
+        let act = self.tracker.spawn(async move { accept(clock, &log, store, actor, id, deadline).await });
         // The task can only end without an answer by a panic, which is a defect.
         let accepted = act.await.map_err(|_| Problem::internal())??;
         Ok(json(&Accepted { accepted, clock: self.clock.state() }))
     }
 }
 
-/// Recorded, durably, before it takes effect; kept before it is answered.
+/// Recorded, durably, before it takes effect, and again if it then does not; kept before it is answered.
 async fn accept(
-    clock: &Guarded,
+    clock: Arc<Guarded>,
     log: &Log,
     store: Arc<Store>,
     actor: Actor,
     request: String,
     deadline: Instant,
-) -> Result<bool, AdminError> {
-    clock.tick();
-    let Some(fault) = clock.fault().filter(|fault| fault.is_acceptable()) else {
-        return Ok(false);
-    };
+) -> Result<bool, Exit> {
+    let Some(seen) = clock.acceptable() else { return Ok(false) };
     let entry = Entry {
         request: Some(request),
         actor: Some(actor),
-        reason: Some(fault.to_string()),
+        reason: Some(seen.fault.to_string()),
         ..Entry::new(Event::ClockAccepted, Outcome::Success)
     };
-    log.append(vec![entry])?.durable_by(deadline).await?;
-    clock.accept();
-    let head = clock.head(false);
-    spawn_blocking(move || store.keep_clock(&head)).await.map_err(|_| AdminError::Defect)??;
-    Ok(true)
+    log.append(vec![entry.clone()])?.durable_by(deadline).await?;
+    let done = if clock.accept(&seen) {
+        let keeping = Arc::clone(&clock);
+        let kept = spawn_blocking(move || store.keep_clock(|| keeping.head(false))).await;
+        kept.map_err(|_| AdminError::Defect.into())
+            .and_then(|kept| kept.map_err(|error| AdminError::from(error).into()))
+    } else {
+        Err(Problem::changed().into())
+    };
+    if done.is_err() {
+        let failed = Entry { outcome: Outcome::Failed, ..entry };
+        log.append(vec![failed])?.durable_by(deadline).await?;
+    }
+    done.map(|()| true)
 }

@@ -104,6 +104,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "accept.malformed", "send {} and nothing else")
     }
 
+    pub(super) fn changed() -> Self {
+        let detail = "the clock changed meanwhile and is not accepted: look at it again";
+        Self::new(StatusCode::CONFLICT, "clock.changed", detail)
+    }
+
     pub(super) fn act(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "act.malformed", detail)
     }

@@ -1,13 +1,13 @@
 //! `jwsd clock`: how a running daemon sees its clock, and an operator's word that it is right.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::client;
-use super::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
+use super::keys::daemon::{Daemon, body_of};
+use super::keys::print;
+use super::output::{NO, Outcome, line};
 
 /// Show whether the running daemon trusts its clock, or accept the clock as it is
 ///
@@ -17,9 +17,11 @@ use super::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
 pub(super) struct Arguments {
     #[command(subcommand)]
     act: Option<Act>,
-    /// The daemon's admin socket
-    #[arg(long, global = true, value_name = "PATH", default_value = "/run/jwsd/admin.sock")]
-    socket: PathBuf,
+    #[command(flatten)]
+    daemon: Daemon,
+    /// For programs
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::Subcommand)]
@@ -33,22 +35,22 @@ enum Act {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let Arguments { act, socket } = arguments;
+    let Arguments { act, daemon, json: for_programs } = arguments;
     let (path, body) = match act {
         None | Some(Act::Show) => ("/v1/status", None),
         Some(Act::Accept) => ("/v1/clock/accept", Some(json!({}))),
     };
-    let (status, answer) = client::call(socket, path, body.as_ref())?;
-    let answer: Value = serde_json::from_slice(&answer)
-        .map_err(|error| Failure::new(BUG, format_args!("the daemon's answer is not JSON: {error}")))?;
-    if status != StatusCode::OK {
-        let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no detail");
-        return Err(Failure::new(UNAVAILABLE, format_args!("{status}: {detail}")));
+    let (status, answer) = client::call(&daemon.socket()?, path, body.as_ref())?;
+    let answer = body_of(status, &answer)?;
+    let clock = answer.get("clock").unwrap_or(&Value::Null);
+    if *for_programs {
+        print::json(if body.is_some() { &answer } else { clock })?;
+        return Ok(code(clock));
     }
     if let Some(accepted) = answer.get("accepted").and_then(Value::as_bool) {
         line(if accepted { "the clock is accepted as it is" } else { "there was nothing to accept" })?;
     }
-    show(answer.get("clock").unwrap_or(&Value::Null))
+    show(clock)
 }
 
 fn show(clock: &Value) -> Outcome {
@@ -59,13 +61,22 @@ fn show(clock: &Value) -> Outcome {
         Some(reason) => line(format_args!("trusted: no: {reason}"))?,
     }
     let bound = clock.get("max_error_seconds").and_then(Value::as_f64);
-    let bound = bound.map_or("unknown".to_owned(), |seconds| format!("{seconds} s"));
     let synchronised = if is("synchronised") { "yes" } else { "no" };
-    line(format_args!("synchronised: {synchronised} (the kernel's bound on its error: {bound})"))?;
+    match bound {
+        Some(bound) => {
+            line(format_args!("synchronised: {synchronised} (the kernel's bound on its error: {bound} s)"))?;
+        }
+        None => line("synchronised: unknown (the kernel may not tell: adjtimex is forbidden to the daemon)")?,
+    }
     if let Some(jump) = clock.get("last_jump").filter(|jump| !jump.is_null()) {
         let seconds = jump.get("seconds").and_then(Value::as_f64).unwrap_or_default();
         let at = jump.get("at").and_then(Value::as_str).unwrap_or_default();
         line(format_args!("last jump: by {seconds:+.3} s, to {at}"))?;
     }
-    Ok(if is("trusted") { ExitCode::SUCCESS } else { NO.into() })
+    Ok(code(clock))
+}
+
+/// Whether it is trusted.
+fn code(clock: &Value) -> ExitCode {
+    if clock.get("trusted").and_then(Value::as_bool) == Some(true) { ExitCode::SUCCESS } else { NO.into() }
 }

@@ -2,10 +2,10 @@
 
 mod acts;
 mod confirm;
-mod daemon;
+pub(super) mod daemon;
 mod list;
 mod offline;
-mod print;
+pub(super) mod print;
 mod release;
 mod tell;
 

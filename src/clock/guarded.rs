@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::watch::{ClockEvent, Head, Mode, Untrusted, Watch};
+use super::watch::{ClockEvent, Head, Mode, TOLERANCE, Untrusted, Watch};
 use super::{Clock, Reading};
 
 /// The kernel's bound on the clock's error; `None` when it does not tell.
@@ -35,6 +35,15 @@ pub struct Jump {
     pub at: Timestamp,
     /// How far; forward is positive.
     pub seconds: f64,
+}
+
+/// What an operator looks at before accepting it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// Why the clock is not trusted.
+    pub fault: Untrusted,
+    /// When the kernel was started, by the wall clock.
+    booted: Timestamp,
 }
 
 /// The clock's state, as status shows it.
@@ -71,22 +80,31 @@ impl Guarded {
         guarded
     }
 
-    /// The time, if it can be trusted.
+    /// The time for a JWT, if it can be trusted: no earlier one is given from then on.
     ///
     /// # Errors
     /// Why it cannot.
     pub fn now(&self) -> Result<Timestamp, Untrusted> {
+        let (mut watched, now) = self.ask();
+        if now.is_ok() {
+            watched.watch.used();
+        }
+        now
+    }
+
+    fn ask(&self) -> (MutexGuard<'_, Watched>, Result<Timestamp, Untrusted>) {
         let mut watched = self.lock();
         let at = self.read(&watched);
         if watched.watch.is_jump(at) {
             watched.watch.hear(at, (self.kernel)());
         }
         self.look(&mut watched, at);
-        watched.watch.fault().map_or(Ok(at.wall), Err)
+        let now = watched.watch.fault().map_or(Ok(at.wall), Err);
+        (watched, now)
     }
 
     /// For what is done by the clock besides dating JWTs, such as turning keys: it stands still while it is not trusted,
-    /// at the greatest time that was.
+    /// at the last time that was. Who asks it may be told an earlier time later.
     pub fn steady(self: &Arc<Self>) -> Arc<dyn Clock> {
         Arc::new(Steady(Arc::clone(self)))
     }
@@ -116,10 +134,28 @@ impl Guarded {
         }
     }
 
-    /// Takes the clock at its word from now on: an operator says that it is right. Record it before.
-    pub fn accept(&self) {
+    /// What an operator may accept, if there is anything.
+    pub fn acceptable(&self) -> Option<Seen> {
+        self.tick();
+        let watched = self.lock();
+        let fault = watched.watch.fault().filter(Untrusted::is_acceptable)?;
+        Some(Seen { fault, booted: watched.watch.seen() })
+    }
+
+    /// Takes the clock at its word from now on: an operator says that what was `seen` is right. Record it before.
+    /// Whether it still was so: if not, nothing has changed.
+    #[must_use]
+    pub fn accept(&self, seen: &Seen) -> bool {
+        self.tick();
         let mut watched = self.lock();
-        watched.watch.accept(self.clock.read());
+        let at = self.clock.read();
+        let kind = |fault: &Untrusted| std::mem::discriminant(fault);
+        let same = watched.watch.fault().as_ref().map(kind) == Some(kind(&seen.fault))
+            && at.booted().duration_since(seen.booted).abs() <= TOLERANCE;
+        if same {
+            watched.watch.accept(at);
+        }
+        same
     }
 
     /// Why it is not trusted.
@@ -157,7 +193,8 @@ struct Steady(Arc<Guarded>);
 
 impl Clock for Steady {
     fn now(&self) -> Timestamp {
-        self.0.now().unwrap_or_else(|_| self.0.lock().watch.greatest())
+        let (watched, now) = self.0.ask();
+        now.unwrap_or_else(|_| watched.watch.trusted())
     }
 }
 
@@ -211,15 +248,39 @@ mod tests {
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         assert_eq!(events.try_recv(), Ok(ClockEvent::Jumped { by, fault: clock.fault() }));
         assert!(events.try_recv().is_err());
-        assert_eq!(clock.head(false).greatest.as_second(), 1002);
+        assert_eq!(clock.head(false).greatest, Timestamp::from_second(1002).ok());
         let state = clock.state();
         assert_eq!((state.trusted, state.last_jump.unwrap().seconds), (false, 8000.0));
         let clock = Arc::new(clock);
         let steady = clock.steady();
         assert_eq!(steady.now().as_second(), 1002);
-        clock.accept();
+        assert!(clock.accept(&clock.acceptable().unwrap()));
         assert_eq!(steady.now().as_second(), 9003);
         assert_eq!((clock.now().unwrap().as_second(), clock.fault()), (9003, None));
+    }
+
+    #[test]
+    fn looking_uses_no_time() {
+        let (clock, _, _) =
+            guarded(&[(9000, 10), (9000, 10), (9001, 11), (9002, 12), (1000, 13), (1000, 13)]);
+        let clock = Arc::new(clock);
+        assert_eq!(clock.steady().now().as_second(), 9001);
+        clock.tick();
+        assert_eq!(clock.now().map(Timestamp::as_second), Ok(1000));
+    }
+
+    /// It jumped while the record was written.
+    #[test]
+    fn only_what_was_seen_is_accepted() {
+        let start = [(1000, 10), (1000, 10), (1001, 11), (9002, 12), (9002, 12)];
+        let (clock, ..) = guarded(&[&start[..], &[(8000, 13), (8000, 13), (8000, 13)]].concat());
+        assert_eq!(clock.now().map(Timestamp::as_second), Ok(1001));
+        let seen = clock.acceptable().unwrap();
+        assert_eq!(seen.fault, Untrusted::Ahead { by: SignedDuration::from_secs(8000) });
+        assert!(!clock.accept(&seen));
+        assert_eq!(clock.fault(), Some(Untrusted::Ahead { by: SignedDuration::from_secs(6997) }));
+        assert!(clock.accept(&clock.acceptable().unwrap()));
+        assert_eq!((clock.fault(), clock.acceptable().is_none()), (None, true));
     }
 
     /// The process was stopped for a minute after it had read the one clock and before it read the other.

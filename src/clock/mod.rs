@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-pub use guarded::{Guarded, Jump, State};
+pub use guarded::{Guarded, Jump, Seen, State};
 pub use watch::{ClockEvent, Head, Mode, Untrusted};
 
 /// A source of wall time.

@@ -1,11 +1,12 @@
 //! Whether the wall clock can be trusted, judged from what it showed before. Pure: readings are arguments.
 //!
 //! Two promises, whatever the clock does, restarts included, until an operator accepts it or the mode is `off`: no time
-//! that was trusted is more than [`TOLERANCE`] before one that was trusted earlier, and none is more than [`AHEAD`]
-//! ahead of the *line*, which is what the clock would show had nobody set it since the kernel last vouched for it.
-//! Judging by these and not by single steps is what keeps many small steps from adding up.
+//! that was used is more than [`TOLERANCE`] before one that was used earlier, and none is more than [`AHEAD`] ahead of
+//! the *line*, which is what the clock would show had nobody set it since the kernel last vouched for it; the line
+//! follows the clock by [`FOLLOW`] an hour at most. Judging by these and not by single steps is what keeps many small
+//! steps from adding up. A time that was shown but not used binds nobody: the clock may be set back behind it.
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::{RoundMode, SignedDuration, SignedDurationRound, Timestamp, Unit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -18,9 +19,14 @@ pub(super) const TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 pub(super) const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// The kernel's bound on the error of a clock that is not synchronised.
 const UNSYNCHRONISED: Duration = Duration::from_secs(16);
-/// The most error that mode `strict` takes.
-const STRICT: Duration = Duration::from_secs(1);
-/// Times may have been trusted so far beyond the greatest one of a [`Head`] when the daemon did not end in good order.
+/// How far the line moves towards a clock ahead of it in each hour of the other clock: no crystal is off by more than
+/// the 500 ppm (1.8 s an hour) that NTP can make up for, so small steps that keep a clock right never reach [`AHEAD`].
+const FOLLOW: SignedDuration = SignedDuration::from_secs(2);
+const HOUR: u64 = 3600;
+/// The most error that mode `strict` takes. The kernel adds 500 ppm, 1.024 s in the 2048 s for which systemd-timesyncd
+/// waits between two polls, and this is what clocks may differ by anyway.
+const STRICT: Duration = Duration::from_secs(2);
+/// Times may have been used so far beyond the last look before a [`Head`] when the daemon did not end in good order.
 const UNSAVED: SignedDuration = SignedDuration::from_secs(15);
 /// The longest wait that callers are told.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Nothing is signed after a jump, nor while the kernel does not bound the clock's error by a second.
+    /// Nothing is signed after a jump, nor while the kernel does not bound the clock's error by 2 s.
     Strict,
     /// Nothing is signed after a jump.
     #[default]
@@ -41,13 +47,13 @@ pub enum Mode {
 /// Why the clock is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
-    /// It was later before.
+    /// It was later when it was last used.
     #[error(
-        "the clock is {by:#} behind what it showed before; set it right, wait, or run `jwsd clock accept` if it is right now",
+        "the clock is {by:#} behind a time that was used before; set it right, wait, or run `jwsd clock accept` if it is right now",
         by = whole(by)
     )]
     Behind {
-        /// From now to the greatest time seen.
+        /// From now to the greatest time used.
         by: SignedDuration,
     },
     /// It went forward, and nothing says that it should.
@@ -59,11 +65,21 @@ pub enum Untrusted {
         /// From the line to now.
         by: SignedDuration,
     },
-    /// Mode `strict` wants to know its error.
+    /// Mode `strict` wants to know its error, and it is too large.
     #[error(
-        "the kernel does not bound the clock's error by a second, as [clock] mode = \"strict\" asks; synchronise the clock"
+        "the kernel does not bound the clock's error by 2 s, as [clock] mode = \"strict\" asks; synchronise the clock"
     )]
     Unsynchronised,
+    /// Mode `strict` wants to know its error, and the kernel does not tell.
+    #[error(
+        "the kernel does not tell the clock's error (adjtimex is forbidden), which [clock] mode = \"strict\" must know; allow the call or use mode \"warn\""
+    )]
+    Untold,
+    /// What was kept of it cannot be read.
+    #[error(
+        "what was kept of the clock cannot be read, so nobody knows what it showed before; look at it and run `jwsd clock accept` if it is right"
+    )]
+    Unknown,
 }
 
 impl Untrusted {
@@ -71,19 +87,20 @@ impl Untrusted {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Behind { by } => Some(by.unsigned_abs().min(PATIENCE)),
-            Self::Ahead { .. } | Self::Unsynchronised => None,
+            Self::Ahead { .. } | Self::Unsynchronised | Self::Untold | Self::Unknown => None,
         }
     }
 
     /// Whether an operator's word can stand in for what is missing.
     pub fn is_acceptable(&self) -> bool {
-        !matches!(self, Self::Unsynchronised)
+        !matches!(self, Self::Unsynchronised | Self::Untold)
     }
 }
 
-/// Whole seconds, for people.
+/// Whole seconds, for people; never none.
 fn whole(by: &SignedDuration) -> SignedDuration {
-    by.round(Unit::Second).unwrap_or(*by)
+    let up = SignedDurationRound::new().smallest(Unit::Second).mode(RoundMode::Expand);
+    by.round(up).unwrap_or(*by)
 }
 
 /// What happened to the clock.
@@ -102,19 +119,30 @@ pub enum ClockEvent {
     Trusted,
 }
 
-/// What outlasts a restart. A clock that is not trusted never moves `greatest`.
+/// What outlasts a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// Greatest time trusted when this was made.
-    pub greatest: Timestamp,
-    /// No time beyond this was trusted before the next head was made.
-    pub until: Timestamp,
+    /// Greatest time used when this was made, if any was.
+    pub greatest: Option<Timestamp>,
+    /// No time beyond this was used before the next head was made.
+    pub until: Option<Timestamp>,
     /// When the kernel was started, by the line, if there is one yet.
     pub line: Option<Timestamp>,
     /// When the kernel was started, by the wall clock.
     pub seen: Timestamp,
     /// Which boot this was.
     pub boot_id: Option<String>,
+    /// An older one could not be read, and nobody has accepted the clock since.
+    #[serde(default)]
+    pub lost: bool,
+}
+
+impl Head {
+    /// In place of one that cannot be read.
+    pub fn lost() -> Self {
+        let seen = Timestamp::UNIX_EPOCH;
+        Self { greatest: None, until: None, line: None, seen, boot_id: None, lost: true }
+    }
 }
 
 /// The judge. Times of starting the kernel stand for the difference between the two clocks of a [`Reading`].
@@ -122,10 +150,16 @@ pub struct Head {
 pub(super) struct Watch {
     mode: Mode,
     boot_id: Option<String>,
-    greatest: Timestamp,
+    /// None before the first use.
+    greatest: Option<Timestamp>,
+    /// The last time trusted, used or not; the best guess before the first.
+    trusted: Timestamp,
     /// None before the first trusted look at a clock that nothing is known of.
     line: Option<Timestamp>,
+    /// Until when, by the other clock, the line has followed.
+    followed: Duration,
     seen: Timestamp,
+    lost: bool,
     error: Option<Duration>,
     fault: Option<Untrusted>,
 }
@@ -134,20 +168,23 @@ impl Watch {
     /// Goes on from `head`, if there is one. [`Self::hear`] and [`Self::look`] come next, with the same reading.
     pub(super) fn new(mode: Mode, head: Option<Head>, boot_id: Option<String>, at: Reading) -> Self {
         let booted = at.booted();
+        let lost = head.as_ref().is_some_and(|head| head.lost);
         let (greatest, line, seen) = match head {
-            None => (at.wall, None, booted),
-            // What has not been trusted yet by the unset clock was not trusted before either.
+            None => (None, None, booted),
+            // What has not been shown yet by the unset clock was not used before either.
             Some(head) if head.boot_id.is_some() && head.boot_id == boot_id => {
                 let unset = head.seen.saturating_add(at.boot).unwrap_or(Timestamp::MAX);
-                (head.until.min(unset).max(head.greatest), head.line, head.seen)
+                (head.until.map(|until| until.min(unset)).max(head.greatest), head.line, head.seen)
             }
             // How long the machine was down nobody knows: only going back is seen.
             Some(head) => {
-                let least = Reading { wall: head.until, ..at }.booted();
-                (head.until, None, booted.max(least))
+                let least = head.until.map(|until| Reading { wall: until, ..at }.booted());
+                (head.until, None, least.map_or(booted, |least| booted.max(least)))
             }
         };
-        Self { mode, boot_id, greatest, line, seen, error: None, fault: None }
+        let trusted = greatest.unwrap_or(at.wall);
+        let (followed, error, fault) = (at.boot, None, None);
+        Self { mode, boot_id, greatest, trusted, line, followed, seen, lost, error, fault }
     }
 
     /// Whether the clock was set since the last look.
@@ -185,8 +222,8 @@ impl Watch {
         }
         self.fault = self.judge(at);
         if self.fault.is_none() {
-            self.greatest = self.greatest.max(at.wall);
-            self.line.get_or_insert(at.booted());
+            self.trusted = at.wall;
+            self.follow(at);
         }
         let mut events = Vec::new();
         let kind = |fault: &Untrusted| std::mem::discriminant(fault);
@@ -203,8 +240,28 @@ impl Watch {
         events
     }
 
+    /// Lets the line follow, by what has gone by since it last did.
+    fn follow(&mut self, at: Reading) {
+        let line = *self.line.get_or_insert(at.booted());
+        let hours = at.boot.saturating_sub(self.followed).as_secs() / HOUR;
+        self.followed += Duration::from_secs(hours * HOUR);
+        let most = FOLLOW.saturating_mul(i32::try_from(hours).unwrap_or(i32::MAX));
+        let by = at.booted().duration_since(line).min(most);
+        if by.is_positive() {
+            self.line = line.checked_add(by).ok();
+        }
+    }
+
+    /// The time of the last look was given to somebody who will use it.
+    pub(super) fn used(&mut self) {
+        self.greatest = self.greatest.max(Some(self.trusted));
+    }
+
     fn judge(&self, at: Reading) -> Option<Untrusted> {
-        let behind = self.greatest.duration_since(at.wall);
+        if self.lost {
+            return Some(Untrusted::Unknown);
+        }
+        let behind = self.greatest.map_or(SignedDuration::MIN, |greatest| greatest.duration_since(at.wall));
         // Once it was behind, all of it must be made up for.
         let may = if matches!(self.fault, Some(Untrusted::Behind { .. })) {
             SignedDuration::ZERO
@@ -218,8 +275,11 @@ impl Watch {
         if let Some(by) = ahead {
             return Some(Untrusted::Ahead { by });
         }
-        let bounded = self.error.is_some_and(|error| error <= STRICT);
-        (self.mode == Mode::Strict && !bounded).then_some(Untrusted::Unsynchronised)
+        match self.error {
+            _ if self.mode != Mode::Strict => None,
+            None => Some(Untrusted::Untold),
+            Some(error) => (error > STRICT).then_some(Untrusted::Unsynchronised),
+        }
     }
 
     /// Takes the clock at its word: an operator said so.
@@ -230,31 +290,40 @@ impl Watch {
     }
 
     fn adopt(&mut self, at: Reading) {
-        (self.greatest, self.line, self.fault) = (at.wall, Some(at.booted()), None);
+        self.greatest = self.greatest.filter(|greatest| *greatest <= at.wall);
+        (self.trusted, self.line) = (at.wall, Some(at.booted()));
+        (self.lost, self.fault) = (false, None);
     }
 
     pub(super) fn fault(&self) -> Option<Untrusted> {
         self.fault
     }
 
-    /// Greatest time that was trusted.
-    pub(super) fn greatest(&self) -> Timestamp {
-        self.greatest
+    /// The last time that was trusted.
+    pub(super) fn trusted(&self) -> Timestamp {
+        self.trusted
+    }
+
+    /// When the kernel was started, by the wall clock at the last look.
+    pub(super) fn seen(&self) -> Timestamp {
+        self.seen
     }
 
     pub(super) fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// What to keep. `ended`: no time will be trusted any more before the next start.
+    /// What to keep. `ended`: no time will be used any more before the next start.
     pub(super) fn head(&self, ended: bool) -> Head {
-        let unsaved = if ended || self.fault.is_some() { SignedDuration::ZERO } else { UNSAVED };
+        let unsaved = self.trusted.saturating_add(UNSAVED).unwrap_or(Timestamp::MAX);
+        let is_over = ended || self.fault.is_some();
         Head {
             greatest: self.greatest,
-            until: self.greatest.saturating_add(unsaved).unwrap_or(Timestamp::MAX),
+            until: if is_over { self.greatest } else { self.greatest.max(Some(unsaved)) },
             line: self.line,
             seen: self.seen,
             boot_id: self.boot_id.clone(),
+            lost: self.lost,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Unit};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Entry, Event, Log, Outcome, Unavailable};
 use crate::clock::{Clock, ClockEvent, Guarded, Mode};
@@ -22,35 +22,36 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Events that wait for an audit log that does not record; more are only logged.
 const WAITING: usize = 1024;
 
-/// The clock for the issuer, as the last daemon left it, and what happens to it.
-pub(super) fn open(
-    mode: Mode,
-    clock: Arc<dyn Clock>,
-    store: &Store,
-) -> Result<(Arc<Guarded>, UnboundedReceiver<ClockEvent>), state::Error> {
+/// A clock, and what happens to it.
+pub type Watched = (Arc<Guarded>, UnboundedReceiver<ClockEvent>);
+
+/// The clock for whoever signs or turns keys, as the last daemon left it.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn open(mode: Mode, clock: Arc<dyn Clock>, store: &Store) -> Result<Watched, state::Error> {
     let (notify, events) = mpsc::unbounded_channel();
     let known = (store.clock()?, kernel::boot_id());
     Ok((Arc::new(Guarded::new(mode, clock, kernel::clock_error, known, notify)), events))
 }
 
-/// Runs until `ended`, which is when nobody asks for the time any more.
+/// Runs until `ended`, which says whether it is sure that nobody asks for the time any more.
 pub(super) async fn keep(
     clock: Arc<Guarded>,
     mut events: UnboundedReceiver<ClockEvent>,
     store: Arc<Store>,
     log: Log,
-    ended: CancellationToken,
+    mut ended: oneshot::Receiver<bool>,
 ) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut unrecorded, mut kept) = (Vec::new(), None::<Instant>);
     loop {
-        let event = tokio::select! {
-            _ = ticks.tick() => { clock.tick(); None }
-            event = events.recv() => event,
-            () = ended.cancelled() => None,
+        let (event, last) = tokio::select! {
+            _ = ticks.tick() => { clock.tick(); (None, None) }
+            event = events.recv() => (event, None),
+            idle = &mut ended => (None, Some(idle.unwrap_or(false))),
         };
-        let last = ended.is_cancelled();
         let first = unrecorded.len();
         unrecorded.extend(event);
         unrecorded.extend(std::iter::from_fn(|| events.try_recv().ok()));
@@ -61,15 +62,20 @@ pub(super) async fn keep(
         let done = unrecorded.iter().take_while(|event| record(&log, event).is_ok()).count();
         unrecorded.drain(..done);
         let is_due = kept.is_none_or(|kept| kept.elapsed() >= KEEP_EVERY);
-        if happened || is_due || last {
-            kept = Some(Instant::now());
-            let (head, store) = (clock.head(last), Arc::clone(&store));
-            // A panic in there is logged where it happens.
-            if let Ok(Err(error)) = spawn_blocking(move || store.keep_clock(&head)).await {
-                tracing::error!(error = %Chain(&error), "Clock's head not kept");
-            }
+        if happened || is_due || last.is_some() {
+            let (clock, store, idle) = (Arc::clone(&clock), Arc::clone(&store), last == Some(true));
+            let now = Instant::now();
+            // What was not kept is due again at the next look. A panic in there is logged where it happens.
+            kept = match spawn_blocking(move || store.keep_clock(|| clock.head(idle))).await {
+                Ok(Ok(())) => Some(now),
+                Ok(Err(error)) => {
+                    tracing::error!(error = %Chain(&error), "Clock's head not kept");
+                    None
+                }
+                Err(_) => None,
+            };
         }
-        if last {
+        if last.is_some() {
             return;
         }
     }

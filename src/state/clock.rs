@@ -3,31 +3,32 @@
 use super::{Error, Store};
 use crate::clock::Head;
 use rusqlite::OptionalExtension;
-use rusqlite::types::Type;
 
 impl Store {
-    /// What was kept last; `None` before the first time.
-    ///
-    /// # Errors
-    /// [`Error::Sql`], also when what was kept cannot be read.
-    pub fn clock(&self) -> Result<Option<Head>, Error> {
-        self.transact("read the clock's head", |t| {
-            let select = "SELECT value FROM meta WHERE name = 'clock'";
-            let kept: Option<String> = t.query_row(select, [], |row| row.get(0)).optional()?;
-            let read = |text: String| serde_json::from_str(&text);
-            kept.map(read)
-                .transpose()
-                .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(e)))
-        })
-    }
-
-    /// Keeps it in place of what was kept before.
+    /// What was kept last; `None` before the first time. [`Head::lost`] if it cannot be read: it is logged why.
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub fn keep_clock(&self, head: &Head) -> Result<(), Error> {
+    pub fn clock(&self) -> Result<Option<Head>, Error> {
+        let kept: Option<String> = self.transact("read the clock's head", |t| {
+            let select = "SELECT value FROM meta WHERE name = 'clock'";
+            t.query_row(select, [], |row| row.get(0)).optional()
+        })?;
+        Ok(kept.map(|text| {
+            serde_json::from_str(&text).unwrap_or_else(|error| {
+                tracing::error!(%error, file = %self.file.display(), "Clock's head in the state is damaged");
+                Head::lost()
+            })
+        }))
+    }
+
+    /// Keeps what `head` gives when it is its turn, in place of what was kept before: of two heads the newer one stays.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub fn keep_clock(&self, head: impl FnOnce() -> Head) -> Result<(), Error> {
         let kept = self.transact("keep the clock's head", |t| {
-            let text = serde_json::to_string(head)
+            let text = serde_json::to_string(&head())
                 .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
             t.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('clock', ?1)", [text])
         });

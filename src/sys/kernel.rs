@@ -63,8 +63,12 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_of_its_clock_and_boot() {
-        // Wherever adjtimex is allowed, which a sandbox may forbid, its bound is at least the clock's resolution.
-        assert!(clock_error().is_none_or(|error| error < Duration::from_secs(3600)));
+        // Only a filter of system calls can forbid it; a bound is never above NTP's own limit.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let is_filtered = !status.lines().any(|line| line == "Seccomp:\t0");
+        let error = clock_error();
+        assert!(error.is_some() || is_filtered, "adjtimex is allowed but told nothing");
+        assert!(error.is_none_or(|error| error <= Duration::from_secs(16)), "{error:?}");
         assert_eq!(boot_id(), boot_id());
         assert!(boot_id().is_some_and(|id| id.len() == 36), "{:?}", boot_id());
     }

@@ -20,18 +20,18 @@ const SOCKET: &str = "/run/jwsd/admin.sock";
 
 /// Which daemon.
 #[derive(Debug, clap::Args)]
-pub(super) struct Daemon {
+pub(in crate::cli) struct Daemon {
     /// The daemon's admin socket [default: /run/jwsd/admin.sock]
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "config")]
     pub(super) socket: Option<PathBuf>,
     /// Take the socket's path from this configuration
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
 
 impl Daemon {
     /// Its admin socket.
-    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
+    pub(in crate::cli) fn socket(&self) -> Result<PathBuf, Failure> {
         match (&self.socket, &self.config) {
             (Some(socket), _) => Ok(socket.clone()),
             (None, Some(file)) => Ok(config::load(file)?.admin.path),
@@ -113,7 +113,7 @@ pub(super) fn named(key: &str) -> Result<&str, Failure> {
 }
 
 /// The answer, unless it is a problem: that is told with the exit code that it means.
-pub(super) fn body_of(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
+pub(in crate::cli) fn body_of(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Problem {

@@ -10,7 +10,7 @@ use crate::audit::{Actor, Entry, Event, Log, OpenError, Outcome as Recorded};
 use crate::backend::pkcs11::pin;
 use crate::backend::{Class, Settings};
 use crate::cli::output::{CONFIG, Failure, NO, UNAVAILABLE, line};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::daemon::{self, Foundation, ServeError};
 use crate::keyring::MakeError;
@@ -59,9 +59,18 @@ fn by_ourselves(
         let running = "a daemon holds the log but does not answer on its admin socket: it is starting or stopping; \
                        try again";
         let log = log_if_free(config)?.ok_or_else(|| Failure::new(UNAVAILABLE, running))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let done = with_backends(config, Some(&log), async |foundation| {
-            let admin = daemon::admin(config, foundation, &log, &clock);
+            // What is dated ahead of time does not sign until then.
+            let opened = daemon::open_clock(config.clock, Arc::new(SystemClock), &foundation.store);
+            let (clock, _events) = opened.map_err(|error| Failure::because(UNAVAILABLE, &error))?;
+            if let Some(fault) = clock.fault() {
+                let message = format!(
+                    "nothing is done while the clock is not trusted: {fault} (`jwsd clock` asks a daemon: start it first, \
+                     which works without a version, too)"
+                );
+                return Err(Failure::new(UNAVAILABLE, message));
+            }
+            let admin = daemon::admin(config, foundation, &log, &clock.steady());
             let acted = async { Ok((act(&admin).await?, admin.key(key).await?)) };
             acted.await.map_err(|error| Failure::because(code_of(&error), &error))
         })

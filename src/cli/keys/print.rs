@@ -8,7 +8,7 @@ use crate::cli::output::{BUG, Failure, line, wrap};
 /// Columns of a terminal that everything fits into.
 pub(super) const WIDTH: usize = 120;
 
-pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub(in crate::cli) fn json(value: &impl Serialize) -> Result<(), Failure> {
     line(serde_json::to_string_pretty(value).map_err(|error| Failure::new(BUG, error))?)
 }
 

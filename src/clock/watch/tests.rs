@@ -1,7 +1,8 @@
-//! The judge's tables, and its promises over random histories.
+//! The judge's tables.
+
+mod history;
 
 use super::*;
-use proptest::prelude::*;
 
 /// A machine: real time, the error of its wall clock, and what its kernel says of that.
 #[derive(Debug, Clone)]
@@ -52,6 +53,14 @@ impl Machine {
         (watch, events)
     }
 
+    /// One whose time has been used.
+    fn started(&self) -> Watch {
+        let (mut watch, events) = self.start(Mode::Warn, None);
+        assert_eq!(events, []);
+        watch.used();
+        watch
+    }
+
     fn reboot(&mut self, down: SignedDuration) {
         self.now += down;
         self.started = self.now - secs(5);
@@ -67,6 +76,8 @@ fn fault(watch: &Watch) -> (&'static str, i64) {
         Some(Untrusted::Behind { by }) => ("behind", by.as_secs()),
         Some(Untrusted::Ahead { by }) => ("ahead", by.as_secs()),
         Some(Untrusted::Unsynchronised) => ("unsynchronised", 0),
+        Some(Untrusted::Untold) => ("untold", 0),
+        Some(Untrusted::Unknown) => ("unknown", 0),
     }
 }
 
@@ -96,8 +107,7 @@ fn one_step_is_judged() {
         (-86_400, good, ("behind", 86_399), true),
     ] {
         let mut machine = Machine::new();
-        let (mut watch, events) = machine.start(Mode::Warn, None);
-        assert_eq!(events, []);
+        let mut watch = machine.started();
         machine.now += secs(1);
         machine.step(secs(step));
         assert_eq!(watch.is_jump(machine.read()), jumped, "{step}");
@@ -113,11 +123,11 @@ fn one_step_is_judged() {
 fn what_is_put_back_is_trusted_again() {
     for step in [-86_400, -3600, -5, 601, 3600, 86_400] {
         let mut machine = Machine::new();
-        let (mut watch, _) = machine.start(Mode::Warn, None);
+        let mut watch = machine.started();
         machine.step(secs(step));
         watch.look(machine.read());
         assert!(watch.fault().is_some(), "{step}");
-        assert_eq!(watch.head(false).until, Machine::new().read().wall, "{step}");
+        assert_eq!(watch.head(false).until, Some(Machine::new().read().wall), "{step}");
         machine.now += secs(30);
         assert_eq!(watch.look(machine.read()).len(), usize::from(step == -5), "{step}");
         machine.step(secs(-step));
@@ -133,7 +143,7 @@ fn what_is_put_back_is_trusted_again() {
 #[test]
 fn a_clock_that_is_behind_catches_up_with_all_of_it() {
     let mut machine = Machine::new();
-    let (mut watch, _) = machine.start(Mode::Warn, None);
+    let mut watch = machine.started();
     machine.step(secs(-10));
     watch.look(machine.read());
     let mut told = Vec::new();
@@ -151,7 +161,7 @@ fn a_clock_that_is_behind_catches_up_with_all_of_it() {
 #[test]
 fn small_steps_do_not_add_up() {
     let mut machine = Machine::new();
-    let (mut back, _) = machine.start(Mode::Warn, None);
+    let mut back = machine.started();
     let mut forth = machine.start(Mode::Warn, None).0;
     let told: Vec<ClockEvent> = (0..5)
         .flat_map(|_| {
@@ -177,7 +187,7 @@ fn small_steps_do_not_add_up() {
 #[test]
 fn the_kernel_vouches_for_a_clock_that_went_forward() {
     let mut machine = Machine::new();
-    let (mut watch, _) = machine.start(Mode::Warn, None);
+    let mut watch = machine.started();
     machine.step(secs(86_400));
     watch.look(machine.read());
     assert_eq!(fault(&watch), ("ahead", 86_400));
@@ -194,7 +204,7 @@ fn the_kernel_vouches_for_a_clock_that_went_forward() {
 fn an_operator_may_accept_either() {
     for step in [-86_400, 86_400] {
         let mut machine = Machine::new();
-        let (mut watch, _) = machine.start(Mode::Warn, None);
+        let mut watch = machine.started();
         machine.step(secs(step));
         watch.look(machine.read());
         assert!(watch.fault().unwrap().is_acceptable());
@@ -211,11 +221,11 @@ fn an_operator_may_accept_either() {
 fn modes_differ() {
     let millis = |millis| Some(Duration::from_millis(millis));
     for (mode, error, step, expected) in [
-        (Mode::Strict, None, 0, ("unsynchronised", 0)),
-        (Mode::Strict, millis(1001), 0, ("unsynchronised", 0)),
-        (Mode::Strict, millis(1000), 0, ("trusted", 0)),
-        (Mode::Strict, millis(1000), 86_400, ("trusted", 0)),
-        (Mode::Strict, millis(1000), -86_400, ("behind", 86_400)),
+        (Mode::Strict, None, 0, ("untold", 0)),
+        (Mode::Strict, millis(2001), 0, ("unsynchronised", 0)),
+        (Mode::Strict, millis(2000), 0, ("trusted", 0)),
+        (Mode::Strict, millis(2000), 86_400, ("trusted", 0)),
+        (Mode::Strict, millis(2000), -86_400, ("behind", 86_400)),
         (Mode::Warn, None, 0, ("trusted", 0)),
         (Mode::Off, None, 0, ("trusted", 0)),
         (Mode::Off, None, 86_400, ("trusted", 0)),
@@ -223,6 +233,7 @@ fn modes_differ() {
     ] {
         let mut machine = Machine::new();
         let (mut watch, _) = machine.start(mode, None);
+        watch.used();
         machine.step(secs(step));
         watch.hear(machine.read(), error);
         let events = watch.look(machine.read());
@@ -230,8 +241,89 @@ fn modes_differ() {
         let jumps = events.iter().filter(|event| matches!(event, ClockEvent::Jumped { .. })).count();
         assert_eq!(jumps, usize::from(step != 0), "{mode:?}: {events:?}");
     }
-    let unsynchronised = Untrusted::Unsynchronised;
-    assert!(!unsynchronised.is_acceptable() && unsynchronised.retry_after().is_none());
+    for fault in [Untrusted::Unsynchronised, Untrusted::Untold] {
+        assert!(!fault.is_acceptable() && fault.retry_after().is_none());
+    }
+}
+
+/// The clock of the hardware is ahead until NTP sets it right, and nothing was signed meanwhile.
+#[test]
+fn times_that_were_not_used_bind_nobody() {
+    let good = Some(Duration::from_millis(3));
+    for (mode, ahead, restart) in [
+        (Mode::Strict, 86_400, false),
+        (Mode::Strict, 86_400, true),
+        (Mode::Warn, 7200, false),
+        (Mode::Warn, 7200, true),
+    ] {
+        let mut machine = Machine::new();
+        machine.step(secs(ahead));
+        let (mut watch, _) = machine.start(mode, None);
+        assert_eq!(watch.fault().is_some(), mode == Mode::Strict);
+        for _ in 0..60 {
+            machine.now += secs(1);
+            watch.hear(machine.read(), machine.error);
+            watch.look(machine.read());
+        }
+        if restart {
+            let head = watch.head(true);
+            assert_eq!((head.greatest, head.until), (None, None));
+            watch = machine.start(mode, Some(head)).0;
+        }
+        machine.step(secs(-ahead));
+        watch.hear(machine.read(), good);
+        watch.look(machine.read());
+        assert_eq!(fault(&watch), ("trusted", 0), "{mode:?} {restart}");
+        watch.used();
+        assert_eq!(watch.head(true).greatest, Some(machine.read().wall));
+    }
+}
+
+/// Nobody tells the kernel that the clock is synchronised, but somebody keeps it right.
+#[test]
+fn the_line_follows_what_a_crystal_can_be_off() {
+    let mut machine = Machine::new();
+    let mut watch = machine.started();
+    for _ in 0..24 * 365 {
+        machine.now += secs(3600);
+        machine.step(secs(2));
+        assert_eq!(watch.look(machine.read()), []);
+    }
+    assert_eq!(fault(&watch), ("trusted", 0));
+
+    machine = Machine::new();
+    let mut watch = machine.started();
+    for hour in 0..10_000 {
+        machine.now += secs(3600);
+        machine.step(SignedDuration::from_millis(2900));
+        watch.look(machine.read());
+        if watch.fault().is_some() {
+            // 0.9 s of each hour are too much.
+            assert_eq!((fault(&watch).0, hour), ("ahead", 664));
+            return;
+        }
+    }
+    panic!("not noticed");
+}
+
+#[test]
+fn what_cannot_be_read_must_be_accepted() {
+    let machine = Machine::new();
+    let (watch, events) = machine.start(Mode::Warn, Some(Head::lost()));
+    assert_eq!(events, [ClockEvent::Untrusted(Untrusted::Unknown)]);
+    // It is not forgotten by the next start.
+    let text = serde_json::to_string(&watch.head(true)).unwrap();
+    let (mut watch, _) = machine.start(Mode::Warn, serde_json::from_str(&text).unwrap());
+    assert!(watch.fault().unwrap().is_acceptable());
+    watch.accept(machine.read());
+    assert_eq!((watch.fault(), watch.head(true).lost), (None, false));
+    assert_eq!(machine.start(Mode::Off, Some(Head::lost())).0.fault(), None);
+}
+
+#[test]
+fn a_fraction_of_a_second_is_not_none() {
+    let told = Untrusted::Behind { by: SignedDuration::from_millis(120) }.to_string();
+    assert!(told.contains("is 1s behind"), "{told}");
 }
 
 /// How the daemon ended, what was done meanwhile, and what the next start makes of it.
@@ -261,7 +353,7 @@ fn starts_are_judged_by_what_was_kept() {
     ] {
         let row = (ended, reboot, down, step);
         let mut machine = Machine::new();
-        let (watch, _) = machine.start(Mode::Warn, None);
+        let watch = machine.started();
         let head = Some(watch.head(ended));
         let text = serde_json::to_string(&head).unwrap();
         if reboot {
@@ -275,167 +367,5 @@ fn starts_are_judged_by_what_was_kept() {
         let told: Vec<ClockEvent> =
             jump.map(|by| ClockEvent::Jumped { by: secs(by), fault: watch.fault() }).into_iter().collect();
         assert_eq!(events, told, "{row:?}");
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Act {
-    /// Milliseconds that the clock is set by.
-    Step(i64),
-    /// Seconds that go by.
-    Wait(i64),
-    /// NTP sets the clock right and tells the kernel so.
-    Synchronise,
-    Accept,
-    Restart {
-        killed: bool,
-        down: i64,
-        step: i64,
-    },
-    Reboot {
-        killed: bool,
-        down: i64,
-        step: i64,
-    },
-}
-
-fn steps() -> impl Strategy<Value = i64> {
-    let day = 86_400_000;
-    prop_oneof![-3000..3000_i64, -900_000..900_000_i64, -day..day, Just(day), Just(-day), Just(0)]
-}
-
-fn acts() -> impl Strategy<Value = Act> {
-    let stop = || (any::<bool>(), 0..40_i64, steps());
-    prop_oneof![
-        6 => steps().prop_map(Act::Step),
-        4 => (0..40_i64).prop_map(Act::Wait),
-        1 => Just(Act::Synchronise),
-        1 => Just(Act::Accept),
-        2 => stop().prop_map(|(killed, down, step)| Act::Restart { killed, down, step }),
-        1 => stop().prop_map(|(killed, down, step)| Act::Reboot { killed, down, step }),
-    ]
-}
-
-/// A daemon that is asked for the time all the while, keeps its head as [`Guarded::head`] asks, and is held to the two
-/// promises of this module.
-struct Daemon {
-    machine: Machine,
-    watch: Watch,
-    kept: Option<Head>,
-    kept_at: SignedDuration,
-    last_iat: Option<Timestamp>,
-    /// Error of the clock when it was last vouched for: by the kernel, an operator, or the first trusted look in a boot.
-    line: Option<SignedDuration>,
-}
-
-impl Daemon {
-    fn new() -> Self {
-        let machine = Machine::new();
-        let (watch, _) = machine.start(Mode::Warn, None);
-        let kept = Some(watch.head(false));
-        Self { kept_at: machine.now, line: Some(secs(0)), last_iat: None, machine, watch, kept }
-    }
-
-    fn look(&mut self, tick: bool) {
-        if tick || self.watch.is_jump(self.machine.read()) {
-            self.watch.hear(self.machine.read(), self.machine.error);
-            if self.watch.is_synchronised() {
-                self.line = Some(self.machine.offset);
-            }
-        }
-        let events = self.watch.look(self.machine.read());
-        self.judged(&events);
-    }
-
-    fn judged(&mut self, events: &[ClockEvent]) {
-        if self.watch.fault().is_none() {
-            let iat = self.machine.read().wall;
-            if let Some(last) = self.last_iat {
-                assert!(last.duration_since(iat) <= TOLERANCE, "{iat} after {last}");
-            }
-            let line = *self.line.get_or_insert(self.machine.offset);
-            assert!(self.machine.offset - line <= AHEAD, "{:?}", self.machine);
-            self.last_iat = Some(self.last_iat.map_or(iat, |last| last.max(iat)));
-        }
-        if !events.is_empty() || self.machine.now - self.kept_at >= secs(10) {
-            self.keep(false);
-        }
-    }
-
-    fn keep(&mut self, ended: bool) {
-        self.kept_at = self.machine.now;
-        self.kept = Some(self.watch.head(ended));
-    }
-
-    fn wait(&mut self, seconds: i64) {
-        for _ in 0..seconds {
-            self.machine.now += secs(1);
-            self.look(true);
-        }
-    }
-
-    fn stop(&mut self, killed: bool) {
-        if !killed {
-            self.keep(true);
-        }
-    }
-
-    fn start(&mut self) {
-        let (watch, events) = self.machine.start(Mode::Warn, self.kept.clone());
-        self.watch = watch;
-        self.judged(&events);
-        self.keep(false);
-    }
-
-    fn act(&mut self, act: &Act) {
-        match *act {
-            Act::Step(millis) => self.machine.step(SignedDuration::from_millis(millis)),
-            Act::Wait(seconds) => self.wait(seconds),
-            Act::Synchronise => {
-                let off = self.machine.offset;
-                self.machine.step(-off);
-                self.machine.error = Some(Duration::from_millis(20));
-                self.wait(10);
-            }
-            Act::Accept => {
-                if self.watch.fault().is_some() {
-                    self.watch.accept(self.machine.read());
-                    (self.last_iat, self.line) = (None, Some(self.machine.offset));
-                    self.keep(false);
-                }
-            }
-            Act::Restart { killed, down, step } => {
-                self.stop(killed);
-                self.machine.now += secs(down);
-                self.machine.step(SignedDuration::from_millis(step));
-                self.start();
-            }
-            Act::Reboot { killed, down, step } => {
-                self.stop(killed);
-                self.machine.reboot(secs(down));
-                self.machine.step(SignedDuration::from_millis(step));
-                self.line = None;
-                self.start();
-            }
-        }
-        self.look(false);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
-    #[test]
-    fn no_history_makes_time_go_back(acts in prop::collection::vec(acts(), 1..60)) {
-        let mut daemon = Daemon::new();
-        for act in &acts {
-            daemon.act(act);
-        }
-        // Back on the line it recovers by itself, as soon as it is as late as it ever was.
-        let back = daemon.line.unwrap_or_default() - daemon.machine.offset;
-        daemon.machine.step(back);
-        let left = daemon.watch.greatest.duration_since(daemon.machine.read().wall);
-        daemon.machine.now += left.max(secs(0));
-        daemon.look(true);
-        prop_assert_eq!(daemon.watch.fault(), None, "{:?}", daemon.watch);
     }
 }
