@@ -295,7 +295,12 @@ fn a_revoked_key_leaves_the_files_and_files_do_not_hold_a_revocation_up() {
         admin.refresh().await.unwrap();
         assert_eq!(files(), inside.shown());
         assert!(!files().contains(&second) && admin.publisher().fault().is_none());
+        // Only the version that was meant.
+        let other = admin.activate(&by, "access", Some(&second), false).await;
+        assert!(matches!(other, Err(AdminError::Unknown { what: "version", .. })), "{other:?}");
         let third = admin.activate(&by, "access", None, false).await.unwrap();
+        let other = admin.retire(&by, "access", Some(&second)).await;
+        assert!(matches!(other, Err(AdminError::Unknown { what: "version", .. })), "{other:?}");
         assert!(files().contains(&third));
         inside.close().await;
     });
