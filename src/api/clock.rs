@@ -71,8 +71,7 @@ async fn accept(
     let done = if clock.accept(&seen) {
         let keeping = Arc::clone(&clock);
         let kept = spawn_blocking(move || store.keep_clock(|| keeping.head(false))).await;
-        kept.map_err(|_| AdminError::Defect.into())
-            .and_then(|kept| kept.map_err(|error| AdminError::from(error).into()))
+        kept.map_err(|_| AdminError::Defect).and_then(|kept| Ok(kept?)).map_err(Exit::from)
     } else {
         Err(Problem::changed().into())
     };

@@ -290,7 +290,8 @@ impl Watch {
     }
 
     fn adopt(&mut self, at: Reading) {
-        self.greatest = self.greatest.filter(|greatest| *greatest <= at.wall);
+        // Not none: after a crash it is a guess, and a time that was used may lie before it.
+        self.greatest = self.greatest.map(|greatest| greatest.min(at.wall));
         (self.trusted, self.line) = (at.wall, Some(at.booted()));
         (self.lost, self.fault) = (false, None);
     }

@@ -56,8 +56,8 @@ struct Daemon {
     line: Option<SignedDuration>,
     /// When that was.
     vouched: SignedDuration,
-    /// Whether times may have been used that were not kept.
-    killed: bool,
+    /// Whether the judge may take times for used that were not: after a crash, or because they were accepted.
+    guessed: bool,
 }
 
 impl Daemon {
@@ -66,7 +66,7 @@ impl Daemon {
         let (watch, _) = machine.start(Mode::Warn, None);
         let kept = Some(watch.head(false));
         let (kept_at, vouched) = (machine.now, machine.now);
-        Self { kept_at, line: Some(secs(0)), vouched, killed: false, last_iat: None, machine, watch, kept }
+        Self { kept_at, line: Some(secs(0)), vouched, guessed: false, last_iat: None, machine, watch, kept }
     }
 
     fn look(&mut self, tick: bool) {
@@ -101,7 +101,7 @@ impl Daemon {
             self.watch.used();
             self.last_iat = self.last_iat.max(Some(now));
         }
-        if !self.killed && matches!(self.watch.fault(), Some(Untrusted::Behind { .. })) {
+        if !self.guessed && matches!(self.watch.fault(), Some(Untrusted::Behind { .. })) {
             assert!(self.last_iat.is_some_and(|last| last > now), "{now} is behind nothing");
         }
         if !events.is_empty() || self.machine.now - self.kept_at >= secs(10) {
@@ -123,7 +123,7 @@ impl Daemon {
 
     fn stop(&mut self, killed: bool) {
         if killed {
-            self.killed = true;
+            self.guessed = true;
         } else {
             self.keep(true);
         }
@@ -152,7 +152,7 @@ impl Daemon {
                     self.watch.accept(self.machine.read());
                     let now = self.machine.read().wall;
                     self.last_iat = self.last_iat.filter(|last| *last <= now);
-                    self.killed &= !matches!(fault, Untrusted::Behind { .. });
+                    self.guessed |= matches!(fault, Untrusted::Behind { .. });
                     self.vouch();
                     self.keep(false);
                 }
