@@ -11,14 +11,8 @@ use jwsd::backend::Class;
 use jwsd::policy::RULES;
 use jwsd::transport::Rejection;
 
-const DOCUMENTS: [&str; 6] = [
-    "README.md",
-    "docs/api.md",
-    "docs/policy.md",
-    "docs/operations.md",
-    "docs/backends.md",
-    "docs/keys.md",
-];
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "docs/api.md", "docs/policy.md", "docs/operations.md", "docs/backends.md", "docs/keys.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
