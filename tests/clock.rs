@@ -88,6 +88,8 @@ fn a_clock_that_went_back_is_refused_until_it_is_accepted() {
     bed.set(-DAY);
     assert_eq!(refusal(&daemon), None);
 
+    // What happens to the clock is recorded beside the requests.
+    eventually("it is recorded", || !of(&daemon.records(), "clock.trusted").is_empty());
     let records = daemon.records();
     let reasons: Vec<&str> =
         of(&records, "clock.jumped").iter().map(|record| record["reason"].as_str().unwrap()).collect();
