@@ -311,6 +311,8 @@ fn one_step(
     };
     let step = offset - before;
     let (synchronised, restart) = (dice.below(4) == 0, dice.below(6));
+    // Only what was signed binds it.
+    assert_eq!(refusal(&daemon), None);
     model.signed(bed);
     if restart < 2 {
         *restarts += 1;
