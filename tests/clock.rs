@@ -12,6 +12,7 @@ use std::time::Duration;
 use bed::{Bed, SYNCHRONISED, UNKNOWN, refusal};
 use common::{Connection, Daemon, Dice, eventually, good, rounds};
 use jiff::SignedDuration;
+use jwsd::clock::Head;
 use serde_json::{Value, json};
 
 const UNTRUSTED: &str = "clock.untrusted";
@@ -87,6 +88,8 @@ fn a_clock_that_went_back_is_refused_until_it_is_accepted() {
     bed.set(-DAY);
     assert_eq!(refusal(&daemon), None);
 
+    // What happens to the clock is recorded beside the requests.
+    eventually("it is recorded", || !of(&daemon.records(), "clock.trusted").is_empty());
     let records = daemon.records();
     let reasons: Vec<&str> =
         of(&records, "clock.jumped").iter().map(|record| record["reason"].as_str().unwrap()).collect();
@@ -131,6 +134,60 @@ fn modes_differ() {
         assert_eq!(refusal(&daemon), None);
     }
     eventually("every jump is recorded", || of(&daemon.records(), "clock.jumped").len() == 3);
+}
+
+/// The hardware's clock is ahead until it is set right; what nobody used binds nobody.
+#[test]
+fn a_clock_that_is_put_right_before_it_is_used_is_trusted() {
+    let mut bed = Bed::new("strict");
+    bed.set(DAY);
+    let daemon = bed.site.start();
+    assert_eq!(refusal(&daemon).as_deref(), Some(UNTRUSTED));
+    bed.set(0);
+    bed.kernel(SYNCHRONISED);
+    eventually("the clock is trusted", || refusal(&daemon).is_none());
+}
+
+/// What the state knows of the clock is damaged, or tells that the clock went back: nothing is done by it, daemon or not.
+#[test]
+fn without_a_clock_no_key_is_made() {
+    let mut bed = Bed::new("warn");
+    bed.site.start().stop();
+    let config = bed.site.config_path();
+    let config = config.to_str().unwrap();
+    bed.store().keep_clock(Head::lost).unwrap();
+    let generate = |bed: &Bed| {
+        let output = bed.site.jwsd(&["keys", "generate", "--config", config, "access"]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = generate(&bed);
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("cannot be read") && said.contains("jwsd clock accept"), "{said}");
+
+    let daemon = bed.site.start();
+    assert_eq!(refusal(&daemon).as_deref(), Some(UNTRUSTED));
+    let shown = bed.site.jwsd(&["clock", "--config", config, "--json"]);
+    assert_eq!(shown.status.code(), Some(1));
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((&shown["trusted"], &shown["mode"]), (&json!(false), &json!("warn")));
+    let accepted = bed.site.jwsd(&["clock", "accept", "--config", config, "--json"]);
+    assert_eq!(accepted.status.code(), Some(0));
+    let accepted: Value = serde_json::from_slice(&accepted.stdout).unwrap();
+    assert_eq!((&accepted["accepted"], &accepted["clock"]["trusted"]), (&json!(true), &json!(true)));
+    assert_eq!(refusal(&daemon), None);
+
+    // A clock of long ago: no key is made by it, nor does it cut short for how long verifiers keep the key set.
+    daemon.stop();
+    let now = bed.wall() / 1000;
+    bed.store().tell_cache(Duration::from_secs(20 * 3600), now).unwrap();
+    bed.set(-300 * DAY);
+    let (code, said) = generate(&bed);
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("behind"), "{said}");
+    bed.site.start().stop();
+    assert_eq!(bed.store().cache(Duration::from_secs(60), now + 3600).unwrap().as_secs(), 20 * 3600);
+    bed.set(0);
+    assert_eq!(generate(&bed).0, Some(0));
 }
 
 /// What must follow, worked out apart from the daemon's own judge.
@@ -254,6 +311,8 @@ fn one_step(
     };
     let step = offset - before;
     let (synchronised, restart) = (dice.below(4) == 0, dice.below(6));
+    // Only what was signed binds it.
+    assert_eq!(refusal(&daemon), None);
     model.signed(bed);
     if restart < 2 {
         *restarts += 1;
