@@ -18,6 +18,7 @@ mod kms;
 mod kms_service;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -92,21 +93,23 @@ fn connection_is_spent(answer: &common::Response) -> bool {
     answer.header("connection") == Some("close")
 }
 
-/// Keys turn every few seconds.
+/// Keys turn every few seconds, and JWTs live so shortly that no key set is full.
 fn site() -> Site {
     let mut site = Site::new();
     site.limits = "jwks_max_age = \"1s\"".into();
     site.extra = "[key.access.rotation]\nevery = \"2s\"\npublish_ahead = \"1s\"\nkeep = \"0s\"\n".into();
     site.write_config();
+    let text = fs::read_to_string(site.config_path()).unwrap();
+    let short = text.replace(r#"default = "5m", max = "15m""#, r#"default = "5s", max = "10s""#);
+    assert_ne!(short, text);
+    fs::write(site.config_path(), short).unwrap();
     site
 }
 
 #[test]
 fn rotation() {
     let turns = rounds(4);
-    let mut site = site();
-    site.extra = "[key.access.rotation]\nevery = \"2s\"\npublish_ahead = \"1s\"\nkeep = \"0s\"\n".into();
-    site.write_config();
+    let site = site();
     let daemon = site.start();
     let (stop, done) = (AtomicBool::new(false), (Mutex::default(), AtomicUsize::new(0)));
     let began = Instant::now();
