@@ -170,7 +170,9 @@ pub enum IllegalMove {
         kid: String,
     },
     /// One is prepared already, and comes first.
-    #[error("version {kid} is prepared already: activate or revoke it first")]
+    #[error(
+        "version {kid} is prepared already: let it take over with `jwsd keys rotate`, or revoke it, first"
+    )]
     Prepared {
         /// The version.
         kid: String,

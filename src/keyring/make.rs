@@ -24,7 +24,7 @@ pub enum MakeError {
     #[error("the system's random generator failed")]
     Random,
     /// The backend refused or failed.
-    #[error("the backend did not make or show the key")]
+    #[error("the key was not made, or is not usable")]
     Backend(#[source] Box<backend::Error>),
     /// The key does not sign correctly.
     #[error("the key does not work and was not taken into use; it stays in the backend as id {id}")]

@@ -148,14 +148,19 @@ fn who_signs(act: ActName, report: &KeyReport) -> String {
             format!("version {} takes over in a moment; see `jwsd keys show {key}`", version.kid)
         }
         (None, Some(version)) => {
-            format!("NO VERSION SIGNS NOW. `jwsd keys activate {key}` lets version {} sign", version.kid)
+            format!(
+                "NO VERSION SIGNS NOW. `jwsd keys activate {key}` lets version {} sign, with --early before verifiers are \
+                 sure to know it",
+                version.kid
+            )
         }
         (None, None) if act == ActName::Revoke && report.generate => {
             format!("NO VERSION SIGNS YET. The next one is being made; see `jwsd keys show {key}`")
         }
         (None, None) if report.generate => {
             format!(
-                "NO VERSION SIGNS NOW. `jwsd keys generate {key}` makes one, `jwsd keys activate {key}` lets it sign"
+                "NO VERSION SIGNS NOW. `jwsd keys generate {key}` makes one, `jwsd keys activate \
+                 {key} --early` lets it sign before verifiers are sure to know it"
             )
         }
         (None, None) => {
