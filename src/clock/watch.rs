@@ -171,9 +171,11 @@ impl Watch {
         let lost = head.as_ref().is_some_and(|head| head.lost);
         let (greatest, line, seen) = match head {
             None => (None, None, booted),
-            // What has not been shown yet by the unset clock was not used before either.
+            // What has not been shown yet by the unset clock was not used before either; but small steps are no events,
+            // and one that came after the head is not in it.
             Some(head) if head.boot_id.is_some() && head.boot_id == boot_id => {
                 let unset = head.seen.saturating_add(at.boot).unwrap_or(Timestamp::MAX);
+                let unset = unset.saturating_add(TOLERANCE).unwrap_or(Timestamp::MAX);
                 (head.until.map(|until| until.min(unset)).max(head.greatest), head.line, head.seen)
             }
             // How long the machine was down nobody knows: only going back is seen.
