@@ -451,3 +451,22 @@ fn two_operators() {
     eventually("the next version signs", || daemon.sign("access").status == 200);
     assert_eq!(run(SECOND, &["rotate", "access"]).0, Some(0));
 }
+
+/// An emergency does not wait for a key to be written into the configuration again.
+#[test]
+fn a_key_that_left_the_configuration_is_shown_and_can_be_revoked_and_destroyed() {
+    let mut site = site(&[("access", "ES256"), ("second", "ES256")]);
+    let daemon = site.start();
+    let gone = signs(&daemon, "second");
+    drop(daemon);
+    site.keys.remove("second");
+    site.write_config();
+    let daemon = site.start();
+    assert!(is_published(&daemon, &gone), "what it signed is valid still");
+    assert_eq!(kid(&done(&daemon, "second", "revoke", json!({ "kid": gone }))), gone);
+    assert!(!is_published(&daemon, &gone));
+    done(&daemon, "second", "destroy", json!({ "kid": gone, "confirm": gone }));
+    assert_ne!(version(&key(&daemon, "second"), &gone)["destroyed"], Value::Null);
+    assert_eq!(act(&daemon, "third", "revoke", &json!({})).code(), "object.unknown");
+    assert_eq!(daemon.sign("access").status, 200);
+}

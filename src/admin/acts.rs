@@ -284,8 +284,11 @@ impl Admin {
             Act::Revoke { key, kid, .. } => (key, kid.as_ref(), None, Stage::Revoked, ""),
             Act::Destroy { key, kid } => (key, Some(kid), None, Stage::Removed, ""),
         };
-        self.settings(key)?;
         let lives = lives_of(&self.state.keys().await?, key);
+        // A key that was taken out of the configuration can still be revoked and destroyed.
+        if lives.all().is_empty() {
+            self.settings(key)?;
+        }
         let life = match kid {
             Some(kid) => {
                 let unknown = || AdminError::Unknown { what: "version", name: kid.clone() };

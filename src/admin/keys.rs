@@ -112,10 +112,8 @@ impl Admin {
             None => self.make(by, key).await?,
         };
         self.move_key(key, |lives, _| {
-            let mut entry = by.entry(Event::KeyRotated);
-            (entry.object, entry.kid) = (Some(key.to_owned()), Some(kid.clone()));
             lives.want(&kid)?;
-            Ok(vec![entry])
+            Ok(vec![of(by, Event::KeyRotated, key, &kid)])
         })
         .await?;
         self.carry_on(key).await?;
@@ -125,7 +123,8 @@ impl Admin {
     /// Lets the prepared version sign, `early` even if verifiers may not know it yet. Gives its `kid`.
     ///
     /// # Errors
-    /// None is prepared, or another one than `kid`, it does not sign, verifiers may not know it yet, or see [`AdminError`].
+    /// None is prepared, or another one than `kid`, it does not sign, verifiers may not know it yet, or see
+    /// [`AdminError`].
     pub async fn activate(
         &self,
         by: &By,

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
-
 use super::{Admin, AdminError};
 use crate::keyring::machine::Life;
 use crate::keyring::{LoadError, Ring, Settings, Version};
@@ -24,9 +22,7 @@ impl Admin {
         let mut is_behind = self.refreshing.lock().await;
         *is_behind = true;
         let keys = self.state.keys().await?;
-        let store = Arc::clone(&self.store);
-        let quarantines =
-            spawn_blocking(move || store.quarantines()).await.map_err(|_| AdminError::Defect)??;
+        let quarantines = self.quarantines().await?;
         let previous = self.keyring.ring();
         let now = self.clock.now();
         let (ring, faults) = self.loader.build(keys, &quarantines, &previous, now).await?;

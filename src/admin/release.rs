@@ -55,7 +55,8 @@ impl Admin {
         if known { Ok(released) } else { Err(unknown("key", key.unwrap_or_default())) }
     }
 
-    async fn quarantines(&self) -> Result<Vec<QuarantineRow>, AdminError> {
+    /// All that the state remembers.
+    pub(super) async fn quarantines(&self) -> Result<Vec<QuarantineRow>, AdminError> {
         let store = Arc::clone(&self.store);
         // A panic in there is logged where it happens.
         Ok(spawn_blocking(move || store.quarantines()).await.map_err(|_| AdminError::Defect)??)

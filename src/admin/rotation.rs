@@ -151,9 +151,8 @@ impl Admin {
             possible && due.at <= now.saturating_add(lead)
         };
         let due = lives.steps(now, &settings.rotation).into_iter().filter(is_due).min_by_key(|due| due.at);
-        let intended = keys.intents.iter().any(|intent| intent.key == key);
-        let due = due.or_else(|| intended.then_some(Due { step: Step::Prepare, at: now }));
-        due.filter(|due| due.step != Step::Prepare || settings.may_generate)
+        let is_broken_off = settings.may_generate && keys.intents.iter().any(|intent| intent.key == key);
+        due.or_else(|| is_broken_off.then_some(Due { step: Step::Prepare, at: now }))
     }
 
     /// Does for a key whatever is due, step by step, for whoever has the turn.

@@ -280,6 +280,15 @@ impl Lives {
         self.0.iter_mut().find(|life| life.kid == kid).ok_or_else(unknown)
     }
 
+    /// The version of this `kid`, which is to go on from `from` to `to`.
+    fn find_in(&mut self, kid: &str, from: Stage, to: Stage) -> Result<&mut Life, IllegalMove> {
+        let life = self.find(kid)?;
+        if life.stage != from {
+            return Err(IllegalMove::Stage { kid: kid.to_owned(), from: life.stage, to });
+        }
+        Ok(life)
+    }
+
     /// Takes a new version, prepared.
     ///
     /// # Errors
@@ -316,12 +325,7 @@ impl Lives {
     /// # Errors
     /// It is not prepared.
     pub fn want(&mut self, kid: &str) -> Result<(), IllegalMove> {
-        let life = self.find(kid)?;
-        if life.stage != Stage::Prepared {
-            let (from, to) = (life.stage, Stage::Active);
-            return Err(IllegalMove::Stage { kid: kid.to_owned(), from, to });
-        }
-        life.wanted = true;
+        self.find_in(kid, Stage::Prepared, Stage::Active)?.wanted = true;
         Ok(())
     }
 
@@ -338,11 +342,7 @@ impl Lives {
         early: bool,
     ) -> Result<(), IllegalMove> {
         let urgent = early || self.is_new() || self.is_bereft();
-        let life = self.find(kid)?;
-        if life.stage != Stage::Prepared {
-            let (from, to) = (life.stage, Stage::Active);
-            return Err(IllegalMove::Stage { kid: kid.to_owned(), from, to });
-        }
+        let life = self.find_in(kid, Stage::Prepared, Stage::Active)?;
         let at = life.ready(rotation).unwrap_or(i64::MAX);
         if life.published.is_none() || (now < at && !urgent) {
             return Err(IllegalMove::TooEarly { kid: kid.to_owned(), at });
@@ -364,11 +364,7 @@ impl Lives {
     /// # Errors
     /// It is not active.
     pub fn retire(&mut self, kid: &str, now: i64) -> Result<(), IllegalMove> {
-        let life = self.find(kid)?;
-        if life.stage != Stage::Active {
-            let (from, to) = (life.stage, Stage::Retired);
-            return Err(IllegalMove::Stage { kid: kid.to_owned(), from, to });
-        }
+        let life = self.find_in(kid, Stage::Active, Stage::Retired)?;
         (life.stage, life.ended) = (Stage::Retired, Some(now));
         stop(life, now);
         Ok(())
@@ -379,11 +375,7 @@ impl Lives {
     /// # Errors
     /// It is not retired, or one of its JWTs may be valid still.
     pub fn remove(&mut self, kid: &str, now: i64, rotation: &Rotation) -> Result<(), IllegalMove> {
-        let life = self.find(kid)?;
-        if life.stage != Stage::Retired {
-            let (from, to) = (life.stage, Stage::Removed);
-            return Err(IllegalMove::Stage { kid: kid.to_owned(), from, to });
-        }
+        let life = self.find_in(kid, Stage::Retired, Stage::Removed)?;
         let at = life.removable(rotation);
         if now < at {
             return Err(IllegalMove::InUse { kid: kid.to_owned(), at });

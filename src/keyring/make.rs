@@ -175,16 +175,7 @@ async fn prove(
             public_jwk,
             state: Stage::Prepared.name().to_owned(),
             created: now.as_second(),
-            published: None,
-            activated: None,
-            retired: None,
-            ended: None,
-            destroyed: None,
-            wanted: false,
-            reason: None,
-            exp_bound: None,
-            last_exp: None,
-            signatures: 0,
+            ..KeyVersionRow::default()
         },
     })
 }

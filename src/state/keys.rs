@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use super::{Error, Store};
 
 /// One version of a key, as journaled. The public key is the pin. Times are Unix seconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyVersionRow {
     /// `[key.NAME]`.
     pub key: String,
@@ -261,12 +261,22 @@ fn apply(t: &Transaction, change: &KeyChange) -> rusqlite::Result<()> {
     // Those that stop being active come first: two must not be so even for a moment.
     let (active, others): (Vec<_>, Vec<_>) = change.versions.iter().partition(|row| row.state == "active");
     for row in others.into_iter().chain(active) {
-        let known = t.execute(
-            "UPDATE key_versions SET state = ?2, published = ?3, activated = ?4, retired = ?5, ended = ?6,
-                    destroyed = ?7, wanted = ?8, reason = ?9 WHERE kid = ?1",
+        t.execute(
+            "INSERT INTO key_versions (key, kid, backend, backend_id, algorithm, public_jwk, state, created,
+                                       published, activated, retired, ended, destroyed, wanted, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             ON CONFLICT (kid) DO UPDATE SET
+                state = ?7, published = ?9, activated = ?10, retired = ?11, ended = ?12, destroyed = ?13,
+                wanted = ?14, reason = ?15",
             (
+                &row.key,
                 &row.kid,
+                &row.backend,
+                &row.backend_id,
+                &row.algorithm,
+                &row.public_jwk,
                 &row.state,
+                row.created,
                 row.published,
                 row.activated,
                 row.retired,
@@ -276,9 +286,6 @@ fn apply(t: &Transaction, change: &KeyChange) -> rusqlite::Result<()> {
                 &row.reason,
             ),
         )?;
-        if known == 0 {
-            insert(t, row)?;
-        }
     }
     if let Some(id) = &change.settle {
         t.execute("DELETE FROM key_intents WHERE id = ?1", [id])?;
@@ -289,32 +296,6 @@ fn apply(t: &Transaction, change: &KeyChange) -> rusqlite::Result<()> {
             (&intent.key, &intent.backend, &intent.id, &intent.label, intent.started),
         )?;
     }
-    Ok(())
-}
-
-fn insert(t: &Transaction, row: &KeyVersionRow) -> rusqlite::Result<()> {
-    t.execute(
-        "INSERT INTO key_versions (key, kid, backend, backend_id, algorithm, public_jwk, state, created, published,
-                                   activated, retired, ended, destroyed, wanted, reason)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        (
-            &row.key,
-            &row.kid,
-            &row.backend,
-            &row.backend_id,
-            &row.algorithm,
-            &row.public_jwk,
-            &row.state,
-            row.created,
-            row.published,
-            row.activated,
-            row.retired,
-            row.ended,
-            row.destroyed,
-            row.wanted,
-            &row.reason,
-        ),
-    )?;
     Ok(())
 }
 

@@ -43,16 +43,8 @@ fn row(kid: &str, stage: Stage, created: i64) -> KeyVersionRow {
         public_jwk: "{}".into(),
         state: stage.name().into(),
         created,
-        published: None,
         activated: (stage == Stage::Active).then_some(created),
-        retired: None,
-        ended: None,
-        destroyed: None,
-        wanted: false,
-        reason: None,
-        exp_bound: None,
-        last_exp: None,
-        signatures: 0,
+        ..KeyVersionRow::default()
     }
 }
 

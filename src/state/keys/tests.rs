@@ -18,16 +18,7 @@ fn row(key: &str, kid: &str, state: &str) -> KeyVersionRow {
         public_jwk: "{}".to_owned(),
         state: state.to_owned(),
         created: 1_780_000_000,
-        published: None,
-        activated: None,
-        retired: None,
-        ended: None,
-        destroyed: None,
-        wanted: false,
-        reason: None,
-        exp_bound: None,
-        last_exp: None,
-        signatures: 0,
+        ..KeyVersionRow::default()
     }
 }
 
