@@ -4,7 +4,9 @@
 //! that was used is more than [`TOLERANCE`] before one that was used earlier, and none is more than [`AHEAD`] ahead of
 //! the *line*, which is what the clock would show had nobody set it since the kernel last vouched for it; the line
 //! follows the clock by [`FOLLOW`] an hour at most. Judging by these and not by single steps is what keeps many small
-//! steps from adding up. A time that was shown but not used binds nobody: the clock may be set back behind it.
+//! steps from adding up. A time that was shown but not used binds nobody: the clock may be set back behind it. After a
+//! crash the first promise is weaker by what small steps, which are no events, have moved the clock since the last
+//! [`Head`]: [`TOLERANCE`] at most.
 
 use jiff::{RoundMode, SignedDuration, SignedDurationRound, Timestamp, Unit};
 use schemars::JsonSchema;
@@ -171,11 +173,9 @@ impl Watch {
         let lost = head.as_ref().is_some_and(|head| head.lost);
         let (greatest, line, seen) = match head {
             None => (None, None, booted),
-            // What has not been shown yet by the unset clock was not used before either; but small steps are no events,
-            // and one that came after the head is not in it.
+            // What has not been shown yet by the unset clock was not used before either.
             Some(head) if head.boot_id.is_some() && head.boot_id == boot_id => {
                 let unset = head.seen.saturating_add(at.boot).unwrap_or(Timestamp::MAX);
-                let unset = unset.saturating_add(TOLERANCE).unwrap_or(Timestamp::MAX);
                 (head.until.map(|until| until.min(unset)).max(head.greatest), head.line, head.seen)
             }
             // How long the machine was down nobody knows: only going back is seen.

@@ -338,9 +338,8 @@ fn starts_are_judged_by_what_was_kept() {
         (true, false, 60, -50, ("trusted", 0), Some(-50)),
         (true, false, 60, -70, ("behind", 10), Some(-70)),
         (true, false, 60, -86_400, ("behind", 86_340), Some(-86_400)),
-        // Killed, it may have signed for some seconds more than the head says, no longer than it ran, and after one
-        // small step that no head knows of.
-        (false, false, 1, -4, ("behind", 6), Some(-4)),
+        // Killed, it may have signed for some seconds more than the head says, and no longer than it ran.
+        (false, false, 1, -4, ("behind", 4), Some(-4)),
         (false, false, 60, -70, ("behind", 25), Some(-70)),
         // Another boot: nobody knows for how long the machine was off.
         (true, true, 60, 0, ("trusted", 0), None),

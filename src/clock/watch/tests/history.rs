@@ -51,6 +51,11 @@ struct Daemon {
     watch: Watch,
     kept: Option<Head>,
     kept_at: SignedDuration,
+    /// Error of the clock at that time.
+    kept_off: SignedDuration,
+    /// By what small steps had moved the clock since the last head when the daemon was killed in this boot: no head
+    /// tells the next start of that, so that times may go back by as much more.
+    owed: SignedDuration,
     last_iat: Option<Timestamp>,
     /// Error of the clock when it was last vouched for: by the kernel, an operator, or the first trusted look in a boot.
     line: Option<SignedDuration>,
@@ -66,7 +71,18 @@ impl Daemon {
         let (watch, _) = machine.start(Mode::Warn, None);
         let kept = Some(watch.head(false));
         let (kept_at, vouched) = (machine.now, machine.now);
-        Self { kept_at, line: Some(secs(0)), vouched, guessed: false, last_iat: None, machine, watch, kept }
+        Self {
+            kept_at,
+            kept_off: secs(0),
+            owed: secs(0),
+            line: Some(secs(0)),
+            vouched,
+            guessed: false,
+            last_iat: None,
+            machine,
+            watch,
+            kept,
+        }
     }
 
     fn look(&mut self, tick: bool) {
@@ -96,7 +112,10 @@ impl Daemon {
         }
         if used && self.watch.fault().is_none() {
             if let Some(last) = self.last_iat {
-                assert!(last.duration_since(now) <= TOLERANCE, "{now} after {last}");
+                assert!(last.duration_since(now) <= TOLERANCE + self.owed, "{now} after {last}");
+                if now > last {
+                    self.owed = secs(0);
+                }
             }
             self.watch.used();
             self.last_iat = self.last_iat.max(Some(now));
@@ -110,7 +129,7 @@ impl Daemon {
     }
 
     fn keep(&mut self, ended: bool) {
-        self.kept_at = self.machine.now;
+        (self.kept_at, self.kept_off) = (self.machine.now, self.machine.offset);
         self.kept = Some(self.watch.head(ended));
     }
 
@@ -159,6 +178,7 @@ impl Daemon {
             }
             Act::Restart { killed, down, step } => {
                 self.stop(killed);
+                self.owed += (self.machine.offset - self.kept_off).clamp(secs(0), TOLERANCE);
                 self.machine.now += secs(down);
                 self.machine.step(SignedDuration::from_millis(step));
                 self.start();
