@@ -167,7 +167,7 @@ impl Issuer {
         want: Result<Request, Denial>,
     ) -> Result<Recorded<Vec<Verdict>>, Unavailable> {
         let verdicts = match want {
-            Ok(want) => self.policy.explain(caller, want),
+            Ok(want) => self.policy.explain(caller, want, self.clock.shown()),
             Err(denial) => denial.violations.into_iter().map(Verdict::from).collect(),
         };
         let broken: Vec<_> =
@@ -200,12 +200,14 @@ impl Issuer {
     }
 
     fn draft(&self, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
-        let grant = self.policy.authorize(caller, want)?;
-        let now = self.clock.now()?;
-        let key = &grant.profile().key;
+        let now = self.clock.now();
+        // What breaks a rule is told so whatever the clock does.
+        let grant = self.policy.authorize(caller, want, now.unwrap_or_else(|_| self.clock.shown()))?;
+        let now = now?;
+        let key = &grant.terms().profile.key;
         let right = self
             .keyring
-            .enter(key.as_str(), now, grant.ttl())
+            .enter(key.as_str(), now, grant.terms().ttl)
             .map_err(|source| Refusal::NoKey { key: key.to_string(), source })?;
         let draft = Draft::assemble(grant, right, Jti::random())?;
         let (bytes, limit) = (draft.signing_input().len(), draft.version().replicas().max_input());

@@ -25,7 +25,7 @@
 //! Modules import from lower floors only, never sideways or up; `tests/architecture.rs` holds them to it.
 //! ```text
 //! 9 main   8 cli   7 daemon   6 config   5 api   4 issuer admin   3 jwt audit   2 policy keyring
-//! 1 caller backend state   0 jose profile transport telemetry clock sys
+//! 1 caller profile backend state   0 jose transport telemetry clock sys
 //! ```
 
 pub mod admin;

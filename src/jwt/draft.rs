@@ -4,7 +4,7 @@
 use super::SignedJwt;
 use crate::jose::{Algorithm, BadSignature, Kid, Verified, compact};
 use crate::keyring::{Shut, Use, Version};
-use crate::policy::Grant;
+use crate::policy::{Grant, Terms};
 use crate::profile::{AudienceForm, LAST_DATE, Profile};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -75,7 +75,7 @@ impl Draft {
     /// # Errors
     /// [`DraftError`]: a clock or a key version that does not fit.
     pub fn assemble(grant: Grant, right: Use, jti: Jti) -> Result<Self, DraftError> {
-        let (profile, audience, ttl, claims) = grant.into_parts();
+        let Terms { profile, issuer, audience, ttl, claims } = grant.into_terms();
         let version = right.version();
         if version.key() != profile.key.as_str() {
             return Err(DraftError::Key {
@@ -97,6 +97,7 @@ impl Draft {
         });
         let payload = serde_json::to_vec(&Payload {
             profile: &profile,
+            issuer: &issuer,
             audience: &audience,
             iat,
             exp,
@@ -184,6 +185,7 @@ struct Header<'a> {
 /// The claims in the order in which they are written: ours first, then the caller's in the caller's order.
 struct Payload<'a> {
     profile: &'a Profile,
+    issuer: &'a str,
     audience: &'a [String],
     iat: i64,
     exp: i64,
@@ -193,7 +195,7 @@ struct Payload<'a> {
 impl Serialize for Payload<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("iss", &self.profile.issuer)?;
+        map.serialize_entry("iss", self.issuer)?;
         match (self.profile.audience_form, self.audience) {
             (AudienceForm::String, [one]) => map.serialize_entry("aud", one)?,
             _ => map.serialize_entry("aud", self.audience)?,

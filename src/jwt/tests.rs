@@ -5,7 +5,7 @@ use crate::caller::{Caller, Callers, Rule};
 use crate::jose::{Algorithm, BadSignature, Curve, PublicKey, Signature, Verifier, compact, json as strict};
 use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Policy, Request};
-use crate::profile::{AudienceForm, ClaimRule, KeyName, LAST_DATE, Lifetime, Profile, ProfileName};
+use crate::profile::{AudienceForm, ClaimRule, LAST_DATE, Profile};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -45,17 +45,12 @@ fn right(key: &str, now: Timestamp, ttl: Option<u64>) -> Use {
     version(key).enter(iat, iat.saturating_add_unsigned(ttl.unwrap_or(300))).unwrap()
 }
 fn policy() -> Policy {
-    let profile = |name, form, nbf| Profile {
-        name: ProfileName::new(name).unwrap(),
-        key: KeyName::new("access").unwrap(),
-        typ: "at+jwt".into(),
-        issuer: "https://login.example.com".into(),
+    let profile = |name, audience_form, nbf| Profile {
         audiences: vec!["https://api.example.com".into(), "b".into()],
-        audience_form: form,
-        lifetime: Lifetime { default: Duration::from_secs(300), max: Duration::from_secs(900) },
+        audience_form,
         nbf,
         claims: ["sub", "client_id", "z", "a"].map(|name| (name.to_owned(), ClaimRule::default())).into(),
-        schema: None,
+        ..Profile::sample(name, "access", "at+jwt")
     };
     let profiles =
         vec![profile("one", AudienceForm::String, false), profile("array", AudienceForm::Array, true)];
@@ -77,8 +72,8 @@ fn caller() -> Caller {
 fn grant(profile: &str, claims: Value, ttl: Option<u64>) -> Grant {
     let Value::Object(claims) = claims else { panic!("not an object") };
     let request =
-        Request { profile: profile.into(), claims, ttl: ttl.map(Duration::from_secs), faults: Vec::new() };
-    POLICY.authorize(&caller(), request).unwrap()
+        Request { profile: profile.into(), claims, ttl: ttl.map(Duration::from_secs), ..Request::default() };
+    POLICY.authorize(&caller(), request, at(1_700_000_000)).unwrap()
 }
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()

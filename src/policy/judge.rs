@@ -2,8 +2,10 @@
 
 use super::findings::{Findings, at_claim};
 use super::{claims, request};
+use crate::caller::Caller;
 use crate::jose::json::Pointer;
 use crate::profile::{AudienceForm, Profile};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -11,24 +13,30 @@ use std::time::Duration;
 const MAX_AUDIENCES: usize = 8;
 
 /// What is judged: the request taken apart, `aud` out of the claims, since the daemon writes it.
+#[expect(dead_code, reason = "judged by the next stations")]
 pub(super) struct Case<'a> {
+    pub(super) caller: &'a Caller,
     pub(super) profile: &'a Profile,
+    /// What time it is for every rule.
+    pub(super) now: Timestamp,
     pub(super) ttl: Option<Duration>,
     pub(super) audience: Option<&'a Value>,
     /// An object: the claims that will be serialized.
     pub(super) claims: &'a Value,
+    pub(super) consent: Option<&'a Value>,
+    pub(super) session: Option<&'a Value>,
 }
-/// What is granted if nothing was violated.
-pub(super) struct Terms {
+/// What the request is granted if nothing was violated.
+pub(super) struct Judged {
     pub(super) audience: Vec<String>,
     pub(super) ttl: Duration,
 }
 
-pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Terms {
+pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
     let ttl = lifetime(case, findings);
     let audience = audience(case, findings);
     claims::judge(case.profile, case.claims, findings);
-    Terms { audience, ttl }
+    Judged { audience, ttl }
 }
 
 fn lifetime(case: &Case<'_>, findings: &mut Findings) -> Duration {

@@ -5,6 +5,7 @@
 
 mod claims;
 mod findings;
+mod grant;
 mod judge;
 mod request;
 mod rules;
@@ -12,20 +13,22 @@ mod rules;
 mod tests;
 
 pub use findings::{Denial, Verdict, Violation};
+pub use grant::{Grant, Terms};
 pub use rules::RULES;
 
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
 use crate::profile::Profile;
 use findings::Findings;
-use judge::{Case, Terms};
+use jiff::Timestamp;
+use judge::Case;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What a caller asks for, as parsed. `claims` is the very tree that will be serialized.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Request {
     /// Name of the profile, as the caller wrote it.
     pub profile: String,
@@ -33,45 +36,12 @@ pub struct Request {
     pub claims: Map<String, Value>,
     /// Wanted lifetime; the profile's default if none.
     pub ttl: Option<Duration>,
+    /// The person's consent, as the caller wrote it.
+    pub consent: Option<Value>,
+    /// The application's login session, as the caller wrote it.
+    pub session: Option<Value>,
     /// What is wrong with its form, although it could be read; [`Policy`] lists it with what it finds itself.
     pub faults: Vec<Violation>,
-}
-
-/// Permission for one JWT, with its limits. Made only by [`Policy::authorize`]; spent by `jwt::Draft`.
-#[must_use = "a grant that is not spent means a JWT that is not issued"]
-#[derive(Debug)]
-pub struct Grant {
-    profile: Arc<Profile>,
-    caller: String,
-    audience: Vec<String>,
-    ttl: Duration,
-    claims: Map<String, Value>,
-}
-impl Grant {
-    /// The profile that was judged by: the one of this very policy, whatever is reloaded meanwhile.
-    pub fn profile(&self) -> &Arc<Profile> {
-        &self.profile
-    }
-    /// The name of the caller that it was given to.
-    pub fn caller(&self) -> &str {
-        &self.caller
-    }
-    /// Configured audiences, 1 to 8.
-    pub fn audience(&self) -> &[String] {
-        &self.audience
-    }
-    /// Whole seconds, 1 s up to the profile's maximum.
-    pub fn ttl(&self) -> Duration {
-        self.ttl
-    }
-    /// The claims that were judged, in the caller's order, without `aud`.
-    pub fn claims(&self) -> &Map<String, Value> {
-        &self.claims
-    }
-    /// Takes the permission apart; only `jwt` has a use for that.
-    pub fn into_parts(self) -> (Arc<Profile>, Vec<String>, Duration, Map<String, Value>) {
-        (self.profile, self.audience, self.ttl, self.claims)
-    }
 }
 
 /// All profiles under one policy, with a digest that names this version of it in every record.
@@ -94,32 +64,24 @@ impl Policy {
     pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
         self.profiles.values()
     }
-    /// Decides.
+    /// Decides at `now`, which becomes the time of the JWT.
     ///
     /// # Errors
     /// Every violated rule. A profile that does not exist and one that the caller may not use look alike, and then
     /// nothing else is judged.
-    pub fn authorize(&self, caller: &Caller, request: Request) -> Result<Grant, Denial> {
+    pub fn authorize(&self, caller: &Caller, request: Request, now: Timestamp) -> Result<Grant, Denial> {
         let mut findings = Findings::violations_only();
-        let judged = self.judge(caller, request, &mut findings);
+        let judged = self.judge(caller, request, now, &mut findings);
         let violations = findings.into_violations();
         match judged {
-            Some((profile, terms, claims)) if violations.is_empty() => Ok(Grant {
-                profile: profile.clone(),
-                caller: caller.name().to_owned(),
-                audience: terms.audience,
-                ttl: terms.ttl,
-                claims,
-            }),
-            judged => {
-                Err(Denial { profile: judged.map(|(profile, ..)| profile.name.to_string()), violations })
-            }
+            Some(terms) if violations.is_empty() => Ok(Grant::new(terms, caller.name())),
+            judged => Err(Denial { profile: judged.map(|terms| terms.profile.name.to_string()), violations }),
         }
     }
     /// The dry run: every rule looked at and whether it holds.
-    pub fn explain(&self, caller: &Caller, request: Request) -> Vec<Verdict> {
+    pub fn explain(&self, caller: &Caller, request: Request, now: Timestamp) -> Vec<Verdict> {
         let mut findings = Findings::everything();
-        self.judge(caller, request, &mut findings);
+        self.judge(caller, request, now, &mut findings);
         findings.into_verdicts()
     }
 
@@ -129,9 +91,10 @@ impl Policy {
         &self,
         caller: &Caller,
         request: Request,
+        now: Timestamp,
         findings: &mut Findings,
-    ) -> Option<(&Arc<Profile>, Terms, Map<String, Value>)> {
-        let Request { profile, mut claims, ttl, faults } = request;
+    ) -> Option<Terms> {
+        let Request { profile, mut claims, ttl, consent, session, faults } = request;
         faults.into_iter().for_each(|fault| findings.add(fault));
         let profile = self.profiles.get(&profile).filter(|_| caller.may_use(&profile));
         let at = || Pointer::default().name("profile");
@@ -145,11 +108,24 @@ impl Policy {
         let audience = claims.shift_remove("aud");
         // Wrapped because a JSON Schema judges a value, and unwrapped again: the tree itself is never copied.
         let tree = Value::Object(claims);
-        let case = Case { profile, ttl, audience: audience.as_ref(), claims: &tree };
-        let terms = judge::judge(&case, findings);
-        match tree {
-            Value::Object(claims) => Some((profile, terms, claims)),
-            _ => None,
-        }
+        let case = Case {
+            caller,
+            profile,
+            now,
+            ttl,
+            audience: audience.as_ref(),
+            claims: &tree,
+            consent: consent.as_ref(),
+            session: session.as_ref(),
+        };
+        let judged = judge::judge(&case, findings);
+        let Value::Object(claims) = tree else { return None };
+        Some(Terms {
+            profile: Arc::clone(profile),
+            issuer: profile.issuer.clone(),
+            audience: judged.audience,
+            ttl: judged.ttl,
+            claims,
+        })
     }
 }

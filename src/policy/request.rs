@@ -30,24 +30,25 @@ const HEADER: [&str; 18] = [
 ];
 /// Claims that people put beside `claims` instead of inside.
 const CLAIMS: [&str; 3] = ["aud", "sub", "scope"];
-/// Members of requests that this kind of profile has no use for.
-const UNSUPPORTED: [&str; 2] = ["consent", "session"];
 
 impl Request {
-    /// Reads `{profile, claims, ttl?}` out of a strictly parsed tree. `ttl` is whole seconds or text such as "5m".
+    /// Reads `{profile, claims, ttl?, consent?, session?}` out of a strictly parsed tree. `ttl` is whole seconds or text such as "5m".
     ///
     /// # Errors
     /// There is nothing to judge: no object, no profile or no claims. Whatever else is wrong (header, alg, kid, payload...)
     /// is listed with it, or, where there is something to judge, in [`Request::faults`].
     pub fn from_json(value: Value) -> Result<Self, Denial> {
         let mut findings = Findings::violations_only();
-        let (mut profile, mut claims, mut ttl) = (None, None, None);
+        let (mut profile, mut claims) = (None, None);
+        let mut rest = Self::default();
         if let Value::Object(members) = value {
             for (name, value) in members {
                 match (name.as_str(), value) {
                     ("profile", Value::String(name)) => profile = Some(name),
                     ("claims", Value::Object(map)) => claims = Some(map),
-                    ("ttl", value) => ttl = read_ttl(&value, &mut findings),
+                    ("ttl", value) => rest.ttl = read_ttl(&value, &mut findings),
+                    ("consent", value) => rest.consent = Some(value),
+                    ("session", value) => rest.session = Some(value),
                     ("profile" | "claims", _) => {} // reported below
                     (name, _) => findings.violated(
                         "request.member",
@@ -69,7 +70,7 @@ impl Request {
             });
         }
         match (profile, claims, findings.into_violations()) {
-            (Some(profile), Some(claims), faults) => Ok(Self { profile, claims, ttl, faults }),
+            (Some(profile), Some(claims), faults) => Ok(Self { profile, claims, faults, ..rest }),
             (_, _, violations) => Err(Denial { profile: None, violations }),
         }
     }
@@ -81,12 +82,12 @@ fn stranger(name: &str) -> String {
         format!("{name:?} belongs to the header, which the daemon builds itself; remove it")
     } else if CLAIMS.contains(&name) {
         format!("{name:?} is a claim; move it into \"claims\"")
-    } else if UNSUPPORTED.contains(&name) {
-        format!("{name:?} is not supported by this profile; remove it")
     } else if is_showable(name) {
-        format!("{name:?} is not a member of a request; remove it (members are profile, claims and ttl)")
+        format!(
+            "{name:?} is not a member of a request; remove it (members are profile, claims, ttl, consent and session)"
+        )
     } else {
-        "a member is not one of profile, claims and ttl; remove it".into()
+        "a member is not one of profile, claims, ttl, consent and session; remove it".into()
     }
 }
 

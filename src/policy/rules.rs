@@ -4,7 +4,7 @@
 /// Every rule: its id, and what it demands in one sentence.
 pub const RULES: &[(&str, &str)] = &[
     ("request.object", "A request is a JSON object."),
-    ("request.member", "A request has the members profile, claims and ttl, and no others."),
+    ("request.member", "A request has the members profile, claims, ttl, consent and session, and no others."),
     ("request.profile", "The member profile is a string."),
     ("request.claims", "The member claims is a JSON object."),
     ("ttl.form", "The member ttl is an integer of seconds, or text such as 5m that means whole seconds."),

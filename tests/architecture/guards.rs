@@ -7,8 +7,8 @@ use crate::paths::{Path, paths};
 
 /// Where every top-level module stands. Imports go down only.
 const FLOORS: [&[&str]; 11] = [
-    &["jose", "profile", "transport", "telemetry", "clock", "sys"],
-    &["caller", "backend", "state"],
+    &["jose", "transport", "telemetry", "clock", "sys"],
+    &["caller", "profile", "backend", "state"],
     &["policy", "keyring"],
     &["jwt", "audit", "revocation"],
     &["issuer", "admin"],

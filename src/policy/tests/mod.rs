@@ -5,25 +5,20 @@ mod properties;
 use super::*;
 use crate::caller::{Callers, Rule};
 use crate::jose::json;
-use crate::profile::{AudienceForm, ClaimRule, ClaimType, KeyName, Lifetime, ProfileName};
+use crate::profile::{AudienceForm, ClaimRule, ClaimType};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
 use std::collections::BTreeSet;
 
+/// 2023-11-14T22:13:20Z.
+const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 const API: &str = "https://api.example.com";
 
 fn profile(name: &str, typ: &str, audiences: &[&str], claims: Vec<(&str, ClaimRule)>) -> Profile {
     Profile {
-        name: ProfileName::new(name).unwrap(),
-        key: KeyName::new("access").unwrap(),
-        typ: typ.into(),
-        issuer: "https://login.example.com".into(),
         audiences: audiences.iter().map(|name| (*name).to_owned()).collect(),
-        audience_form: AudienceForm::String,
-        lifetime: Lifetime { default: Duration::from_secs(300), max: Duration::from_secs(900) },
-        nbf: false,
         claims: claims.into_iter().map(|(name, rule)| (name.to_owned(), rule)).collect(),
-        schema: None,
+        ..Profile::sample(name, "access", typ)
     }
 }
 fn free() -> ClaimRule {
@@ -128,7 +123,7 @@ fn caller() -> Caller {
 fn authorize(request: &str) -> Result<Grant, Denial> {
     let limits = json::Limits { bytes: 16 * 1024, depth: 8, nodes: 512 };
     let tree = json::parse(request.as_bytes(), limits).unwrap();
-    policy().authorize(&caller(), Request::from_json(tree)?)
+    policy().authorize(&caller(), Request::from_json(tree)?, NOW)
 }
 /// `rule pointer` of every violation, as one text.
 fn rules(denial: &Denial) -> String {
@@ -249,11 +244,8 @@ fn strangers_in_a_request_are_told_where_to_go() {
     for name in ["aud", "sub", "scope"] {
         assert!(message(name).contains("move it into \"claims\""), "{name}");
     }
-    for name in ["consent", "session"] {
-        assert!(message(name).contains("not supported by this profile"), "{name}");
-    }
     for name in ["payload", "digest", "Profile", "Claims", "TTL", "é"] {
-        assert!(message(name).contains("profile, claims and ttl"), "{name}");
+        assert!(message(name).contains("profile, claims, ttl, consent and session"), "{name}");
     }
 }
 
@@ -264,49 +256,48 @@ fn a_grant_says_what_was_asked_within_the_limits() {
         "claims": {"x": {"b": 1, "a": [2]}, "aud": ["a3", "a1"]}
     });
     let grant = authorize(&request.to_string()).unwrap();
-    assert_eq!(grant.profile().name.as_str(), "many");
+    assert_eq!(grant.terms().profile.name.as_str(), "many");
     assert_eq!(grant.caller(), "billing");
-    assert_eq!(grant.audience(), ["a3", "a1"]);
-    assert_eq!(grant.ttl(), Duration::from_secs(120));
-    assert_eq!(serde_json::to_string(grant.claims()).unwrap(), r#"{"x":{"b":1,"a":[2]}}"#);
+    assert_eq!(grant.terms().audience, ["a3", "a1"]);
+    assert_eq!(grant.terms().ttl, Duration::from_secs(120));
+    assert_eq!(serde_json::to_string(&grant.terms().claims).unwrap(), r#"{"x":{"b":1,"a":[2]}}"#);
     let grant = authorize(&with("access-token", json!({"client_id": "c", "sub": "s"}))).unwrap();
-    assert_eq!(grant.audience(), [API], "the only one");
-    assert_eq!(grant.ttl(), Duration::from_secs(300), "the default");
-    assert_eq!(serde_json::to_string(grant.claims()).unwrap(), r#"{"client_id":"c","sub":"s"}"#);
+    assert_eq!(grant.terms().audience, [API], "the only one");
+    assert_eq!(grant.terms().ttl, Duration::from_secs(300), "the default");
+    assert_eq!(serde_json::to_string(&grant.terms().claims).unwrap(), r#"{"client_id":"c","sub":"s"}"#);
 }
 
 #[test]
 fn part_seconds_are_refused_even_without_the_request_parser() {
     let request = |ttl| Request {
-        faults: Vec::new(),
         profile: "many".into(),
         claims: Map::from_iter([("aud".to_owned(), json!("a0"))]),
         ttl: Some(ttl),
+        ..Request::default()
     };
-    let denial = policy().authorize(&caller(), request(Duration::from_millis(900))).unwrap_err();
+    let denial = policy().authorize(&caller(), request(Duration::from_millis(900)), NOW).unwrap_err();
     assert_eq!(denial.violations[0].rule, "ttl.positive");
-    let over = policy().authorize(&caller(), request(Duration::from_millis(900_001)));
+    let over = policy().authorize(&caller(), request(Duration::from_millis(900_001)), NOW);
     assert_eq!(over.unwrap_err().violations[0].rule, "ttl.max");
-    let huge = policy().authorize(&caller(), request(Duration::MAX));
+    let huge = policy().authorize(&caller(), request(Duration::MAX), NOW);
     assert_eq!(huge.unwrap_err().violations[0].rule, "ttl.max");
 }
 
 #[test]
 fn control_characters_in_names_are_refused_even_without_the_json_parser() {
     let request = Request {
-        faults: Vec::new(),
         profile: "rules".into(),
         claims: Map::from_iter([("needed".into(), json!(1)), ("x\0y".into(), json!(1))]),
-        ttl: None,
+        ..Request::default()
     };
-    let denial = policy().authorize(&caller(), request).unwrap_err();
+    let denial = policy().authorize(&caller(), request, NOW).unwrap_err();
     assert_eq!(rules(&denial), "claim.lookalike /claims");
 }
 
 #[test]
 fn a_dry_run_shows_what_holds_too() {
     let request = json!({"profile": "rules", "ttl": 5, "claims": {"date": 1, "role": 1}});
-    let verdicts = policy().explain(&caller(), Request::from_json(request).unwrap());
+    let verdicts = policy().explain(&caller(), Request::from_json(request).unwrap(), NOW);
     let lines: Vec<_> = verdicts
         .iter()
         .map(|v| format!("{}{} {}", if v.holds { "+" } else { "-" }, v.rule, v.pointer))

@@ -55,25 +55,25 @@ proptest! {
     ) {
         thread_local!(static POLICY: Policy = policy());
         POLICY.with(|policy| {
-            let request = || Request { profile: name.into(), claims: claims.clone(), ttl, faults: Vec::new() };
-            let verdicts = policy.explain(&caller(), request());
-            match policy.authorize(&caller(), request()) {
+            let request = || Request { profile: name.into(), claims: claims.clone(), ttl, ..Request::default() };
+            let verdicts = policy.explain(&caller(), request(), NOW);
+            match policy.authorize(&caller(), request(), NOW) {
                 Ok(grant) => {
-                    let profile = grant.profile();
+                    let profile = &grant.terms().profile;
                     prop_assert_eq!(profile.name.as_str(), name);
                     prop_assert!(caller().may_use(name));
-                    prop_assert!(grant.ttl() >= Duration::from_secs(1) && grant.ttl() <= profile.lifetime.max);
-                    prop_assert_eq!(grant.ttl(), ttl.unwrap_or(profile.lifetime.default));
-                    prop_assert!((1..=8).contains(&grant.audience().len()));
-                    prop_assert!(grant.audience().iter().all(|name| profile.audiences.contains(name)));
+                    prop_assert!(grant.terms().ttl >= Duration::from_secs(1) && grant.terms().ttl <= profile.lifetime.max);
+                    prop_assert_eq!(grant.terms().ttl, ttl.unwrap_or(profile.lifetime.default));
+                    prop_assert!((1..=8).contains(&grant.terms().audience.len()));
+                    prop_assert!(grant.terms().audience.iter().all(|name| profile.audiences.contains(name)));
                     let mut left = claims.clone();
                     left.shift_remove("aud");
                     prop_assert_eq!(
-                        serde_json::to_string(grant.claims()).unwrap(),
+                        serde_json::to_string(&grant.terms().claims).unwrap(),
                         serde_json::to_string(&left).unwrap()
                     );
                     for reserved in ["iss", "iat", "nbf", "exp", "jti", "aud"] {
-                        prop_assert!(!grant.claims().contains_key(reserved));
+                        prop_assert!(!grant.terms().claims.contains_key(reserved));
                     }
                     prop_assert!(verdicts.iter().all(|verdict| verdict.holds));
                 }

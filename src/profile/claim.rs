@@ -1,53 +1,4 @@
-//! Profiles: the kinds of JWT that may be issued. Pure data with the parsing of its parts; rules are judged by `policy`.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
-macro_rules! name {
-    ($(#[$m:meta])* $t:ident) => {
-        $(#[$m])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-        #[serde(transparent)]
-        pub struct $t(Arc<str>);
-        impl $t {
-            /// `[a-z0-9]([a-z0-9._-]{0,62})`: safe in logs, file names and metrics labels.
-            ///
-            /// # Errors
-            /// [`BadName`] for anything else.
-            pub fn new(text: &str) -> Result<Self, BadName> {
-                is_name(text).then(|| Self(text.into())).ok_or(BadName)
-            }
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-        impl std::fmt::Display for $t {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-name!(
-    /// The name of a profile.
-    ProfileName
-);
-name!(
-    /// The name of a key; its versions each have a `kid`.
-    KeyName
-);
-fn is_name(text: &str) -> bool {
-    let lower = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    text.len() <= 63
-        && text.as_bytes().first().is_some_and(lower)
-        && text.bytes().all(|byte| lower(&byte) || b"._-".contains(&byte))
-}
-/// A name that is not allowed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("names are 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")]
-pub struct BadName;
+//! Claims: their names, types, and what one must look like. Data only; `policy` judges.
 
 /// Claims that the daemon alone writes. `aud` is the daemon's too, but a caller may say which one it wants.
 pub const RESERVED_CLAIMS: [&str; 5] = ["iss", "iat", "nbf", "exp", "jti"];
@@ -59,48 +10,6 @@ pub fn is_claim_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic())
         && text != "aud"
         && !RESERVED_CLAIMS.contains(&text)
-}
-
-/// A kind of JWT. Built by `config` only; immutable afterwards.
-#[derive(Debug)]
-pub struct Profile {
-    /// What callers ask for.
-    pub name: ProfileName,
-    /// The key that signs.
-    pub key: KeyName,
-    /// The `typ` header, such as `at+jwt` (RFC 8725 section 3.11).
-    pub typ: String,
-    /// The `iss` claim.
-    pub issuer: String,
-    /// Audiences that may be asked for; never empty (RFC 8725 section 3.9).
-    pub audiences: Vec<String>,
-    /// How `aud` is written.
-    pub audience_form: AudienceForm,
-    /// How long a JWT lives.
-    pub lifetime: Lifetime,
-    /// Write `nbf` (equal to `iat`) into the JWT.
-    pub nbf: bool,
-    /// Claims a caller may set, by name. Anything else is refused.
-    pub claims: BTreeMap<String, ClaimRule>,
-    /// A JSON Schema over the caller's claims as a whole.
-    pub schema: Option<jsonschema::Validator>,
-}
-/// How `aud` is written. One form per profile, so that verifiers meet no surprise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AudienceForm {
-    /// One audience, as a string.
-    #[default]
-    String,
-    /// One to eight, always as an array.
-    Array,
-}
-/// Lifetimes, whole seconds, `1s <= default <= max`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetime {
-    /// When the caller asks for none.
-    pub default: Duration,
-    /// What a caller may ask for at most.
-    pub max: Duration,
 }
 
 /// What one claim must look like. All given parts must hold.
@@ -120,12 +29,6 @@ pub struct ClaimRule {
     pub max_length: Option<usize>,
     /// A JSON Schema over its value.
     pub schema: Option<jsonschema::Validator>,
-}
-impl Profile {
-    /// Whether it makes access tokens of RFC 9068, whose rules then hold besides its own.
-    pub fn is_rfc9068(&self) -> bool {
-        ["at+jwt", "application/at+jwt"].iter().any(|typ| self.typ.eq_ignore_ascii_case(typ))
-    }
 }
 /// JSON types, with `Date` for a NumericDate (RFC 7519 section 2): an integer in 0..=253402300799.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -179,17 +82,6 @@ pub const LAST_DATE: u64 = 253_402_300_799;
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn names() {
-        for good in ["a", "0", "access-token", "a.b_c-d", &"x".repeat(63)] {
-            assert_eq!(ProfileName::new(good).unwrap().as_str(), good);
-            assert_eq!(KeyName::new(good).unwrap().to_string(), good);
-        }
-        for bad in ["", "-a", ".a", "_a", "A", "aB", "a b", "a/b", "a\n", "é", "../a", &"x".repeat(64)] {
-            assert_eq!(ProfileName::new(bad), Err(BadName), "{bad:?}");
-        }
-    }
 
     #[test]
     fn claim_names() {
