@@ -117,11 +117,11 @@ fn kill_worker() {
         percentile(&mut recoveries, 50),
         percentile(&mut recoveries, 95)
     );
-    let events: Vec<_> = daemon.records().into_iter().map(|record| record["event"].clone()).collect();
-    assert!(
-        events.iter().any(|event| event == "backend.down")
-            && events.iter().any(|event| event == "backend.up")
-    );
+    let records = daemon.records();
+    let has = |event, outcome| {
+        records.iter().any(|record| record["event"] == event && record["outcome"] == outcome)
+    };
+    assert!(has("backend.down", "failed") && has("backend.up", "success"));
 }
 
 /// SIGTERM under load: what is in flight is answered, and the exit is clean.
@@ -157,8 +157,11 @@ fn drain() {
     for jti in &received {
         assert!(records.iter().any(|record| record["jti"] == jti.as_str()), "{jti} has no record");
     }
-    let stops = records.iter().filter(|record| record["event"] == "daemon.stopped").count() as u64;
-    assert_eq!(stops, rounds);
+    let stops = |event| {
+        let good = |record: &&serde_json::Value| record["event"] == event && record["outcome"] == "success";
+        records.iter().filter(good).count() as u64
+    };
+    assert_eq!((stops("daemon.stopped"), stops("backend.down")), (rounds, rounds));
     assert!(received.len() as u64 >= rounds);
 }
 

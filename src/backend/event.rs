@@ -18,6 +18,8 @@ pub enum BackendEvent {
         backend: String,
         /// Number of the worker since the daemon started.
         generation: u64,
+        /// Whether it ended because the daemon stops.
+        stopping: bool,
         /// Why, for people.
         reason: String,
     },

@@ -247,7 +247,10 @@ fn record(log: &Log, event: BackendEvent) -> Option<QuarantineRow> {
     let quarantines = matches!(event, KeyQuarantined { .. } | BackendQuarantined { .. });
     let (kind, outcome, backend, kid, reason) = match event {
         WorkerUp { backend, .. } => (Event::BackendUp, Success, backend, None, None),
-        WorkerDown { backend, reason, .. } => (Event::BackendDown, Failed, backend, None, Some(reason)),
+        WorkerDown { backend, stopping, reason, .. } => {
+            let outcome = if stopping { Success } else { Failed };
+            (Event::BackendDown, outcome, backend, None, Some(reason))
+        }
         PinRefused { backend, reason } => (Event::PinRefused, Denied, backend, None, Some(reason)),
         PinCleared { backend } => (Event::PinCleared, Success, backend, None, None),
         KeyQuarantined { backend, kid, reason } => {

@@ -198,10 +198,12 @@ impl Inner {
         let signs = self.signs_now.swap(0, Ordering::AcqRel).max(answered);
         self.signs_before.fetch_add(signs, Ordering::AcqRel);
         let status = end(&mut child, tasks).await;
-        if !self.stop.is_cancelled() {
+        let stopping = self.stop.is_cancelled();
+        if !stopping {
             tracing::warn!(backend = self.settings.name, generation, pid, reason, status, "Worker ended");
         }
-        self.tell(BackendEvent::WorkerDown { backend: self.settings.name.clone(), generation, reason });
+        let backend = self.settings.name.clone();
+        self.tell(BackendEvent::WorkerDown { backend, generation, stopping, reason });
         Ended { fault, signed, healthy: signed > 0 || ready.elapsed() >= HEALTHY }
     }
 
