@@ -157,11 +157,13 @@ fn drain() {
     for jti in &received {
         assert!(records.iter().any(|record| record["jti"] == jti.as_str()), "{jti} has no record");
     }
-    let stops = |event| {
-        let good = |record: &&serde_json::Value| record["event"] == event && record["outcome"] == "success";
-        records.iter().filter(good).count() as u64
+    let ended = |event, outcome| {
+        let same = |record: &&serde_json::Value| record["event"] == event && record["outcome"] == outcome;
+        records.iter().filter(same).count() as u64
     };
-    assert_eq!((stops("daemon.stopped"), stops("backend.down")), (rounds, rounds));
+    assert_eq!(ended("daemon.stopped", "success"), rounds);
+    // The command that made the key had a worker, too.
+    assert_eq!((ended("backend.down", "success"), ended("backend.down", "failed")), (rounds + 1, 0));
     assert!(received.len() as u64 >= rounds);
 }
 
