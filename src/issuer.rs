@@ -240,6 +240,7 @@ impl Issuer {
                 iat: Some(draft.iat()),
                 exp: Some(draft.exp()),
                 subject: draft.subject().map(|subject| self.tag(subject)),
+                session: draft.session().map(|session| self.tag(session)),
                 ..base.clone()
             },
             Err(Refusal::Denied(denial)) => Entry {
@@ -300,9 +301,10 @@ impl Issuer {
         self.log.append(entries)?.durable_by(Instant::now() + FAILURE_GRACE).await
     }
 
-    /// Stands for a subject in records: the same person has the same tag, and the tag says nothing without the key.
-    fn tag(&self, subject: &str) -> String {
-        let tag = hmac::sign(&self.subject_key, subject.as_bytes());
+    /// Stands for a subject or session in records: the same person has the same tag, and the tag says nothing without
+    /// the key.
+    fn tag(&self, text: &str) -> String {
+        let tag = hmac::sign(&self.subject_key, text.as_bytes());
         base64url_encode(tag.as_ref().get(..16).unwrap_or_default())
     }
 }

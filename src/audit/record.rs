@@ -230,6 +230,9 @@ pub struct Entry {
     /// HMAC tag of the subject under the state's key.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub subject: Option<String>,
+    /// HMAC tag of the session's id under the state's key.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub session: Option<String>,
     /// Requests to backends, in order: the backend and `ok` or the vendor's word for the fault.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "texts")]
     pub attempts: Vec<String>,
@@ -275,6 +278,7 @@ impl Entry {
             iat: None,
             exp: None,
             subject: None,
+            session: None,
             attempts: Vec::new(),
             reason: None,
             object: None,

@@ -7,10 +7,10 @@ use super::units::{DurationText, ModeText, RateText, SizeText};
 use crate::admin::ActName;
 use crate::clock::Mode;
 use crate::jose::Algorithm;
-use crate::profile::ClaimType;
+use crate::profile::{ClaimType, Kind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use std::collections::BTreeMap;
 
 /// A table by name.
@@ -21,7 +21,7 @@ macro_rules! table {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
-        pub(super) struct $name { $($(#[$key_meta])* pub(super) $key: $type,)* }
+        pub(in crate::config) struct $name { $($(#[$key_meta])* pub(in crate::config) $key: $type,)* }
     };
 }
 /// A table in which every key may be left out; its defaults stand beside the keys.
@@ -30,7 +30,7 @@ macro_rules! optional_table {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
-        pub(super) struct $name { $($(#[$key_meta])* pub(super) $key: $type,)* }
+        pub(in crate::config) struct $name { $($(#[$key_meta])* pub(in crate::config) $key: $type,)* }
         impl Default for $name {
             fn default() -> Self {
                 Self { $($key: $default.into(),)* }
@@ -38,6 +38,9 @@ macro_rules! optional_table {
         }
     };
 }
+
+mod backend;
+pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
 
 table! {
     /// Configuration of jwsd.
@@ -209,128 +212,6 @@ pub(super) enum Format {
     Json,
 }
 
-/// Where private keys live.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub(super) enum Backend {
-    /// A PKCS#11 token, through a worker process.
-    Pkcs11(Pkcs11),
-    /// AWS KMS, one region of it.
-    AwsKms(AwsKms),
-}
-table! {
-    /// A PKCS#11 token, through a worker process.
-    Pkcs11 {
-        /// Module, token and place of the PIN as a PKCS#11 URI (RFC 7512), or some of the three. Never the PIN itself.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        uri: Option<String>,
-        /// The vendor's PKCS#11 library, absolute path; module-path in `uri`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        module: Option<String>,
-        /// Which token, by label, serial number or both; token, serial, manufacturer and model in `uri`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        token: Option<Token>,
-        /// Where the PIN is read from, never the PIN itself; pin-source in `uri`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        pin: Option<Pin>,
-        /// Sessions, which is also signing threads, 1 to 256. As many as there are cores when left out.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sessions: Option<u16>,
-        /// Environment of the worker, such as SOFTHSM2_CONF; it inherits nothing else. No secrets.
-        #[serde(default)]
-        env: BTreeMap<String, String>,
-        /// Loading the module, logging in and finding the keys must end within this.
-        #[serde(default = "start_timeout")]
-        start_timeout: DurationText,
-        /// Whether jwsd may make keys there; where not, an operator makes them and it adopts them.
-        #[serde(default = "generate")]
-        generate: bool,
-    }
-}
-fn generate() -> bool {
-    true
-}
-fn start_timeout() -> DurationText {
-    "10s".into()
-}
-optional_table! {
-    /// A PKCS#11 token. Slot numbers are not offered: modules renumber slots.
-    Token {
-        /// The token's label.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        label: Option<String> = None,
-        /// The token's serial number.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        serial: Option<String> = None,
-    }
-}
-optional_table! {
-    /// Where a PIN is read from: exactly one of the two.
-    Pin {
-        /// Name of a systemd credential (LoadCredential=, LoadCredentialEncrypted=).
-        #[serde(skip_serializing_if = "Option::is_none")]
-        credential: Option<String> = None,
-        /// Absolute path of a file with mode 0600 or 0400.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        file: Option<String> = None,
-    }
-}
-table! {
-    /// AWS KMS, one region of it. Credentials come from where the AWS SDK looks for them, never from this file.
-    AwsKms {
-        /// The region, such as "eu-central-1".
-        region: String,
-        /// Another address of the service than the region's own, such as that of a VPC endpoint: https, or http on this host.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        endpoint: Option<String>,
-        /// Profile of the shared AWS configuration files.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        profile: Option<String>,
-        /// ARN of an IAM role to assume.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        role: Option<String>,
-        /// Most signatures asked for per second: less than the account's quota, which all its users share.
-        #[serde(default = "rate")]
-        rate: RateText,
-        /// Most requests at once, 1 to 1024.
-        #[serde(default = "concurrency")]
-        concurrency: u32,
-        /// Connecting, TLS included, must end within this.
-        #[serde(default = "connect_timeout")]
-        connect_timeout: DurationText,
-        /// One request must end within this.
-        #[serde(default = "attempt_timeout")]
-        attempt_timeout: DurationText,
-        /// Ask a second time when an answer is slow in coming.
-        #[serde(default = "hedge")]
-        hedge: bool,
-        /// Whether jwsd may make keys there; where not, an operator makes them and it adopts them.
-        #[serde(default = "generate")]
-        generate: bool,
-        /// How long a destroyed key can still be had back from AWS, 7d to 30d in whole days.
-        #[serde(default = "deletion_window")]
-        deletion_window: DurationText,
-    }
-}
-fn deletion_window() -> DurationText {
-    "30d".into()
-}
-/// 80 % of 300 a second, the least that AWS grants for a kind of key.
-fn rate() -> RateText {
-    "240/s".into()
-}
-fn concurrency() -> u32 {
-    64
-}
-fn connect_timeout() -> DurationText {
-    "300ms".into()
-}
-fn attempt_timeout() -> DurationText {
-    "1s".into()
-}
-fn hedge() -> bool {
-    true
-}
 table! {
     /// A signing key; its versions each have their own `kid`.
     Key {
@@ -389,20 +270,41 @@ table! {
     Profile {
         /// Name of the key that signs it.
         key: String,
-        /// The `typ` header, such as "at+jwt".
-        typ: String,
-        /// The `iss` claim: a URI without query and fragment, or a plain name without a colon.
+        /// The kind of JWT that it extends: "access-token", "service", "dpop-bound", "mtls-bound", "id-token", "client-assertion", "github-app", "security-event", "logout-token" or "webhook".
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        base: Option<Kind>,
+        /// The `typ` header, such as "session+jwt"; that of `base` when left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        typ: Option<String>,
+        /// The `iss` claim: a URI without query and fragment, or a plain name without a colon. {name} and the caller's vars are filled in.
         issuer: String,
-        /// Audiences that may be asked for, 1 to 64.
+        /// Audiences that may be asked for, 1 to 64; none where `base` has none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         audiences: Vec<String>,
         /// Whether `aud` is one string or always an array.
         #[serde(default)]
         audience_form: AudienceForm,
         /// How long it is valid.
         lifetime: Lifetime,
-        /// Write `nbf`, equal to `iat`.
+        /// Whether each request must say when the login session ends; where it does say so, nothing outlives it.
+        #[serde(default)]
+        session: Session,
+        /// Authentication assurance level of the login (NIST SP 800-63B-4), 1 to 3: nothing lives longer than 30d, 24h or 12h after `auth_time`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = 3))]
+        aal: Option<u8>,
+        /// How long a login counts: nothing lives longer than this after `auth_time`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_age: Option<DurationText>,
+        /// Write `nbf`: `iat` less `skew`.
         #[serde(default)]
         nbf: bool,
+        /// How long `nbf` is before `iat`, for verifiers whose clocks are behind; at most 5m.
+        #[serde(default = "skew")]
+        skew: DurationText,
+        /// Round `iat` down to a multiple of this, 1s to 1h; `exp` counts from there.
+        #[serde(default = "round_iat")]
+        round_iat: DurationText,
         /// JSON Schema over the caller's claims as a whole: a file, relative to this one or absolute.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         schema: Option<String>,
@@ -410,6 +312,20 @@ table! {
         #[serde(default)]
         claims: Named<Claim>,
     }
+}
+fn skew() -> DurationText {
+    "0s".into()
+}
+fn round_iat() -> DurationText {
+    "1s".into()
+}
+/// Whether each request must say when the login session ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Session {
+    #[default]
+    Optional,
+    Required,
 }
 /// Whether `aud` is one string or always an array.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -424,8 +340,11 @@ table! {
     Lifetime {
         /// When the caller asks for nothing.
         default: DurationText,
-        /// The longest a caller may ask for, at most 24 hours.
+        /// The longest a caller may ask for, at most the ceiling of `base`, or 24 hours.
         max: DurationText,
+        /// Why `max` is over the ceiling of `base`; recorded. 24 hours are never exceeded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        over_ceiling: Option<String>,
     }
 }
 optional_table! {
@@ -448,6 +367,19 @@ optional_table! {
         /// Most characters of a string, elements of an array or members of an object.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_length: Option<u32> = None,
+        /// The least number that it may be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        min: Option<Number> = None,
+        /// The greatest number that it may be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max: Option<Number> = None,
+        /// Its one value, by who the caller is: text with {name} and the caller's vars in it. Filled in when it is not sent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from_caller: Option<String> = None,
+        /// It says something of a person.
+        personal: bool = false,
+        /// It is for its audience's eyes only.
+        sensitive: bool = false,
         /// JSON Schema of its value, written here.
         #[serde(skip_serializing_if = "Option::is_none")]
         schema: Option<Map<String, Value>> = None,
@@ -470,6 +402,9 @@ table! {
         unit: Option<String>,
         /// Names of the profiles it may use.
         profiles: Vec<String>,
+        /// Texts that `issuer` and `from_caller` of its profiles take in, by name.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        vars: Named<String>,
         /// Requests per second, such as "200/s"; a batch counts each of its items. No limit when left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rate: Option<RateText>,

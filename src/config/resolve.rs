@@ -81,7 +81,7 @@ impl Resolver<'_> {
         };
         let backends = self.backends(&root.key("backend"), &mut file.backend, &state.dir);
         let mut keys = self.keys(&root.key("key"), file, limits.jwks_max_age);
-        let (profiles, schemas) = self.profiles(&root.key("profile"), file);
+        let (profiles, issuers, schemas) = self.profiles(&root.key("profile"), file);
         for key in keys.values_mut() {
             let first = key.backends.first().and_then(|name| backends.get(name));
             key.may_generate = first.is_some_and(stores::Settings::may_generate);
@@ -92,7 +92,7 @@ impl Resolver<'_> {
             }
         }
         let forbidden = [&audit.dir, &state.dir];
-        let publication = self.publication(&root, file, &keys, forbidden);
+        let publication = self.publication(&root, file, &keys, &issuers, forbidden);
         let callers = self.callers(&root.key("caller"), file);
         let digest = profile::digest(file, &schemas, &callers);
         Some(Config {

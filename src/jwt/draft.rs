@@ -5,7 +5,7 @@ use super::SignedJwt;
 use crate::jose::{Algorithm, BadSignature, Kid, Verified, compact};
 use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Terms};
-use crate::profile::{AudienceForm, LAST_DATE, Profile};
+use crate::profile::{AudienceForm, LAST_DATE, Profile, Subject};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
@@ -64,18 +64,22 @@ pub enum SealError {
 pub struct Draft {
     right: Use,
     signing_input: String,
+    iat: i64,
+    exp: i64,
     jti: Jti,
     audience: Vec<String>,
     subject: Option<String>,
+    session: Option<String>,
     profile: String,
 }
 impl Draft {
-    /// Spends the grant and the right to sign, whose times become the JWT's.
+    /// Spends the grant and the right to sign. The JWT is dated back from the right's time as granted, and never lives
+    /// longer than the right.
     ///
     /// # Errors
     /// [`DraftError`]: a clock or a key version that does not fit.
     pub fn assemble(grant: Grant, right: Use, jti: Jti) -> Result<Self, DraftError> {
-        let Terms { profile, issuer, audience, ttl, claims } = grant.into_terms();
+        let Terms { profile, issuer, audience, ttl, iat_back, session, claims } = grant.into_terms();
         let version = right.version();
         if version.key() != profile.key.as_str() {
             return Err(DraftError::Key {
@@ -83,12 +87,13 @@ impl Draft {
                 expected: profile.key.to_string(),
             });
         }
-        let (iat, exp) = (right.iat(), right.exp());
-        if iat < 0 || exp < iat || exp.unsigned_abs() > LAST_DATE {
-            return Err(DraftError::Clock);
-        }
-        if exp.abs_diff(iat) != ttl.as_secs() {
+        if right.exp().abs_diff(right.iat()) != ttl.as_secs() {
             return Err(DraftError::Lifetime);
+        }
+        let iat = right.iat().saturating_sub_unsigned(iat_back.as_secs());
+        let exp = iat.saturating_add_unsigned(ttl.as_secs());
+        if iat < 0 || exp > right.exp() || exp.unsigned_abs() > LAST_DATE {
+            return Err(DraftError::Clock);
         }
         let header = serde_json::to_vec(&Header {
             alg: version.algorithm().name(),
@@ -106,12 +111,18 @@ impl Draft {
         });
         let signing_input =
             compact::signing_input(&header.map_err(DraftError::Json)?, &payload.map_err(DraftError::Json)?);
-        let subject = claims.get("sub").and_then(Value::as_str);
+        let subject = match claims.get("sub").and_then(Value::as_str) {
+            None if profile.spec().is_some_and(|spec| spec.subject == Subject::Issuer) => Some(issuer),
+            subject => subject.map(str::to_owned),
+        };
         Ok(Self {
-            subject: subject.map(str::to_owned),
+            subject,
+            session,
             profile: profile.name.to_string(),
             right,
             signing_input,
+            iat,
+            exp,
             jti,
             audience,
         })
@@ -138,11 +149,11 @@ impl Draft {
     }
     /// The `iat` claim, seconds since 1970.
     pub fn iat(&self) -> i64 {
-        self.right.iat()
+        self.iat
     }
-    /// The `exp` claim, seconds since 1970.
+    /// When it expires, seconds since 1970: the `exp` claim, where the profile's kind has one.
     pub fn exp(&self) -> i64 {
-        self.right.exp()
+        self.exp
     }
     /// The `aud` claim.
     pub fn audience(&self) -> &[String] {
@@ -151,6 +162,10 @@ impl Draft {
     /// The `sub` claim. Personal: for the keyed tag of a record only.
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
+    }
+    /// The session's id. Personal: for the keyed tag of a record only.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
     }
     /// The profile's name.
     pub fn profile(&self) -> &str {
@@ -167,8 +182,8 @@ impl Draft {
             kid: self.kid().clone(),
             token: compact::seal(&self.signing_input, &signature),
             jti: self.jti.0.clone(),
-            iat: self.iat(),
-            exp: self.exp(),
+            iat: self.iat,
+            exp: self.exp,
             _leaving: self.right.signed()?,
         })
     }
@@ -194,17 +209,26 @@ struct Payload<'a> {
 }
 impl Serialize for Payload<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (profile, spec) = (self.profile, self.profile.spec());
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("iss", self.issuer)?;
-        match (self.profile.audience_form, self.audience) {
+        if spec.is_some_and(|spec| spec.subject == Subject::Issuer) {
+            map.serialize_entry("sub", self.issuer)?;
+        }
+        match (profile.audience_form, self.audience) {
+            // Only kinds that have none: policy grants at least one otherwise.
+            (_, []) => {}
             (AudienceForm::String, [one]) => map.serialize_entry("aud", one)?,
             _ => map.serialize_entry("aud", self.audience)?,
         }
         map.serialize_entry("iat", &self.iat)?;
-        if self.profile.nbf {
-            map.serialize_entry("nbf", &self.iat)?;
+        if profile.nbf {
+            let nbf = self.iat.saturating_sub_unsigned(profile.skew.as_secs());
+            map.serialize_entry("nbf", &nbf.max(0))?;
         }
-        map.serialize_entry("exp", &self.exp)?;
+        if spec.is_none_or(|spec| spec.expires) {
+            map.serialize_entry("exp", &self.exp)?;
+        }
         map.serialize_entry("jti", &self.jti.0)?;
         for (name, value) in self.claims {
             map.serialize_entry(name, value)?;

@@ -29,7 +29,7 @@ impl SignedJwt {
     pub fn iat(&self) -> i64 {
         self.iat
     }
-    /// Its `exp` claim, seconds since 1970.
+    /// When it expires, seconds since 1970: its `exp` claim, where its kind has one.
     pub fn exp(&self) -> i64 {
         self.exp
     }

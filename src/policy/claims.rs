@@ -1,21 +1,31 @@
 //! The caller's claims against the profile's rules for them: names first, then values, then the whole.
 
 use super::findings::{Findings, at_claim, claim};
+use super::judge::Case;
+use super::kind;
 use crate::jose::json::Pointer;
 use crate::profile::{ClaimRule, ClaimType, Profile, RESERVED_CLAIMS};
-use serde_json::Value;
+use serde_json::{Number, Value};
+use std::cmp::Ordering;
 
 /// Most violations that one JSON Schema may add to an answer.
 const MAX_SCHEMA_FAULTS: usize = 16;
 
-/// Claims that every access token needs (RFC 9068 section 2.2), besides those that the daemon writes.
-const RFC9068: [(&str, &str); 2] = [("sub", "at.sub"), ("client_id", "at.client_id")];
-
-pub(super) fn judge(profile: &Profile, tree: &Value, findings: &mut Findings) {
+pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
+    let (profile, tree) = (case.profile, case.claims);
     for (name, value) in tree.as_object().into_iter().flatten() {
         let rule = profile.claims.get(name);
         if name_may_be_set(profile, name, rule, findings) {
             judge_value(name, value, rule, findings);
+        }
+        if let Some(fixed) = case.fixed.and_then(|fixed| fixed.claims.get(name)) {
+            findings.check("claim.from_caller", value == fixed, || at_claim(name), || {
+                format!(
+                    "{} has another value than the one that caller \"{}\" has; leave it out, and it is filled in",
+                    claim(name),
+                    case.caller.name()
+                )
+            });
         }
         findings.check(
             "claim.control",
@@ -45,9 +55,6 @@ pub(super) fn judge(profile: &Profile, tree: &Value, findings: &mut Findings) {
             },
         );
     }
-    if profile.is_rfc9068() {
-        judge_access_token(profile, tree, findings);
-    }
     if let Some(schema) = &profile.schema {
         let at = || Pointer::default().name("claims");
         let whose = || format!("profile \"{}\"", profile.name);
@@ -58,10 +65,11 @@ pub(super) fn judge(profile: &Profile, tree: &Value, findings: &mut Findings) {
 fn name_may_be_set(profile: &Profile, name: &str, rule: Option<&ClaimRule>, findings: &mut Findings) -> bool {
     let at = || at_claim(name);
     let free = !RESERVED_CLAIMS.contains(&name);
-    let known = rule.is_some() || (profile.is_rfc9068() && RFC9068.iter().any(|(needed, _)| *needed == name));
+    let known = rule.is_some() || profile.kind.is_some_and(|kind| kind.brings(name));
     findings.check("claim.reserved", free, at, || {
         format!("{} is set by the daemon alone; remove it", claim(name))
-    }) && findings.check(
+    }) && kind::may_have(profile.kind, name, findings)
+        && findings.check(
         "claim.lookalike",
         known || !is_lookalike(profile, name),
         at,
@@ -83,8 +91,10 @@ fn name_may_be_set(profile: &Profile, name: &str, rule: Option<&ClaimRule>, find
 /// Whether people or lenient readers could take `name`, which is not known, for one that is.
 fn is_lookalike(profile: &Profile, name: &str) -> bool {
     let folded = name.trim();
-    let mut known =
-        RESERVED_CLAIMS.into_iter().chain(["aud"]).chain(profile.claims.keys().map(String::as_str));
+    let own = profile.kind.map_or(&[][..], |kind| kind.spec().claims);
+    let own = own.iter().map(|own| own.name);
+    let listed = profile.claims.keys().map(String::as_str);
+    let mut known = RESERVED_CLAIMS.into_iter().chain(["aud"]).chain(own).chain(listed);
     !name.is_ascii()
         || name.chars().any(char::is_control)
         || known.any(|known| known.eq_ignore_ascii_case(folded))
@@ -125,8 +135,25 @@ fn judge_value(name: &str, value: &Value, rule: Option<&ClaimRule>, findings: &m
             format!("{} is too long; send at most {most} characters, elements or members", claim(name))
         });
     }
+    let bounds = [("claim.min", &rule.min, Ordering::Less), ("claim.max", &rule.max, Ordering::Greater)];
+    for (id, bound, broken) in bounds {
+        let Some(bound) = bound else { continue };
+        let order = value.as_number().and_then(|number| compare(number, bound));
+        findings.check(id, order.is_some_and(|order| order != broken), at, || {
+            let side = if broken == Ordering::Less { "least" } else { "most" };
+            format!("{} is not a number of at {side} {bound}; send one that is", claim(name))
+        });
+    }
     if let Some(schema) = &rule.schema {
         judge_schema("claim.schema", schema, value, at, || claim(name), findings);
+    }
+}
+
+/// Exact for integers: rounding could let one past a bound.
+fn compare(one: &Number, other: &Number) -> Option<Ordering> {
+    match (one.as_i128(), other.as_i128()) {
+        (Some(one), Some(other)) => Some(one.cmp(&other)),
+        _ => one.as_f64()?.partial_cmp(&other.as_f64()?),
     }
 }
 
@@ -138,35 +165,6 @@ fn usual_type(name: &str) -> Option<ClaimType> {
         "auth_time" => Some(ClaimType::Date),
         _ => None,
     }
-}
-
-fn judge_access_token(profile: &Profile, tree: &Value, findings: &mut Findings) {
-    for (name, rule) in RFC9068 {
-        let value = tree.get(name).filter(|value| !value.is_null());
-        // Not said twice.
-        if value.is_none() && profile.claims.get(name).is_some_and(|rule| rule.required) {
-            continue;
-        }
-        let named = value.and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-        findings.check(rule, named, || at_claim(name), || {
-            format!(
-                "{} is missing, empty or not a string, and access tokens need it (RFC 9068 section 2.2); send it",
-                claim(name)
-            )
-        });
-    }
-    if let Some(scope) = tree.get("scope") {
-        let words = scope.as_str().is_some_and(is_scope);
-        findings.check("at.scope", words, || at_claim("scope"), || {
-            "claim \"scope\" is not a string of words with one space between (RFC 6749 section 3.3); send it so".into()
-        });
-    }
-}
-/// RFC 6749 section 3.3: `scope-token *( SP scope-token )`.
-fn is_scope(text: &str) -> bool {
-    text.split(' ').all(|word| {
-        !word.is_empty() && word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-    })
 }
 
 /// Only keywords and places are taken from the validator: its messages repeat what the caller sent.

@@ -20,11 +20,15 @@ pub struct Terms {
     pub profile: Arc<Profile>,
     /// The `iss` claim.
     pub issuer: String,
-    /// Configured audiences, 1 to 8.
+    /// Configured audiences, 1 to 8; none where the profile's kind has none.
     pub audience: Vec<String>,
     /// From `iat` to `exp`: whole seconds, 1 s up to the profile's maximum.
     pub ttl: Duration,
-    /// The claims that were judged, in the caller's order, without `aud`.
+    /// How long before now `iat` is, whole seconds.
+    pub iat_back: Duration,
+    /// The session's id, as the caller told it. For the keyed tag of a record only.
+    pub session: Option<String>,
+    /// The claims that were judged, in the caller's order, without `aud`; last those that are fixed and were not sent.
     pub claims: Map<String, Value>,
 }
 

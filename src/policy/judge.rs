@@ -1,10 +1,9 @@
 //! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
 
 use super::findings::{Findings, at_claim};
-use super::{claims, request};
+use super::{claims, kind, lifetime};
 use crate::caller::Caller;
-use crate::jose::json::Pointer;
-use crate::profile::{AudienceForm, Profile};
+use crate::profile::{AudienceForm, Fixed, Profile};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
@@ -17,6 +16,8 @@ const MAX_AUDIENCES: usize = 8;
 pub(super) struct Case<'a> {
     pub(super) caller: &'a Caller,
     pub(super) profile: &'a Profile,
+    /// What is fixed by who the caller is, if the profile fixes anything.
+    pub(super) fixed: Option<&'a Fixed>,
     /// What time it is for every rule.
     pub(super) now: Timestamp,
     pub(super) ttl: Option<Duration>,
@@ -29,37 +30,37 @@ pub(super) struct Case<'a> {
 /// What the request is granted if nothing was violated.
 pub(super) struct Judged {
     pub(super) audience: Vec<String>,
-    pub(super) ttl: Duration,
+    pub(super) times: lifetime::Times,
+    pub(super) session: Option<String>,
+}
+/// Something that ends, and that no JWT outlives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    /// `exp` at most, seconds since 1970.
+    pub(super) until: i64,
+    /// Broken when an explicit ttl goes beyond.
+    pub(super) rule: &'static str,
+    /// For the sentence, such as "the session's end".
+    pub(super) what: &'static str,
 }
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
-    let ttl = lifetime(case, findings);
+    let session = lifetime::session(case, findings);
+    let limits = session.limits.into_iter().flatten();
+    let times = lifetime::judge(case, limits, findings);
     let audience = audience(case, findings);
-    claims::judge(case.profile, case.claims, findings);
-    Judged { audience, ttl }
-}
-
-fn lifetime(case: &Case<'_>, findings: &mut Findings) -> Duration {
-    let lifetime = case.profile.lifetime;
-    let at = || Pointer::default().name("ttl");
-    let Some(ttl) = case.ttl else {
-        return lifetime.default;
-    };
-    // Part seconds would be lost in `exp`, so that 0.9 s would be none.
-    findings.check("ttl.positive", ttl.as_secs() > 0, at, request::not_positive);
-    findings.check("ttl.max", ttl <= lifetime.max, at, || {
-        format!(
-            "\"ttl\" is over the maximum of profile \"{}\"; ask for at most {} seconds",
-            case.profile.name,
-            lifetime.max.as_secs()
-        )
-    });
-    Duration::from_secs(ttl.as_secs())
+    claims::judge(case, findings);
+    kind::judge(case, findings);
+    Judged { audience, times, session: session.id.map(str::to_owned) }
 }
 
 fn audience(case: &Case<'_>, findings: &mut Findings) -> Vec<String> {
     let profile = case.profile;
     let at = || at_claim("aud");
+    if let Some(kind) = profile.kind.filter(|kind| !kind.spec().audience) {
+        findings.check("kind.forbidden", case.audience.is_none(), at, || super::kind::forbidden(kind, "aud"));
+        return Vec::new();
+    }
     let asked: Vec<&Value> = match (case.audience, profile.audiences.as_slice()) {
         (None, [only]) => {
             findings.check("aud.required", true, at, String::new);

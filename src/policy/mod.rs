@@ -7,6 +7,8 @@ mod claims;
 mod findings;
 mod grant;
 mod judge;
+mod kind;
+mod lifetime;
 mod request;
 mod rules;
 #[cfg(test)]
@@ -18,7 +20,7 @@ pub use rules::RULES;
 
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
-use crate::profile::Profile;
+use crate::profile::{Kind, Profile, ProfileName};
 use findings::Findings;
 use jiff::Timestamp;
 use judge::Case;
@@ -50,6 +52,20 @@ pub struct Policy {
     profiles: BTreeMap<String, Arc<Profile>>,
     digest: String,
 }
+/// A limit that a profile may exceed, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Override<'a> {
+    /// The profile.
+    pub profile: &'a ProfileName,
+    /// The key that says so, below the profile.
+    pub key: &'static str,
+    /// How long its JWTs may live.
+    pub max: Duration,
+    /// How long those of its kind live otherwise.
+    pub ceiling: Duration,
+    /// The operator's reason.
+    pub reason: &'a str,
+}
 impl Policy {
     /// `digest`: first 16 hex digits of the SHA-256 over the resolved policy text.
     pub fn new(profiles: Vec<Profile>, digest: String) -> Self {
@@ -63,6 +79,18 @@ impl Policy {
     /// All profiles, by name.
     pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
         self.profiles.values()
+    }
+    /// Every profile that goes beyond what its kind is held to, for the record of this policy.
+    pub fn overrides(&self) -> impl Iterator<Item = Override<'_>> {
+        self.profiles().filter_map(|profile| {
+            Some(Override {
+                profile: &profile.name,
+                key: "lifetime.over_ceiling",
+                max: profile.lifetime.max,
+                ceiling: Kind::ceiling(profile.kind),
+                reason: profile.lifetime.over_ceiling.as_deref()?,
+            })
+        })
     }
     /// Decides at `now`, which becomes the time of the JWT.
     ///
@@ -97,6 +125,9 @@ impl Policy {
         let Request { profile, mut claims, ttl, consent, session, faults } = request;
         faults.into_iter().for_each(|fault| findings.add(fault));
         let profile = self.profiles.get(&profile).filter(|_| caller.may_use(&profile));
+        // Where anything is fixed by who the caller is, it is so for every caller that may use the profile.
+        let profile =
+            profile.filter(|profile| profile.fixed.is_empty() || profile.fixed.contains_key(caller.name()));
         let at = || Pointer::default().name("profile");
         findings.check("caller.profile", profile.is_some(), at, || {
             format!(
@@ -105,12 +136,17 @@ impl Policy {
             )
         });
         let profile = profile?;
+        let fixed = profile.fixed.get(caller.name());
         let audience = claims.shift_remove("aud");
+        for (name, value) in fixed.into_iter().flat_map(|fixed| &fixed.claims) {
+            claims.entry(name.as_str()).or_insert_with(|| value.clone());
+        }
         // Wrapped because a JSON Schema judges a value, and unwrapped again: the tree itself is never copied.
         let tree = Value::Object(claims);
         let case = Case {
             caller,
             profile,
+            fixed,
             now,
             ttl,
             audience: audience.as_ref(),
@@ -122,9 +158,11 @@ impl Policy {
         let Value::Object(claims) = tree else { return None };
         Some(Terms {
             profile: Arc::clone(profile),
-            issuer: profile.issuer.clone(),
+            issuer: fixed.map_or(&profile.issuer, |fixed| &fixed.issuer).clone(),
             audience: judged.audience,
-            ttl: judged.ttl,
+            ttl: judged.times.ttl,
+            iat_back: judged.times.iat_back,
+            session: judged.session,
             claims,
         })
     }

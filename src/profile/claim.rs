@@ -29,6 +29,14 @@ pub struct ClaimRule {
     pub max_length: Option<usize>,
     /// A JSON Schema over its value.
     pub schema: Option<jsonschema::Validator>,
+    /// The least number that it may be.
+    pub min: Option<serde_json::Number>,
+    /// The greatest.
+    pub max: Option<serde_json::Number>,
+    /// It says something of a person.
+    pub personal: bool,
+    /// It is for its audience's eyes only.
+    pub sensitive: bool,
 }
 /// JSON types, with `Date` for a NumericDate (RFC 7519 section 2): an integer in 0..=253402300799.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]

@@ -1,11 +1,18 @@
 //! Profiles: the kinds of JWT that may be issued. Pure data with the parsing of its parts; rules are judged by `policy`.
 
 mod claim;
+mod fixed;
+mod kind;
+mod lifetime;
 mod name;
 
 pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name};
+pub use fixed::{BadTemplate, Fixed, NoText, Template, is_var_name};
+pub use kind::{Forbidden, Form, Kind, Own, Spec, Subject};
+pub use lifetime::{Aal, LONGEST, Lifetime, SessionRule};
 pub use name::{BadName, KeyName, ProfileName};
 
+use crate::jose::Algorithm;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,18 +23,30 @@ pub struct Profile {
     pub name: ProfileName,
     /// The key that signs.
     pub key: KeyName,
+    /// What that key signs with.
+    pub algorithm: Algorithm,
+    /// What it is based on: the rules of that kind hold besides its own.
+    pub kind: Option<Kind>,
     /// The `typ` header, such as `at+jwt` (RFC 8725 section 3.11).
     pub typ: String,
-    /// The `iss` claim.
+    /// The `iss` claim, where it is not fixed by who the caller is.
     pub issuer: String,
-    /// Audiences that may be asked for; never empty (RFC 8725 section 3.9).
+    /// By name of the caller, what is fixed by who that is. Either empty or for every caller that may use the profile.
+    pub fixed: BTreeMap<String, Fixed>,
+    /// Audiences that may be asked for; empty only where the kind has none (RFC 8725 section 3.9).
     pub audiences: Vec<String>,
     /// How `aud` is written.
     pub audience_form: AudienceForm,
     /// How long a JWT lives.
     pub lifetime: Lifetime,
-    /// Write `nbf` (equal to `iat`) into the JWT.
+    /// What is asked of the person's login session.
+    pub session: SessionRule,
+    /// Write `nbf` into the JWT.
     pub nbf: bool,
+    /// How long `nbf` is before `iat`, for verifiers whose clocks are behind. Whole seconds.
+    pub skew: Duration,
+    /// `iat` is rounded down to a multiple of this, so that it says less of who asked when. Whole seconds, at least one.
+    pub round_iat: Duration,
     /// Claims a caller may set, by name. Anything else is refused.
     pub claims: BTreeMap<String, ClaimRule>,
     /// A JSON Schema over the caller's claims as a whole.
@@ -42,19 +61,16 @@ pub enum AudienceForm {
     /// One to eight, always as an array.
     Array,
 }
-/// Lifetimes, whole seconds, `1s <= default <= max`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetime {
-    /// When the caller asks for none.
-    pub default: Duration,
-    /// What a caller may ask for at most.
-    pub max: Duration,
-}
 
 impl Profile {
-    /// Whether it makes access tokens of RFC 9068, whose rules then hold besides its own.
-    pub fn is_rfc9068(&self) -> bool {
-        ["at+jwt", "application/at+jwt"].iter().any(|typ| self.typ.eq_ignore_ascii_case(typ))
+    /// What the specification of its kind says, if it has one.
+    pub fn spec(&self) -> Option<&'static Spec> {
+        self.kind.map(Kind::spec)
+    }
+    /// How long before now `iat` may be, rounding included: what lives no longer has expired when it is issued.
+    pub fn set_back(&self) -> Duration {
+        let rounded = self.round_iat.saturating_sub(Duration::from_secs(1));
+        rounded + self.spec().map_or(Duration::ZERO, |spec| spec.backdate)
     }
 }
 
@@ -65,12 +81,22 @@ impl Profile {
         Self {
             name: ProfileName::new(name).unwrap(),
             key: KeyName::new(key).unwrap(),
+            algorithm: Algorithm::ES256,
+            kind: Kind::of_typ(typ),
             typ: typ.into(),
             issuer: "https://login.example.com".into(),
+            fixed: BTreeMap::new(),
             audiences: vec!["https://api.example.com".into()],
             audience_form: AudienceForm::String,
-            lifetime: Lifetime { default: Duration::from_secs(300), max: Duration::from_secs(900) },
+            lifetime: Lifetime {
+                default: Duration::from_mins(5),
+                max: Duration::from_mins(15),
+                over_ceiling: None,
+            },
+            session: SessionRule::default(),
             nbf: false,
+            skew: Duration::ZERO,
+            round_iat: Duration::from_secs(1),
             claims: BTreeMap::new(),
             schema: None,
         }

@@ -47,6 +47,7 @@ impl Resolver<'_> {
         if let Some(unit) = &caller.unit {
             self.unit(&path.key("unit"), unit);
         }
+        self.vars(&path.key("vars"), &caller.vars);
         Rule {
             name: name.to_owned(),
             uid: caller.user.as_ref().and_then(|user| self.uid(&path.key("user"), user)),

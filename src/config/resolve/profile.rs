@@ -2,10 +2,9 @@
 
 use super::{HOUR, Path, Resolver, SECOND};
 use crate::caller::Rule;
-use crate::config::file::{self, File, Named};
-use crate::config::units::Quantity;
-use crate::jose::hex;
-use crate::profile::{AudienceForm, KeyName, Lifetime, Profile, ProfileName};
+use crate::config::file::{self, Caller, File, Named};
+use crate::jose::{Algorithm, hex};
+use crate::profile::{AudienceForm, KeyName, Kind, Profile, ProfileName};
 use crate::sys::secure_file;
 use crate::telemetry::Chain;
 use regex::Regex;
@@ -14,37 +13,50 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 mod claim;
+mod fixed;
+mod kind;
+mod lifetime;
 use claim::compile;
 
 /// Largest JSON Schema file, bytes.
 const SCHEMA_LIMIT: u64 = 256 * 1024;
-/// The longest any JWT may live in this version.
-const LONGEST: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 /// JSON Schemas of profiles, by profile.
 pub(super) type Schemas = BTreeMap<String, Value>;
 
+/// Every issuer that a profile's JWTs may have, by profile.
+pub(super) type Issuers = BTreeMap<String, BTreeSet<String>>;
+
 impl Resolver<'_> {
     /// `None` only after a fault.
-    pub(super) fn profiles(&mut self, path: &Path, file: &mut File) -> (Option<Vec<Profile>>, Schemas) {
-        let (mut profiles, mut schemas) = (Vec::new(), Schemas::new());
-        let mut kinds: BTreeMap<(String, String), String> = BTreeMap::new();
+    pub(super) fn profiles(
+        &mut self,
+        path: &Path,
+        file: &mut File,
+    ) -> (Option<Vec<Profile>>, Issuers, Schemas) {
+        let (mut profiles, mut issuers, mut schemas) = (Vec::new(), Issuers::new(), Schemas::new());
+        let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
         for (name, profile) in &mut file.profile {
             let path = path.key(name);
             self.name(&path, name);
             self.reference(&path.key("key"), "key", &profile.key, &file.key);
+            let kind = self.kind(&path, profile);
             // Media types are compared without regard to case (RFC 2045 section 5.1).
-            let kind = (profile.key.clone(), profile.typ.to_ascii_lowercase());
-            if let Some(other) = kinds.insert(kind, name.clone()) {
+            let typ = profile.typ.as_deref().unwrap_or_default().to_ascii_lowercase();
+            let other = seen.insert((profile.key.clone(), typ.clone()), name.clone());
+            if let Some(other) = other.filter(|_| !typ.is_empty()) {
                 let message = format!(
                     "profile {other:?} has the same key and typ: give this one another typ or key (RFC 8725 section 3.12)"
                 );
                 self.fault(&path.key("typ"), message);
             }
-            let (resolved, schema) = self.profile(&path, name, profile);
+            let algorithm = file.key.get(&profile.key).map(|key| key.algorithm);
+            let (resolved, of_it, schema) =
+                self.profile(&path, name, profile, (kind, algorithm), &file.caller);
             profiles.push(resolved);
+            issuers.insert(name.clone(), of_it);
             schemas.extend(schema.map(|schema| (name.clone(), schema)));
         }
-        (profiles.into_iter().collect(), schemas)
+        (profiles.into_iter().collect(), issuers, schemas)
     }
 
     fn profile(
@@ -52,67 +64,48 @@ impl Resolver<'_> {
         path: &Path,
         name: &str,
         written: &mut file::Profile,
-    ) -> (Option<Profile>, Option<Value>) {
-        self.typ(&path.key("typ"), &written.typ);
-        self.issuer(&path.key("issuer"), written);
-        self.audiences(&path.key("audiences"), &written.audiences);
-        let lifetime = self.lifetime(&path.key("lifetime"), &written.lifetime);
-        let claims = self.claims(&path.key("claims"), &written.claims);
-        if is_access_token(&written.typ) {
-            for claim in ["sub", "client_id"] {
-                if !written.claims.contains_key(claim) {
-                    let message =
-                        format!("an at+jwt has the claim {claim:?} (RFC 9068 section 2.2): add it here");
-                    self.fault(&path.key("claims"), message);
-                }
-            }
+        (kind, algorithm): (Option<Kind>, Option<Algorithm>),
+        callers: &Named<Caller>,
+    ) -> (Option<Profile>, BTreeSet<String>, Option<Value>) {
+        if let Some(kind) = kind {
+            self.keeps_to(path, kind, written, algorithm);
         }
+        if kind.is_none_or(|kind| kind.spec().audience) {
+            self.audiences(&path.key("audiences"), &written.audiences);
+        }
+        let lifetime = self.lifetime(&path.key("lifetime"), kind, &written.lifetime);
+        let (skew, round_iat) = self.dating(path, kind, written, lifetime.default);
+        let session = self.session(path, written);
+        let claims = self.claims(&path.key("claims"), &written.claims);
+        let (fixed, issuers) = self.fixed(path, (name, kind), written, &claims, callers);
         let source = written.schema.as_mut().and_then(|schema| self.schema_file(&path.key("schema"), schema));
         let schema = source.as_ref().and_then(|source| self.compile(&path.key("schema"), source));
         let names = ProfileName::new(name).ok().zip(KeyName::new(&written.key).ok());
-        let profile = names.map(|(name, key)| Profile {
+        let profile = names.zip(algorithm).zip(written.typ.clone());
+        let profile = profile.map(|(((name, key), algorithm), typ)| Profile {
             name,
             key,
-            typ: written.typ.clone(),
+            algorithm,
+            kind,
+            typ,
             issuer: written.issuer.clone(),
+            fixed,
             audiences: written.audiences.clone(),
             audience_form: match written.audience_form {
                 file::AudienceForm::String => AudienceForm::String,
                 file::AudienceForm::Array => AudienceForm::Array,
             },
             lifetime,
+            session,
             nbf: written.nbf,
+            skew,
+            round_iat,
             claims,
             schema,
         });
-        (profile, source)
+        (profile, issuers, source)
     }
 
-    /// RFC 8725 section 3.11; RFC 7515 section 4.1.9 says to leave `application/` out.
-    fn typ(&mut self, path: &Path, typ: &str) {
-        // RFC 6838 section 4.2.
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
-        if typ.to_ascii_lowercase().starts_with("application/") {
-            self.fault(path, "write it without \"application/\" (RFC 7515 section 4.1.9)");
-        } else if typ.is_empty() || typ.len() > 64 || !typ.bytes().all(fits) {
-            self.fault(
-                path,
-                "write a media subtype such as \"at+jwt\": 1 to 64 of letters, digits and !#$&-^_.+",
-            );
-        }
-    }
-    /// RFC 7519 section 4.1.1; an access token's issuer is the identifier of RFC 8414 section 2.
-    fn issuer(&mut self, path: &Path, written: &file::Profile) {
-        let issuer = written.issuer.as_str();
-        if !is_string_or_uri(issuer) || issuer.contains(['?', '#']) {
-            self.fault(path, "write an absolute URI without query and fragment, such as \"https://login.example.com\", or a plain name without ':' and spaces");
-        } else if is_access_token(&written.typ)
-            && !issuer.starts_with("https://")
-            && !issuer.starts_with("http://")
-        {
-            self.fault(path, "the issuer of an at+jwt is a URL (RFC 9068 section 2.2): write one that begins with https://");
-        }
-    }
     fn audiences(&mut self, path: &Path, audiences: &[String]) {
         if audiences.is_empty() || audiences.len() > 64 {
             self.fault(path, "write 1 to 64 audiences (RFC 8725 section 3.9)");
@@ -127,23 +120,6 @@ impl Resolver<'_> {
                 self.fault(&path.index(index), format!("{audience:?} stands here twice: remove one"));
             }
         }
-    }
-    fn lifetime(&mut self, path: &Path, written: &file::Lifetime) -> Lifetime {
-        let mut read = |key: &str, text| {
-            let path = path.key(key);
-            let value = self.quantity(&path, text, SECOND..=HOUR * 24 * 365);
-            self.whole_seconds(&path, value);
-            value
-        };
-        let (default, max) = (read("default", &written.default), read("max", &written.max));
-        if max > LONGEST {
-            let message =
-                "this version issues nothing that lives longer than 24 hours: write at most \"24h\"";
-            self.fault(&path.key("max"), message);
-        } else if default > max && written.max.value().is_ok() {
-            self.fault(&path.key("default"), "longer than `max`: write at most that");
-        }
-        Lifetime { default, max }
     }
 
     /// Reads a JSON Schema file; `written` becomes absolute.
@@ -174,9 +150,6 @@ impl Resolver<'_> {
     }
 }
 
-fn is_access_token(typ: &str) -> bool {
-    typ.eq_ignore_ascii_case("at+jwt")
-}
 /// StringOrURI of RFC 7519 section 2: text with a colon is a URI (RFC 3986). Neither has spaces here.
 pub(super) fn is_string_or_uri(text: &str) -> bool {
     static URI: LazyLock<Option<Regex>> = LazyLock::new(|| {

@@ -1,6 +1,6 @@
 //! `[publish]`, and where the documents of each issuer are.
 
-use super::profile::is_string_or_uri;
+use super::profile::{Issuers, is_string_or_uri};
 use super::{Path, Resolver};
 use crate::config::file::File;
 use crate::keyring::discovery::{Discovery, Place};
@@ -15,6 +15,7 @@ impl Resolver<'_> {
         root: &Path,
         file: &File,
         keys: &BTreeMap<String, keyring::Settings>,
+        issuers: &Issuers,
         closed: [&PathBuf; 2],
     ) -> Publication {
         let path = root.key("publish");
@@ -29,8 +30,10 @@ impl Resolver<'_> {
             self.fault(&path.key("jwks_uri"), "write a URL that begins with https://");
         }
         let mut places: BTreeMap<PathBuf, &str> = BTreeMap::new();
-        for (name, profile) in file.profile.iter().filter(|(_, profile)| is_url(&profile.issuer)) {
-            let (path, issuer) = (root.key("profile").key(name).key("issuer"), profile.issuer.as_str());
+        let each =
+            || issuers.iter().flat_map(|(name, own)| own.iter().map(move |issuer| (name, issuer.as_str())));
+        for (name, issuer) in each().filter(|(_, issuer)| is_url(issuer)) {
+            let path = root.key("profile").key(name).key("issuer");
             match Place::of(issuer) {
                 // The issuer itself may be at fault, which is told elsewhere.
                 None if dir.is_some() && is_string_or_uri(issuer) => {
@@ -51,11 +54,11 @@ impl Resolver<'_> {
                 }
             }
         }
-        let issuers = file
-            .profile
-            .values()
-            .filter_map(|profile| keys.get(&profile.key).map(|key| (profile.issuer.as_str(), key.algorithm)));
-        Publication { dir, discovery: Discovery::new(issuers, file.publish.jwks_uri.as_deref()) }
+        let signed = each().filter_map(|(name, issuer)| {
+            let key = keys.get(&file.profile.get(name)?.key)?;
+            Some((issuer, key.algorithm))
+        });
+        Publication { dir, discovery: Discovery::new(signed, file.publish.jwks_uri.as_deref()) }
     }
 }
 

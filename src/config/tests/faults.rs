@@ -185,7 +185,16 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "typ = \"JWT\"" => "typ = \"a b\"": "profile.deploy.typ", 54, "media subtype";
         "typ = \"JWT\"" => "typ = \"\"": "profile.deploy.typ", 54, "media subtype";
         "key = \"rsa\"\ntyp = \"JWT\"" => "key = \"access\"\ntyp = \"AT+JWT\"": "profile.deploy.typ", 54, "has the same key and typ";
-        "typ = \"JWT\"" => "typ = \"at+jwt\"": "profile.deploy.claims", 52, "RFC 9068";
+        "typ = \"JWT\"" => "typ = \"at+jwt\"": "profile.deploy.issuer", 55, "RFC 9068";
+        "typ = \"JWT\"" => "": "profile.deploy.typ", 52, "missing: write the `typ` header, or the `base`";
+        "typ = \"JWT\"" => "base = \"jwt\"": "profile.deploy.base", 54, "\"access-token\", \"id-token\"";
+        "typ = \"at+jwt\"" => "typ = \"JWT\"\nbase = \"access-token\"": "profile.access-token.typ", 40, "has the typ \"at+jwt\"";
+        "typ = \"JWT\"\nissuer = \"deploy-robot\"" => "typ = \"JWT\"\nbase = \"github-app\"\nissuer = \"1234\"": "profile.deploy.audiences", 57, "has no audience: remove it";
+        "typ = \"JWT\"\nissuer = \"deploy-robot\"\naudiences = [\"https://ci.example.com\"]" => "nbf = true\nbase = \"github-app\"\nissuer = \"1234\"": "profile.deploy.nbf", 54, "has no such claim: remove it";
+        "key = \"rsa\"\ntyp = \"JWT\"\nissuer = \"deploy-robot\"\naudiences = [\"https://ci.example.com\"]" => "key = \"access\"\nbase = \"github-app\"\nissuer = \"1234\"\n": "profile.deploy.key", 53, "is signed with RS256: name a key with that algorithm";
+        "typ = \"JWT\"\nissuer = \"deploy-robot\"" => "base = \"client-assertion\"\naudience_form = \"array\"\nissuer = \"web\"\nlifetime = { default = \"1m\", max = \"1m\" }\n[profile.deploy.x]": "profile.deploy.audience_form", 55, "has one audience";
+        "scope = {" => "nonce = {": "profile.access-token.claims.nonce", 49, "kind \"access-token\" (RFC 9068) never has this claim";
+        "scope = {" => "cnf = {": "profile.access-token.claims.cnf", 49, "never has this claim";
         "\"deploy-robot\"" => "\"https://x.example?a=b\"": "profile.deploy.issuer", 55, "without query and fragment";
         "\"deploy-robot\"" => "\"https://x.example#a\"": "profile.deploy.issuer", 55, "without query and fragment";
         "\"deploy-robot\"" => "\"https://\"": "profile.deploy.issuer", 55, "absolute URI";

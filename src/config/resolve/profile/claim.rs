@@ -60,6 +60,15 @@ impl Resolver<'_> {
         if written.max_length == Some(0) {
             self.fault(&path.key("max_length"), "nothing would be allowed: write at least 1");
         }
+        self.bounds(path, written);
+        if written.from_caller.is_some() {
+            let others = written.constant.is_some() || written.one_of.is_some();
+            if others || written.kind.is_some_and(|kind| kind != String) {
+                let message =
+                    "the value is a string and fixed already: remove `const`, `enum` and other types";
+                self.fault(&path.key("from_caller"), message);
+            }
+        }
         let schema = written.schema.as_ref().map(|schema| Value::Object(schema.clone()));
         ClaimRule {
             required: written.required,
@@ -69,6 +78,23 @@ impl Resolver<'_> {
             pattern: written.pattern.as_ref().and_then(|pattern| self.pattern(&path.key("pattern"), pattern)),
             max_length: written.max_length.and_then(|most| usize::try_from(most).ok()),
             schema: schema.and_then(|schema| self.compile(&path.key("schema"), &schema)),
+            min: written.min.clone(),
+            max: written.max.clone(),
+            personal: written.personal,
+            sensitive: written.sensitive,
+        }
+    }
+    fn bounds(&mut self, path: &Path, written: &Claim) {
+        use ClaimType::{Date, Integer, Number};
+        for (key, bound) in [("min", &written.min), ("max", &written.max)] {
+            if bound.is_some() && written.kind.is_some_and(|kind| ![Integer, Number, Date].contains(&kind)) {
+                self.fault(&path.key(key), "only numbers and dates have bounds: remove it");
+            }
+        }
+        if let (Some(min), Some(max)) = (&written.min, &written.max)
+            && min.as_f64() > max.as_f64()
+        {
+            self.fault(&path.key("max"), "no value would be allowed: write at least `min`");
         }
     }
     fn value(&mut self, path: &Path, value: &Value, kind: Option<ClaimType>) {
