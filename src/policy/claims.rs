@@ -5,7 +5,7 @@ use super::judge::Case;
 use super::kind;
 use crate::jose::json::Pointer;
 use crate::profile::{ClaimRule, ClaimType, Profile, RESERVED_CLAIMS};
-use serde_json::{Number, Value};
+use serde_json::Value;
 use std::cmp::Ordering;
 
 /// Most violations that one JSON Schema may add to an answer.
@@ -138,7 +138,8 @@ fn judge_value(name: &str, value: &Value, rule: Option<&ClaimRule>, findings: &m
     let bounds = [("claim.min", &rule.min, Ordering::Less), ("claim.max", &rule.max, Ordering::Greater)];
     for (id, bound, broken) in bounds {
         let Some(bound) = bound else { continue };
-        let order = value.as_number().and_then(|number| compare(number, bound));
+        // Exact: the parser takes no integer that has no exact double.
+        let order = value.as_f64().and_then(|number| number.partial_cmp(&bound.as_f64()?));
         findings.check(id, order.is_some_and(|order| order != broken), at, || {
             let side = if broken == Ordering::Less { "least" } else { "most" };
             format!("{} is not a number of at {side} {bound}; send one that is", claim(name))
@@ -146,14 +147,6 @@ fn judge_value(name: &str, value: &Value, rule: Option<&ClaimRule>, findings: &m
     }
     if let Some(schema) = &rule.schema {
         judge_schema("claim.schema", schema, value, at, || claim(name), findings);
-    }
-}
-
-/// Exact for integers: rounding could let one past a bound.
-fn compare(one: &Number, other: &Number) -> Option<Ordering> {
-    match (one.as_i128(), other.as_i128()) {
-        (Some(one), Some(other)) => Some(one.cmp(&other)),
-        _ => one.as_f64()?.partial_cmp(&other.as_f64()?),
     }
 }
 

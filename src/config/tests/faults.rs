@@ -192,7 +192,6 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "typ = \"JWT\"\nissuer = \"deploy-robot\"" => "typ = \"JWT\"\nbase = \"github-app\"\nissuer = \"1234\"": "profile.deploy.audiences", 57, "has no audience: remove it";
         "typ = \"JWT\"\nissuer = \"deploy-robot\"\naudiences = [\"https://ci.example.com\"]" => "nbf = true\nbase = \"github-app\"\nissuer = \"1234\"": "profile.deploy.nbf", 54, "has no such claim: remove it";
         "key = \"rsa\"\ntyp = \"JWT\"\nissuer = \"deploy-robot\"\naudiences = [\"https://ci.example.com\"]" => "key = \"access\"\nbase = \"github-app\"\nissuer = \"1234\"\n": "profile.deploy.key", 53, "is signed with RS256: name a key with that algorithm";
-        "typ = \"JWT\"\nissuer = \"deploy-robot\"" => "base = \"client-assertion\"\naudience_form = \"array\"\nissuer = \"web\"\nlifetime = { default = \"1m\", max = \"1m\" }\n[profile.deploy.x]": "profile.deploy.audience_form", 55, "has one audience";
         "scope = {" => "nonce = {": "profile.access-token.claims.nonce", 49, "kind \"access-token\" (RFC 9068) never has this claim";
         "scope = {" => "cnf = {": "profile.access-token.claims.cnf", 49, "never has this claim";
         "\"deploy-robot\"" => "\"https://x.example?a=b\"": "profile.deploy.issuer", 55, "without query and fragment";
@@ -211,6 +210,42 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "default = \"5m\", max = \"15m\"" => "default = \"1500ms\", max = \"15m\"": "profile.access-token.lifetime.default", 43, "whole seconds";
         "default = \"5m\", max = \"15m\"" => "default = \"five\", max = \"15m\"": "profile.access-token.lifetime.default", 43, "not a duration";
         "nbf = false" => "schema = \"claims.json\"": "profile.access-token.schema", 44, "absolute path";
+        // Kinds, lifetimes, what is fixed by who the caller is.
+        "typ = \"JWT\"\nissuer = \"deploy-robot\"\naudiences = [\"https://ci.example.com\"]\nlifetime = { default = \"2m\", max = \"10m\" }" => "base = \"client-assertion\"\naudience_form = \"array\"\nissuer = \"web\"\naudiences = [\"https://ci.example.com\"]\nlifetime = { default = \"2m\", max = \"5m\" }": "profile.deploy.audience_form", 55, "has one audience";
+        "typ = \"JWT\"\nissuer = \"deploy-robot\"\naudiences = [\"https://ci.example.com\"]\nlifetime = { default = \"2m\", max = \"10m\" }" => "base = \"client-assertion\"\nissuer = \"web\"\naudiences = [\"https://ci.example.com\"]\nlifetime = { default = \"2m\", max = \"5m\" }\nclaims = { sub = {} }": "profile.deploy.claims.sub", 58, "about its issuer, and the daemon writes that";
+        "typ = \"JWT\"\nissuer = \"deploy-robot\"\naudiences = [\"https://ci.example.com\"]\nlifetime = { default = \"2m\", max = \"10m\" }" => "base = \"id-token\"\nissuer = \"login\"\naudiences = [\"web\"]\nlifetime = { default = \"2m\", max = \"5m\" }": "profile.deploy.issuer", 55, "is a URL (OpenID Connect Core";
+        "default = \"5m\", max = \"15m\"" => "default = \"5m\", max = \"31m\"": "profile.access-token.lifetime.max", 43, "over the ceiling of kind \"access-token\": write at most \"30m\", or say why in `over_ceiling`";
+        "default = \"5m\", max = \"15m\"" => "default = \"5m\", max = \"25h\", over_ceiling = \"a batch job that runs all night\"": "profile.access-token.lifetime.max", 43, "at most \"24h\"";
+        "default = \"5m\", max = \"15m\"" => "default = \"5m\", max = \"15m\", over_ceiling = \"a batch job\"": "profile.access-token.lifetime.over_ceiling", 43, "not over the ceiling";
+        "default = \"5m\", max = \"15m\"" => "default = \"5m\", max = \"1h\", over_ceiling = \"because\"": "profile.access-token.lifetime.over_ceiling", 43, "10 to 200 characters";
+        "default = \"2m\", max = \"10m\"" => "default = \"2m\", max = \"24h\", over_ceiling = \"there is no ceiling here\"": "profile.deploy.lifetime.over_ceiling", 57, "not over the ceiling";
+        "nbf = false" => "nbf = false\nskew = \"30s\"": "profile.access-token.skew", 45, "no `nbf` to set back";
+        "nbf = false" => "nbf = true\nskew = \"6m\"": "profile.access-token.skew", 45, "write 0s to 5m";
+        "nbf = false" => "round_iat = \"0s\"": "profile.access-token.round_iat", 44, "write 1s to 1h";
+        "nbf = false" => "round_iat = \"1500ms\"": "profile.access-token.round_iat", 44, "whole seconds";
+        "nbf = false" => "round_iat = \"6m\"": "profile.access-token.lifetime.default", 43, "write at least \"6m\"";
+        "typ = \"JWT\"\nissuer = \"deploy-robot\"\naudiences = [\"https://ci.example.com\"]\nlifetime = { default = \"2m\", max = \"10m\" }" => "base = \"github-app\"\nissuer = \"1234\"\nlifetime = { default = \"1m\", max = \"10m\" }": "profile.deploy.lifetime.default", 56, "write at least \"1m 1s\"";
+        "nbf = false" => "aal = 4": "profile.access-token.aal", 44, "at most 3";
+        "nbf = false" => "aal = 0": "profile.access-token.aal", 44, "at least 1";
+        "nbf = false" => "max_age = \"0s\"": "profile.access-token.max_age", 44, "out of range";
+        "nbf = false" => "session = \"always\"": "profile.access-token.session", 44, "\"optional\", \"required\"";
+        "\"deploy-robot\"" => "\"robot-{\"": "profile.deploy.issuer", 55, "braces hold a name";
+        "\"deploy-robot\"" => "\"{name} {name}\"": "profile.deploy.issuer", 55, "without ':' and spaces, for caller \"deployer\"";
+        "\"deploy-robot\"" => "\"robot-{tenant}\"": "caller.deployer.vars.tenant", 64, "missing: `profile.deploy.issuer` takes it in";
+        "client_id = { required = true }" => "client_id = { from_caller = \"{client_id}\" }": "caller.billing.vars.client_id", 59, "missing: `profile.access-token.claims.client_id.from_caller` takes it in";
+        "client_id = { required = true }" => "client_id = { from_caller = \"a{\" }": "profile.access-token.claims.client_id.from_caller", 48, "braces hold a name";
+        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", enum = [\"x\"] }": "profile.access-token.claims.client_id.from_caller", 48, "fixed already";
+        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", type = \"array\" }": "profile.access-token.claims.client_id.from_caller", 48, "fixed already";
+        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", pattern = \"[0-9]+\" }": "profile.access-token.claims.client_id.from_caller", 48, "`pattern` or `max_length`, or is empty, for caller \"billing\"";
+        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", max_length = 3 }": "profile.access-token.claims.client_id.from_caller", 48, "`max_length`";
+        "client_id = { required = true }" => "client_id = { min = 1, type = \"string\" }": "profile.access-token.claims.client_id.min", 48, "only numbers and dates";
+        "client_id = { required = true }" => "client_id = { min = 2, max = 1 }": "profile.access-token.claims.client_id.max", 48, "at least `min`";
+        "client_id = { required = true }" => "client_id = { max = \"1\" }": "profile.access-token.claims.client_id.max", 48, "a number";
+        "client_id = { required = true }" => "client_id = { personal = \"yes\" }": "profile.access-token.claims.client_id.personal", 48, "true or false";
+        "rate = \"200/s\"" => "vars = { name = \"x\" }": "caller.billing.vars.name", 62, "which is the caller's";
+        "rate = \"200/s\"" => "vars = { Tenant = \"x\" }": "caller.billing.vars.Tenant", 62, "1 to 32 of a-z";
+        "rate = \"200/s\"" => "vars = { tenant = \"\" }": "caller.billing.vars.tenant", 62, "1 to 512 characters";
+        "rate = \"200/s\"" => "vars = { tenant = 1 }": "caller.billing.vars.tenant", 62, "text in quotes";
         // Publication.
         "[audit]" => "[publish]\ndir = \"public\"\n[audit]": "publish.dir", 14, "absolute path";
         "[audit]" => "[publish]\ndir = \"/var/lib/jwsd/public\"\n[audit]": "publish.dir", 14, "no web server can read";
@@ -222,7 +257,6 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "\"deploy-robot\"" => "\"https://Login.example.com/\"": "profile.deploy.issuer", 55, "the same place as those of issuer \"https://login.example.com\"";
         "\"deploy-robot\"" => "\"http://login.example.com\"": "profile.deploy.issuer", 55, "write both the same way";
         // Claims.
-        "client_id = { required = true }" => "": "profile.access-token.claims", 46, "\"client_id\"";
         "scope = {" => "exp = {": "profile.access-token.claims.exp", 49, "the daemon's to write";
         "scope = {" => "aud = {": "profile.access-token.claims.aud", 49, "the daemon's to write";
         "scope = {" => "ISS = {": "profile.access-token.claims.ISS", 49, "looks like";

@@ -1,5 +1,6 @@
 //! Requests and the rules they break; what a grant never exceeds.
 
+mod profiles;
 mod properties;
 
 use super::*;
@@ -9,6 +10,7 @@ use crate::profile::{AudienceForm, ClaimRule, ClaimType};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// 2023-11-14T22:13:20Z.
 const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
@@ -34,6 +36,7 @@ fn schema(schema: Value) -> Option<jsonschema::Validator> {
     Some(jsonschema::validator_for(&schema).unwrap())
 }
 
+static POLICY: LazyLock<Policy> = LazyLock::new(policy);
 fn policy() -> Policy {
     let mut many = profile(
         "many",
@@ -45,8 +48,9 @@ fn policy() -> Policy {
     let mut whole = profile("whole", "test+jwt", &[API], vec![("x", free()), ("y", free())]);
     whole.schema =
         schema(json!({"dependentRequired": {"x": ["y"]}, "additionalProperties": {"type": "integer"}}));
-    Policy::new(
-        vec![
+    let mut profiles = profiles::governed();
+    profiles.extend(
+        [
             profile(
                 "access-token",
                 "at+jwt",
@@ -102,8 +106,8 @@ fn policy() -> Policy {
             many,
             whole,
         ],
-        "0123456789abcdef".into(),
-    )
+    );
+    Policy::new(profiles, "0123456789abcdef".into())
 }
 fn caller() -> Caller {
     let rule = Rule {
@@ -112,7 +116,12 @@ fn caller() -> Caller {
         gid: None,
         exe: None,
         unit: None,
-        profiles: ["access-token", "forgetful", "rules", "many", "whole", "ghost"].map(str::to_owned).into(),
+        profiles: POLICY
+            .profiles()
+            .map(|profile| profile.name.to_string())
+            .filter(|name| name != "secret")
+            .chain(["ghost".to_owned()])
+            .collect(),
         rate: None,
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
@@ -123,7 +132,7 @@ fn caller() -> Caller {
 fn authorize(request: &str) -> Result<Grant, Denial> {
     let limits = json::Limits { bytes: 16 * 1024, depth: 8, nodes: 512 };
     let tree = json::parse(request.as_bytes(), limits).unwrap();
-    policy().authorize(&caller(), Request::from_json(tree)?, NOW)
+    POLICY.authorize(&caller(), Request::from_json(tree)?, NOW)
 }
 /// `rule pointer` of every violation, as one text.
 fn rules(denial: &Denial) -> String {
@@ -204,9 +213,8 @@ fn messages_name_the_remedy_and_never_a_value() {
         json!({"a": [canary], "b~/": canary, "c": {"x": canary}}),
         json!(format!("{canary}\n")),
     ];
-    let policy = policy();
     let mut broken = 0;
-    for profile in policy.profiles() {
+    for profile in POLICY.profiles() {
         for name in profile.claims.keys().map(String::as_str).chain(["aud", "exp", "role", "scope"]) {
             for value in &values {
                 let request = json!({"profile": profile.name.as_str(), "claims": {name: value}, "ttl": 901});
@@ -275,11 +283,11 @@ fn part_seconds_are_refused_even_without_the_request_parser() {
         ttl: Some(ttl),
         ..Request::default()
     };
-    let denial = policy().authorize(&caller(), request(Duration::from_millis(900)), NOW).unwrap_err();
+    let denial = POLICY.authorize(&caller(), request(Duration::from_millis(900)), NOW).unwrap_err();
     assert_eq!(denial.violations[0].rule, "ttl.positive");
-    let over = policy().authorize(&caller(), request(Duration::from_millis(900_001)), NOW);
+    let over = POLICY.authorize(&caller(), request(Duration::from_millis(900_001)), NOW);
     assert_eq!(over.unwrap_err().violations[0].rule, "ttl.max");
-    let huge = policy().authorize(&caller(), request(Duration::MAX), NOW);
+    let huge = POLICY.authorize(&caller(), request(Duration::MAX), NOW);
     assert_eq!(huge.unwrap_err().violations[0].rule, "ttl.max");
 }
 
@@ -290,14 +298,14 @@ fn control_characters_in_names_are_refused_even_without_the_json_parser() {
         claims: Map::from_iter([("needed".into(), json!(1)), ("x\0y".into(), json!(1))]),
         ..Request::default()
     };
-    let denial = policy().authorize(&caller(), request, NOW).unwrap_err();
+    let denial = POLICY.authorize(&caller(), request, NOW).unwrap_err();
     assert_eq!(rules(&denial), "claim.lookalike /claims");
 }
 
 #[test]
 fn a_dry_run_shows_what_holds_too() {
     let request = json!({"profile": "rules", "ttl": 5, "claims": {"date": 1, "role": 1}});
-    let verdicts = policy().explain(&caller(), Request::from_json(request).unwrap(), NOW);
+    let verdicts = POLICY.explain(&caller(), Request::from_json(request).unwrap(), NOW);
     let lines: Vec<_> = verdicts
         .iter()
         .map(|v| format!("{}{} {}", if v.holds { "+" } else { "-" }, v.rule, v.pointer))

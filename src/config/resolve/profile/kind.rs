@@ -8,6 +8,10 @@ use crate::profile::{Forbidden, Kind, Subject};
 impl Resolver<'_> {
     /// The kind; `typ` is filled in where `base` gives it.
     pub(super) fn kind(&mut self, path: &Path, written: &mut file::Profile) -> Option<Kind> {
+        let base = path.key("base");
+        if self.replaced.iter().any(|replaced| base.is_within(replaced)) {
+            return None;
+        }
         let path = path.key("typ");
         match (written.base, &written.typ) {
             (None, None) => {
