@@ -1,5 +1,8 @@
 //! Header, claims and dates of a JWT, and that only a good signature seals it.
 
+mod confusion;
+mod times;
+
 use super::*;
 use crate::caller::{Caller, Callers, Rule};
 use crate::jose::{Algorithm, BadSignature, Curve, PublicKey, Signature, Verifier, compact, json as strict};
