@@ -7,6 +7,7 @@ use crate::admin::ActName;
 use crate::backend::pkcs11::{PinSource, TokenSelector};
 use crate::backend::{Settings, aws_kms};
 use crate::jose::Algorithm;
+use crate::profile::{Aal, Kind, SessionRule};
 use crate::sys::users::Users;
 use proptest::prelude::*;
 use std::io;
@@ -374,6 +375,71 @@ fn issuers_have_documents_and_with_a_directory_they_need_plain_names() {
     let fault = LOADER.parse(&published(&odd), "x").unwrap_err().faults.remove(0);
     assert_eq!((fault.path.as_str(), fault.line), ("profile.deploy.issuer", 55));
     assert!(fault.message.contains("no directory can be named after it"), "{}", fault.message);
+}
+
+#[test]
+fn what_depends_on_the_caller_is_expanded_for_each_and_every_issuer_is_published() {
+    let text = GOOD
+        .replace("\"https://login.example.com\"", "\"https://{tenant}.example.com\"")
+        .replace("client_id = { required = true }", "client_id = { from_caller = \"{name}-app\" }")
+        .replace("rate = \"200/s\"", "vars = { tenant = \"acme\" }")
+        .replace(
+            "profiles = [\"deploy\"]",
+            "profiles = [\"deploy\", \"access-token\"]\nvars = { tenant = \"b\" }",
+        );
+    let config = LOADER.parse(&text, "x").unwrap_or_else(|faults| panic!("{faults}"));
+    let profile = config.policy.profiles().find(|profile| profile.name.as_str() == "access-token").unwrap();
+    for (caller, tenant) in [("billing", "acme"), ("deployer", "b")] {
+        let fixed = &profile.fixed[caller];
+        assert_eq!(fixed.issuer, format!("https://{tenant}.example.com"));
+        assert_eq!(fixed.claims["client_id"], format!("{caller}-app"));
+    }
+    assert_eq!(profile.fixed.len(), 2);
+    assert!(config.policy.profiles().any(|profile| profile.fixed.is_empty()));
+    let documents = config.publication.discovery.issuers().iter().map(|issuer| issuer.document.body());
+    let documents: Vec<serde_json::Value> =
+        documents.map(|body| serde_json::from_slice(&body).unwrap()).collect();
+    let issuers: Vec<_> = documents.iter().map(|document| document["issuer"].as_str().unwrap()).collect();
+    assert_eq!(issuers, ["https://acme.example.com", "https://b.example.com"]);
+    let digest = |text: &str| LOADER.parse(text, "x").unwrap().policy.digest().to_owned();
+    assert_ne!(digest(&text), digest(&text.replace("\"acme\"", "\"acne\"")));
+    let described = LOADER.describe(&text, "x").unwrap();
+    assert_eq!(digest(&described), digest(&text));
+}
+
+#[test]
+fn a_base_gives_what_is_not_written() {
+    let text = GOOD
+        .replace("typ = \"at+jwt\"", "base = \"service\"\naal = 3\nmax_age = \"8h\"\nsession = \"required\"")
+        .replace("nbf = false", "nbf = true\nskew = \"30s\"\nround_iat = \"1m\"")
+        .replace("max = \"15m\"", "max = \"2h\", over_ceiling = \"a batch job that runs all night\"")
+        .replace(
+            "typ = \"JWT\"\nissuer = \"deploy-robot\"\naudiences = [\"https://ci.example.com\"]",
+            "base = \"github-app\"\nissuer = \"Iv23li\"",
+        );
+    let config = LOADER.parse(&text, "x").unwrap_or_else(|faults| panic!("{faults}"));
+    let profile =
+        |name: &str| config.policy.profiles().find(|profile| profile.name.as_str() == name).unwrap();
+    let (service, app) = (profile("access-token"), profile("deploy"));
+    assert_eq!((service.typ.as_str(), service.kind), ("at+jwt", Some(Kind::Service)));
+    assert_eq!((app.typ.as_str(), app.kind, app.algorithm), ("JWT", Some(Kind::GithubApp), Algorithm::RS256));
+    assert!(app.audiences.is_empty());
+    let hours = Duration::from_hours;
+    let session = SessionRule { required: true, aal: Some(Aal::Three), max_age: Some(hours(8)) };
+    assert_eq!(service.session, session);
+    assert_eq!((service.skew.as_secs(), service.round_iat.as_secs()), (30, 60));
+    let overrides: Vec<_> = config.policy.overrides().collect();
+    assert_eq!(overrides.len(), 1);
+    assert_eq!((overrides[0].max, overrides[0].ceiling), (hours(2), hours(1)));
+    assert_eq!(config.keys["access"].longest, hours(2));
+    let described = LOADER.describe(&text, "x").unwrap();
+    assert_eq!(LOADER.parse(&described, "x").unwrap().policy.digest(), config.policy.digest(), "{described}");
+    // The kind of a typ needs no base, and no entries for what it needs.
+    let bare = GOOD
+        .replace("client_id = { required = true }", "")
+        .replace("sub = { required = true, type = \"string\" }", "");
+    let config = LOADER.parse(&bare, "x").unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(config.policy.profiles().any(|profile| profile.kind == Some(Kind::AccessToken)));
 }
 
 #[test]
