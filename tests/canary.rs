@@ -25,7 +25,11 @@ fn canary() {
             1 => request["profile"] = "canary-profile".into(),
             2 => request["claims"]["level"] = "canary-wrong-type".into(),
             3 => request["claims"]["scope"] = "CANARY-WRONG-PATTERN".into(),
-            4 => request["canary-member"] = json!({ "canary": "canary" }),
+            4 => {
+                request["canary-member"] = json!({ "canary": "canary" });
+                request["session"] = json!({ "id": ["canary-session"], "expires_at": "canary-time" });
+            }
+            5 => request["session"] = json!({ "id": format!("canary-session-{number}") }),
             _ => {}
         }
         let mut body = request.to_string();
@@ -51,7 +55,15 @@ fn canary() {
         }
     }
     let audit = site.audit.clone();
-    seen.push_str(&daemon.records().iter().map(ToString::to_string).collect::<String>());
+    let records = daemon.records();
+    let sessions =
+        records.iter().filter(|record| record["session"].as_str().is_some_and(|tag| tag.len() == 22));
+    assert_eq!(
+        sessions.count() as u64,
+        requests.saturating_add(2) / 8,
+        "each session that was told has a tag"
+    );
+    seen.push_str(&records.iter().map(ToString::to_string).collect::<String>());
     let (code, log) = daemon.stop();
     assert_eq!(code, Some(0));
     seen.push_str(&log);

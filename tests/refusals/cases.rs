@@ -143,12 +143,20 @@ fn name_cases() -> Vec<Case> {
             "claim.reserved",
         ));
     }
-    for name in ["admin", "act", "cnf", "authorization_details", "azp", "nonce", "email"] {
+    for name in ["admin", "act", "authorization_details", "azp", "email"] {
         cases.push(rule(
             "J13",
             "a claim that is not allowed",
             with_claims(&format!(r#""{name}":{{}}"#)),
             "claim.unknown",
+        ));
+    }
+    for name in ["cnf", "nonce", "events", "at_hash", "content_digest"] {
+        cases.push(rule(
+            "J3",
+            "a claim of another kind of JWT",
+            with_claims(&format!(r#""{name}":{{}}"#)),
+            "kind.forbidden",
         ));
     }
     cases
