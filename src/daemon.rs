@@ -10,13 +10,13 @@ use aws_lc_rs::hmac;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::AdminError;
-use crate::api::{Api, Endpoint, InFlight, Rates, Socket};
+use crate::api::{Api, Current, Endpoint, InFlight, InForce, Socket};
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
 use crate::backend;
 use crate::clock::{Clock, SystemClock};
@@ -197,29 +197,26 @@ async fn serve_from(
         }
     }
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
-    let policy = Arc::new(config.policy);
     let issuer = Issuer::new(
-        Arc::clone(&policy),
         Arc::clone(&keyring),
         log.clone(),
         Arc::clone(&time),
         subject_key,
         config.limits.deadline,
     );
-    let wanted = config.callers.wanted();
+    let (wanted, _) = watch::channel(config.callers.wanted());
+    let in_force = Current::new(InForce::new(config.callers, config.policy, config.limits.clone()));
     let tracker = TaskTracker::new();
     let counters: [Arc<Counters>; 3] = Default::default();
     let api = Arc::new(Api {
-        rates: Rates::new(config.callers.rates()),
         in_flight: InFlight::new(config.limits.in_flight),
-        callers: config.callers,
+        in_force: Arc::clone(&in_force),
         issuer: Arc::new(issuer),
         admin: Arc::clone(&admin),
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
         clock: Arc::clone(&time),
         log: log.clone(),
-        limits: config.limits.clone(),
         tracker: tracker.clone(),
         counters: counters.clone(),
         started: SystemClock.now(),
@@ -231,7 +228,7 @@ async fn serve_from(
     for (settings, socket) in settings {
         listeners.push((Listener::open(&settings)?, socket));
     }
-    record_start(log, &policy).await?;
+    record_start(log, &in_force.get().policy).await?;
 
     let background = TaskTracker::new();
     background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
@@ -244,7 +241,10 @@ async fn serve_from(
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&api), socket));
         let transport = config.transport.clone();
         // Only callers are judged by facts; whoever else connects must not make us look at paths of their choice.
-        let wanted = if socket == Socket::Signing { wanted } else { FactsWanted::default() };
+        let wanted = match socket {
+            Socket::Signing => wanted.subscribe(),
+            Socket::Admin | Socket::Public => watch::channel(FactsWanted::default()).1,
+        };
         sockets.spawn(transport::serve(listener, transport, wanted, endpoint, counters, shutdown.clone()));
     }
 

@@ -193,6 +193,12 @@ impl From<Unknown> for Problem {
             Unknown::NoMatch | Unknown::Ambiguous => {
                 Self { detail: None, ..Self::new(StatusCode::FORBIDDEN, "caller.unknown", "") }
             }
+            Unknown::Outdated => {
+                let detail = "this connection is older than the configuration; ask again on a new one";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "connection.outdated", detail)
+                    .retry_after(SOON)
+                    .closing()
+            }
         }
     }
 }
