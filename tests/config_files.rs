@@ -30,7 +30,7 @@ fn shipped(name: &str) -> String {
 }
 fn describe(text: &str, name: &str) -> String {
     let directory = directory();
-    let loader = Loader { users: &Table, directory: Some(&directory) };
+    let loader = Loader { users: &Table, directory: Some(&directory), running: None };
     loader.describe(text, name).unwrap_or_else(|faults| panic!("{faults}"))
 }
 /// A template with its three words filled in, as `jwsd dev` does.

@@ -12,6 +12,7 @@ mod problem;
 mod public;
 mod rate;
 mod release;
+mod reload;
 mod sign;
 mod status;
 
@@ -23,6 +24,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -38,6 +40,7 @@ pub use in_flight::InFlight;
 pub use in_force::{Current, InForce};
 use problem::Problem;
 pub use rate::Rates;
+pub use reload::{Changes, Fault, NotReloaded, Reload, Reloaded};
 
 /// Limits of requests above those of the transport.
 #[derive(Debug, Clone)]
@@ -78,6 +81,8 @@ pub struct Api {
     pub tracker: TaskTracker,
     /// Per socket, in the order signing, admin, public.
     pub counters: [Arc<Counters>; 3],
+    /// Where reloads are asked for.
+    pub reloads: mpsc::Sender<Reload>,
     /// When the daemon started.
     pub started: jiff::Timestamp,
 }
@@ -140,6 +145,10 @@ impl Endpoint {
                 api.accept_clock(now, peer, id, request).await
             }
             (Socket::Admin, "/v1/clock/accept") => Err(Problem::method("POST").into()),
+            (Socket::Admin, "/v1/reload") if method == Method::POST => {
+                api.reload(now, peer, id, request).await
+            }
+            (Socket::Admin, "/v1/reload") => Err(Problem::method("POST").into()),
             (Socket::Admin, path) if keys::Route::of(path).is_some() => {
                 api.keys(now, peer, id, request).await
             }

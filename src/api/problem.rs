@@ -11,6 +11,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use std::time::Duration;
 
+use super::reload::Fault;
 use crate::admin::AdminError;
 use crate::audit::Unavailable;
 use crate::backend::Class;
@@ -35,6 +36,9 @@ pub(super) struct Problem {
     /// What happened and what to do, for people.
     pub(super) detail: Option<String>,
     pub(super) violations: Vec<Violation>,
+    /// Of the configuration file, for operators; and as text.
+    faults: Vec<Fault>,
+    report: Option<String>,
     /// Seconds.
     retry_after: Option<u64>,
     allow: Option<&'static str>,
@@ -53,6 +57,10 @@ struct Body<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     violations: &'a [Violation],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    faults: &'a [Fault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<&'a str>,
 }
 
 impl Problem {
@@ -62,6 +70,8 @@ impl Problem {
             code,
             detail: Some(detail.into()),
             violations: Vec::new(),
+            faults: Vec::new(),
+            report: None,
             retry_after: None,
             allow: None,
             close: false,
@@ -107,6 +117,22 @@ impl Problem {
     pub(super) fn changed() -> Self {
         let detail = "the clock changed meanwhile and is not accepted: look at it again";
         Self::new(StatusCode::CONFLICT, "clock.changed", detail)
+    }
+
+    pub(super) fn reload() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "reload.malformed", "send {} and nothing else")
+    }
+
+    /// The configuration that is to be loaded is not good.
+    pub(super) fn not_reloaded(faults: Vec<Fault>, report: String, insecure: bool) -> Self {
+        let detail = "the configuration is not taken over and nothing changed; every fault is listed";
+        let code = if insecure { "reload.insecure" } else { "reload.refused" };
+        Self { faults, report: Some(report), ..Self::new(StatusCode::CONFLICT, code, detail) }
+    }
+
+    pub(super) fn reload_deadline() -> Self {
+        let detail = "the reload has not ended yet and goes on; look at `policy` in GET /v1/status";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "reload.deadline", detail)
     }
 
     pub(super) fn act(detail: impl Into<String>) -> Self {
@@ -156,6 +182,8 @@ impl Problem {
             detail: self.detail.as_deref(),
             request_id,
             violations: &self.violations,
+            faults: &self.faults,
+            report: self.report.as_deref(),
         }
     }
 
@@ -274,6 +302,7 @@ impl From<AdminError> for Problem {
             | AdminError::TooMany { .. }
             | AdminError::InService { .. } => told(StatusCode::CONFLICT, "key.state"),
             AdminError::Unpublished { .. } => told(StatusCode::CONFLICT, "key.unpublished"),
+            AdminError::IssuerUnpublished { .. } => told(StatusCode::CONFLICT, "issuer.unpublished"),
             AdminError::TooManyProposals { .. } => told(StatusCode::CONFLICT, "proposals.full"),
             AdminError::Unproven { .. } => told(StatusCode::CONFLICT, "key.unproven"),
             AdminError::Busy { .. } | AdminError::Settling { .. } | AdminError::Contended => {

@@ -45,7 +45,8 @@ impl Api {
         headers: &HeaderMap,
     ) -> Option<Response<Full<Bytes>>> {
         let (place, name) = path.split_once("/.well-known/")?;
-        let discovery = self.admin.publisher().discovery();
+        let publication = self.admin.publisher().publication();
+        let discovery = &publication.discovery;
         if name == KEY_SET && (place.is_empty() || discovery.has_path(place)) {
             let ring = self.keyring.ring();
             return Some(document(now, ring.key_set().document(), "application/jwk-set+json", headers));

@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::file::{self, File, NameOrNumber};
 use super::structure::{self, Shape, nearest};
 use super::units::{Quantity, RateText, Readable};
-use super::{Config, Loader, LogSettings};
+use super::{Config, Loader, LogSettings, Written};
 use crate::{audit, backend as stores, profile as model, state};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -94,7 +94,13 @@ impl Resolver<'_> {
         let forbidden = [&audit.dir, &state.dir];
         let publication = self.publication(&root, file, &keys, forbidden);
         let callers = self.callers(&root.key("caller"), file);
-        let digest = profile::digest(file, &schemas, &callers);
+        let written = Written::new(file, &schemas, &callers);
+        let digest = profile::digest(&written);
+        for path in self.loader.running.iter().flat_map(|running| running.needs_restart(&written)) {
+            let message = "the running daemon has this otherwise, and a reload does not change it: restart the daemon, \
+                           or write it as it was";
+            self.fault(&path, message);
+        }
         Some(Config {
             environment: file.environment.clone(),
             allow_root: file.allow_root,
@@ -113,6 +119,7 @@ impl Resolver<'_> {
             publication,
             policy: crate::policy::Policy::new(profiles?, digest),
             callers: crate::caller::Callers::new(callers),
+            written,
         })
     }
 

@@ -26,7 +26,7 @@ impl Users for Table {
         Ok((name == "jwsd-callers").then_some(2001))
     }
 }
-const LOADER: Loader<'static> = Loader { users: &Table, directory: None };
+const LOADER: Loader<'static> = Loader { users: &Table, directory: None, running: None };
 
 /// A good file; tests change single lines of it.
 const GOOD: &str = r#"environment = "production"
