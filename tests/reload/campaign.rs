@@ -8,10 +8,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::common::http::format_request;
 use crate::common::{Connection, Daemon, Dice, Response, Site, eventually, rounds};
 use crate::follows::claims_of;
 use crate::{policy, records_of};
@@ -116,7 +118,17 @@ fn load(daemon: &Daemon, stop: &AtomicBool, seed: u64) -> Vec<Told> {
                 all.push(Told { side: item % 2, which: 2, request: request.clone(), answer });
             }
         } else {
-            let response = connection.post("/v1/sign", &SIDES[side].wish(which).to_string()).unwrap();
+            let body = SIDES[side].wish(which).to_string();
+            let request =
+                format_request("POST", "/v1/sign", &[("Content-Type", "application/json")], body.as_bytes());
+            // Some begin a moment before they end.
+            let (begin, end) = request.split_at(request.len() - 1);
+            connection.send(begin).unwrap();
+            if turn >> 56 & 1 == 0 {
+                thread::sleep(Duration::from_millis(turn >> 57 & 7));
+            }
+            connection.send(end).unwrap();
+            let response = connection.receive().unwrap();
             all.push(told(side, which, &response));
         }
     }
