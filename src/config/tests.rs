@@ -1,6 +1,7 @@
 //! Faulty files, what is said of them, and where.
 
 mod faults;
+mod reload;
 
 use super::*;
 use crate::admin::ActName;
