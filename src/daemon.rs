@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminError, Followed};
+use crate::admin::{AdminError, Followed, Mixed};
 use crate::api::{Api, Current, Endpoint, InFlight, InForce, Socket};
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
 use crate::backend;
@@ -80,6 +80,9 @@ pub enum ServeError {
     /// The keys could not be taken over from the state.
     #[error("the keyring could not be built")]
     Admin(#[source] AdminError),
+    /// A token has keys of another environment.
+    #[error(transparent)]
+    Mixed(#[from] Mixed),
     /// A key did not sign its self-test.
     #[error("key {key:?} failed its self-test")]
     SelfTest {
@@ -187,6 +190,7 @@ async fn serve_from(
     if let Some(fault) = admin.refresh().await?.into_iter().next() {
         return Err(fault.into());
     }
+    admin.refuse_mixed().await?;
     let keyring = Arc::clone(&admin.keyring);
     let ring = keyring.ring();
     for key in config.keys.keys().filter(|key| ring.active(key).is_none()) {
@@ -242,7 +246,7 @@ async fn serve_from(
     for (settings, socket) in settings {
         listeners.push((Listener::open(&settings)?, socket));
     }
-    record_start(log, &in_force.get().policy).await?;
+    record_start(log, &config.environment, &in_force.get().policy).await?;
 
     let background = TaskTracker::new();
     background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
@@ -303,9 +307,14 @@ fn outcome_of<T, E>(result: &Result<T, E>) -> Outcome {
     if result.is_ok() { Outcome::Success } else { Outcome::Failed }
 }
 
-async fn record_start(log: &Log, policy: &crate::policy::Policy) -> Result<(), Unavailable> {
+async fn record_start(
+    log: &Log,
+    environment: &str,
+    policy: &crate::policy::Policy,
+) -> Result<(), Unavailable> {
     let started = Entry {
         object: Some(version()),
+        reason: Some(format!("environment {environment}")),
         policy: Some(policy.digest().to_owned()),
         ..Entry::new(Event::DaemonStarted, Outcome::Success)
     };

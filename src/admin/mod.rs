@@ -27,7 +27,7 @@ use crate::keyring::{Keyring, LoadError, Loader, MakeError, Publisher};
 use crate::state::{self, KeyState, Store};
 
 pub use acts::{Act, ActName, Asked, Done};
-pub use orphans::orphans;
+pub use orphans::{Mixed, orphans};
 pub use profiles::Followed;
 pub use report::{KeyReport, NOTHING_SIGNS, NextStep, VersionReport, reports};
 pub use two_person::{Proposal, TwoPerson};

@@ -25,7 +25,7 @@ impl Admin {
         let quarantines = self.quarantines().await?;
         let previous = self.keyring.ring();
         let now = self.clock.now();
-        let (ring, faults) = self.loader.build(keys, &quarantines, &previous, now).await?;
+        let (ring, faults) = self.loader.build(keys, &quarantines, &previous, now, &self.environment).await?;
         self.tally_of(&ring, true).await?;
         let key_set = ring.key_set().clone();
         // A new key is in the files before it is in use; whatever else has changed does not wait for a disk.

@@ -37,6 +37,7 @@ impl From<ServeError> for Failure {
             | ServeError::Backend(_)
             | ServeError::Keyring(_)
             | ServeError::Admin(_)
+            | ServeError::Mixed(_)
             | ServeError::SelfTest { .. }
             | ServeError::Bind(_) => UNAVAILABLE,
         };

@@ -7,6 +7,7 @@ mod aws_kms;
 mod backend;
 mod caller;
 mod daemon;
+mod environment;
 mod pkcs11;
 mod profile;
 mod publish;
@@ -59,10 +60,12 @@ impl Resolver<'_> {
     fn config(&mut self, file: &mut File) -> Option<Config> {
         let root = Path::default();
         self.name(&root.key("environment"), &file.environment);
+        self.environments(&root, file);
         let [signing, admin, public] = self.listen(&root.key("listen"), &mut file.listen);
         let two_person = self.two_person(&root.key("admin"), &file.admin, &admin);
         let (transport, limits) = self.limits(&root.key("limits"), &file.limits);
         let audit = audit::Settings {
+            environment: file.environment.clone(),
             dir: self.absolute(&root.key("audit").key("dir"), &file.audit.dir),
             segment: self.quantity(
                 &root.key("audit").key("segment"),
