@@ -40,7 +40,7 @@ pub use in_flight::InFlight;
 pub use in_force::{Current, InForce};
 use problem::Problem;
 pub use rate::Rates;
-pub use reload::{Changes, Fault, NotReloaded, Reload, Reloaded};
+pub use reload::{Changes, Fault, Faulty, NotReloaded, Reload, Reloaded};
 
 /// Limits of requests above those of the transport.
 #[derive(Debug, Clone)]

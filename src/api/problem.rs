@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use std::time::Duration;
 
-use super::reload::Fault;
+use super::reload::Faulty;
 use crate::admin::AdminError;
 use crate::audit::Unavailable;
 use crate::backend::Class;
@@ -36,9 +36,8 @@ pub(super) struct Problem {
     /// What happened and what to do, for people.
     pub(super) detail: Option<String>,
     pub(super) violations: Vec<Violation>,
-    /// Of the configuration file, for operators; and as text.
-    faults: Vec<Fault>,
-    report: Option<String>,
+    /// What is wrong with the configuration file, for operators.
+    faulty: Option<Box<Faulty>>,
     /// Seconds.
     retry_after: Option<u64>,
     allow: Option<&'static str>,
@@ -57,10 +56,8 @@ struct Body<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     violations: &'a [Violation],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    faults: &'a [Fault],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<&'a str>,
+    #[serde(flatten)]
+    faulty: Option<&'a Faulty>,
 }
 
 impl Problem {
@@ -70,8 +67,7 @@ impl Problem {
             code,
             detail: Some(detail.into()),
             violations: Vec::new(),
-            faults: Vec::new(),
-            report: None,
+            faulty: None,
             retry_after: None,
             allow: None,
             close: false,
@@ -124,10 +120,10 @@ impl Problem {
     }
 
     /// The configuration that is to be loaded is not good.
-    pub(super) fn not_reloaded(faults: Vec<Fault>, report: String, insecure: bool) -> Self {
+    pub(super) fn not_reloaded(faulty: Faulty, insecure: bool) -> Self {
         let detail = "the configuration is not taken over and nothing changed; every fault is listed";
         let code = if insecure { "reload.insecure" } else { "reload.refused" };
-        Self { faults, report: Some(report), ..Self::new(StatusCode::CONFLICT, code, detail) }
+        Self { faulty: Some(Box::new(faulty)), ..Self::new(StatusCode::CONFLICT, code, detail) }
     }
 
     pub(super) fn reload_deadline() -> Self {
@@ -182,8 +178,7 @@ impl Problem {
             detail: self.detail.as_deref(),
             request_id,
             violations: &self.violations,
-            faults: &self.faults,
-            report: self.report.as_deref(),
+            faulty: self.faulty.as_deref(),
         }
     }
 

@@ -91,15 +91,22 @@ pub struct Fault {
     pub message: String,
 }
 
+/// Everything that is wrong with the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Faulty {
+    /// Never empty.
+    pub faults: Vec<Fault>,
+    /// The same as `jwsd check` prints it.
+    pub report: String,
+}
+
 /// Why nothing changed.
 #[derive(Debug)]
 pub enum NotReloaded {
     /// The file has faults, or changes what only a restart changes. Recorded.
     Refused {
         /// All of them.
-        faults: Vec<Fault>,
-        /// The same as `jwsd check` prints it.
-        report: String,
+        faulty: Faulty,
         /// The file may not be read, or others could have changed it.
         insecure: bool,
     },
@@ -131,8 +138,8 @@ impl Api {
         match timeout(RELOAD_WITHIN, answer).await {
             Ok(Ok(Ok(reloaded))) => Ok(json(&reloaded)),
             Ok(Ok(Err(NotReloaded::Failed(error)))) => Err(error.into()),
-            Ok(Ok(Err(NotReloaded::Refused { faults, report, insecure }))) => {
-                let problem = Problem::not_reloaded(faults, report, insecure);
+            Ok(Ok(Err(NotReloaded::Refused { faulty, insecure }))) => {
+                let problem = Problem::not_reloaded(faulty, insecure);
                 Err(Exit { recorded: true, ..Exit::from(problem) })
             }
             // The daemon ends.

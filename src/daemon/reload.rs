@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use std::sync::Arc;
 
 use crate::admin::{Admin, AdminError, By, Followed};
-use crate::api::{Current, Fault, NotReloaded, Reload, Reloaded};
+use crate::api::{Current, Fault, Faulty, NotReloaded, Reload, Reloaded};
 use crate::audit::{Entry, Event, Log, Outcome, Unavailable};
 use crate::config::{self, Config, FaultKind, Faults, Written};
 use crate::policy::Policy;
@@ -160,7 +160,7 @@ impl Reloader {
             tracing::error!(path, line, fault = message, "Configuration refused");
         }
         self.record(vec![refused]).await?;
-        Ok(NotReloaded::Refused { faults, report, insecure })
+        Ok(NotReloaded::Refused { faulty: Faulty { faults, report }, insecure })
     }
 
     async fn record(&self, entries: Vec<Entry>) -> Result<(), Unavailable> {
@@ -205,8 +205,8 @@ fn tell(outcome: &Result<Reloaded, NotReloaded>) -> String {
             tracing::info!(policy = reloaded.policy, "Configuration unchanged");
             format!("Policy {}", reloaded.policy)
         }
-        Err(NotReloaded::Refused { faults, .. }) => {
-            let count = faults.len();
+        Err(NotReloaded::Refused { faulty, .. }) => {
+            let count = faulty.faults.len();
             tracing::error!(faults = count, "Configuration not reloaded, nothing changed");
             format!("Configuration not reloaded, faults: {count}; see the log")
         }
