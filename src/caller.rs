@@ -79,16 +79,25 @@ pub enum Unknown {
     /// Two rules fit equally well; the first-come would be an accident.
     #[error("more than one [caller] of the configuration fits this process equally well")]
     Ambiguous,
+    /// Rules need facts that were not looked up when it connected.
+    #[error("the connection was made before the configuration asked for more about its callers")]
+    Outdated,
 }
 /// The table of known callers.
 #[derive(Debug, Default)]
 pub struct Callers {
     rules: Vec<Arc<Rule>>,
+    wanted: FactsWanted,
 }
 impl Callers {
     /// The table of these rules. A rule without any part fits no process.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules: rules.into_iter().map(Arc::new).collect() }
+        let wanted = FactsWanted {
+            groups: rules.iter().any(|rule| rule.gid.is_some()),
+            exe: rules.iter().any(|rule| rule.exe.is_some()),
+            unit: rules.iter().any(|rule| rule.unit.is_some()),
+        };
+        Self { rules: rules.into_iter().map(Arc::new).collect(), wanted }
     }
     /// The callers that have a rate, by name; per second.
     pub fn rates(&self) -> impl Iterator<Item = (&str, NonZeroU32)> {
@@ -97,17 +106,18 @@ impl Callers {
 
     /// Facts beyond uid and gid that some rule needs.
     pub fn wanted(&self) -> FactsWanted {
-        FactsWanted {
-            groups: self.rules.iter().any(|rule| rule.gid.is_some()),
-            exe: self.rules.iter().any(|rule| rule.exe.is_some()),
-            unit: self.rules.iter().any(|rule| rule.unit.is_some()),
-        }
+        self.wanted
     }
     /// The most specific rule that fits (more matching parts win).
     ///
     /// # Errors
-    /// [`Unknown::Ambiguous`] when two rules fit with equally many parts, even if they allow the same.
+    /// [`Unknown::Ambiguous`] when two rules fit with equally many parts, even if they allow the same;
+    /// [`Unknown::Outdated`] when nobody looked up what rules are about, because a rule that does not fit for want of a
+    /// fact would leave the process to a less specific one.
     pub fn identify(&self, peer: Arc<PeerCredentials>) -> Result<Caller, Unknown> {
+        if !peer.asked().covers(self.wanted) {
+            return Err(Unknown::Outdated);
+        }
         let mut best = Err(Unknown::NoMatch);
         let mut most = 0;
         for rule in self.rules.iter().filter(|rule| rule.fits(&peer)) {
@@ -187,6 +197,26 @@ mod tests {
             assert_eq!(found.as_ref().map(Caller::name).map_err(|e| *e), expected, "{peer:?}");
         }
         assert!(Callers::default().identify(peer(0, 0, &[0], "/x", "y")).is_err());
+    }
+
+    #[test]
+    fn nobody_is_judged_by_facts_that_were_not_looked_up() {
+        let callers = Callers::new(vec![
+            rule("user", Some(10), None, "", ""),
+            rule("program", Some(10), None, "/usr/bin/app", ""),
+        ]);
+        let asked =
+            |wanted| Arc::new(PeerCredentials::assume(10, 1, 1, ProcessFacts::default()).asking(wanted));
+        let none = FactsWanted::default();
+        for wanted in [none, FactsWanted { groups: true, unit: true, ..none }] {
+            assert_eq!(callers.identify(asked(wanted)).map(drop), Err(Unknown::Outdated), "{wanted:?}");
+        }
+        let looked = callers.identify(asked(FactsWanted { exe: true, ..none }));
+        assert_eq!(
+            looked.as_ref().map(Caller::name),
+            Ok("user"),
+            "looked up and not certain is another thing"
+        );
     }
 
     #[test]

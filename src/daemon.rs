@@ -2,21 +2,23 @@
 
 mod clock;
 mod foundation;
+mod reload;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::AdminError;
-use crate::api::{Api, Endpoint, InFlight, Rates, Socket};
+use crate::admin::{AdminError, Followed, Mixed};
+use crate::api::{Api, Current, Endpoint, InFlight, InForce, Socket};
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
 use crate::backend;
 use crate::clock::{Clock, SystemClock};
@@ -29,12 +31,16 @@ use crate::telemetry;
 use crate::transport::{self, BindError, Counters, FactsWanted, Listener};
 
 pub use clock::{Watched, open as open_clock};
+use reload::Reloader;
+
 pub use foundation::{Foundation, admin, open_log, open_store, prepare, record_pending};
 
 /// Name of the state's secret that makes subject tags.
 const SUBJECT_KEY: &str = "subject-tag";
 /// A key that has not signed for so long in one of its backends proves that it can.
 const SELF_TEST_EVERY: Duration = Duration::from_secs(10);
+/// Reloads that wait for the one under way, at most.
+const RELOADS: usize = 8;
 /// How often those that failed lately are tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -74,6 +80,9 @@ pub enum ServeError {
     /// The keys could not be taken over from the state.
     #[error("the keyring could not be built")]
     Admin(#[source] AdminError),
+    /// A token has keys of another environment.
+    #[error(transparent)]
+    Mixed(#[from] Mixed),
     /// A key did not sign its self-test.
     #[error("key {key:?} failed its self-test")]
     SelfTest {
@@ -99,16 +108,18 @@ impl From<AdminError> for ServeError {
     }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT; `ready` is called once all sockets answer.
+/// Runs the daemon until SIGTERM or SIGINT; `ready` is called once all sockets answer. `file` is what `config` was read
+/// from, and is read again at SIGHUP.
 ///
 /// # Errors
 /// Whatever kept it from starting. Everything that was started is stopped again.
-pub fn serve(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
+pub fn serve(config: Config, file: &Path, ready: impl FnOnce()) -> Result<(), ServeError> {
     prepare(&config)?;
     process::raise_nofile()?;
     telemetry::init(&config.log.level, config.log.json).map_err(ServeError::Telemetry)?;
+    let file = std::path::absolute(file).map_err(ServeError::Runtime)?;
     let runtime = runtime()?;
-    runtime.block_on(run(config, ready))
+    runtime.block_on(run(config, file, ready))
 }
 
 /// A runtime for everything that talks to a backend. Half the cores: the workers' sessions need the others, and
@@ -125,9 +136,11 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
         .map_err(ServeError::Runtime)
 }
 
-async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
+async fn run(config: Config, file: PathBuf, ready: impl FnOnce()) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let started = clock.now();
+    // It would end the process otherwise.
+    let hangups = signal(SignalKind::hangup()).map_err(ServeError::Runtime)?;
     let log = open_log(&config)?;
     let store = open_store(&config)?;
     let (time, happenings) = clock::open(config.clock, Arc::clone(&clock), &store)?;
@@ -141,8 +154,9 @@ async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
     let recorder = tokio::spawn(recording);
     let outcome = match Foundation::open(&config, store, notify).await {
         Ok(foundation) => {
+            let (watched, shutdown) = ((time, happenings), shutdown.clone());
             let served =
-                serve_from(config, &foundation, &log, (time, happenings), shutdown.clone(), ready).await;
+                serve_from(config, (file, hangups), &foundation, &log, watched, shutdown, ready).await;
             foundation.close().await;
             served
         }
@@ -164,6 +178,7 @@ async fn run(config: Config, ready: impl FnOnce()) -> Result<(), ServeError> {
 
 async fn serve_from(
     config: Config,
+    (file, hangups): (PathBuf, Signal),
     foundation: &Foundation,
     log: &Log,
     (time, happenings): Watched,
@@ -175,6 +190,7 @@ async fn serve_from(
     if let Some(fault) = admin.refresh().await?.into_iter().next() {
         return Err(fault.into());
     }
+    admin.refuse_mixed().await?;
     let keyring = Arc::clone(&admin.keyring);
     let ring = keyring.ring();
     for key in config.keys.keys().filter(|key| ring.active(key).is_none()) {
@@ -197,29 +213,28 @@ async fn serve_from(
         }
     }
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
-    let policy = Arc::new(config.policy);
     let issuer = Issuer::new(
-        Arc::clone(&policy),
         Arc::clone(&keyring),
         log.clone(),
         Arc::clone(&time),
         subject_key,
         config.limits.deadline,
     );
-    let wanted = config.callers.wanted();
+    let wanted = watch::Sender::new(config.callers.wanted());
+    let (reloads, asked) = mpsc::channel(RELOADS);
+    let in_force = Current::new(InForce::new(config.callers, config.policy, config.limits.clone()));
     let tracker = TaskTracker::new();
     let counters: [Arc<Counters>; 3] = Default::default();
     let api = Arc::new(Api {
-        rates: Rates::new(config.callers.rates()),
         in_flight: InFlight::new(config.limits.in_flight),
-        callers: config.callers,
+        in_force: Arc::clone(&in_force),
+        reloads,
         issuer: Arc::new(issuer),
         admin: Arc::clone(&admin),
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
         clock: Arc::clone(&time),
         log: log.clone(),
-        limits: config.limits.clone(),
         tracker: tracker.clone(),
         counters: counters.clone(),
         started: SystemClock.now(),
@@ -231,11 +246,11 @@ async fn serve_from(
     for (settings, socket) in settings {
         listeners.push((Listener::open(&settings)?, socket));
     }
-    record_start(log, &policy).await?;
+    record_start(log, &config.environment, &in_force.get().policy).await?;
 
     let background = TaskTracker::new();
     background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
-    background.spawn(admin.keep(shutdown.clone(), tracker.clone()));
+    background.spawn(Arc::clone(&admin).keep(shutdown.clone(), tracker.clone()));
     let (end, ended) = oneshot::channel();
     let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended);
     let timekeeper = tokio::spawn(keeping);
@@ -244,10 +259,23 @@ async fn serve_from(
         let endpoint = Arc::new(Endpoint::new(Arc::clone(&api), socket));
         let transport = config.transport.clone();
         // Only callers are judged by facts; whoever else connects must not make us look at paths of their choice.
-        let wanted = if socket == Socket::Signing { wanted } else { FactsWanted::default() };
+        let wanted = match socket {
+            Socket::Signing => wanted.subscribe(),
+            Socket::Admin | Socket::Public => watch::channel(FactsWanted::default()).1,
+        };
         sockets.spawn(transport::serve(listener, transport, wanted, endpoint, counters, shutdown.clone()));
     }
 
+    let reloader = Reloader {
+        file,
+        written: config.written,
+        followed: Followed::new(&config.keys, &config.publication),
+        in_force,
+        wanted,
+        admin,
+        log: log.clone(),
+    };
+    background.spawn(reloader.run(hangups, asked, shutdown.clone()));
     process::notify_ready();
     tracing::info!(pid = std::process::id(), "Ready");
     ready();
@@ -279,13 +307,19 @@ fn outcome_of<T, E>(result: &Result<T, E>) -> Outcome {
     if result.is_ok() { Outcome::Success } else { Outcome::Failed }
 }
 
-async fn record_start(log: &Log, policy: &crate::policy::Policy) -> Result<(), Unavailable> {
+async fn record_start(
+    log: &Log,
+    environment: &str,
+    policy: &crate::policy::Policy,
+) -> Result<(), Unavailable> {
     let started = Entry {
         object: Some(version()),
+        reason: Some(format!("environment {environment}")),
         policy: Some(policy.digest().to_owned()),
         ..Entry::new(Event::DaemonStarted, Outcome::Success)
     };
-    log.append(vec![started])?.durable().await
+    let entries = std::iter::once(started).chain(reload::in_force(policy));
+    log.append(entries.collect())?.durable().await
 }
 
 /// Keeps readiness true and brings back what failed: a key that no caller has used lately, or that failed, signs a
@@ -308,16 +342,13 @@ async fn prove_keys(keyring: Arc<Keyring>, deadline: Duration, shutdown: Cancell
     }
 }
 
-/// Waits for SIGTERM or SIGINT. SIGHUP is noted and changes nothing: terminals send it, and a restart loses nothing.
+/// Waits for SIGTERM or SIGINT.
 async fn stop_signal() -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => tracing::warn!("SIGHUP ignored; restart to apply a changed configuration"),
-        }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    Ok(())
 }

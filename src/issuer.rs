@@ -83,9 +83,8 @@ impl Refusal {
     }
 }
 
-/// Issues JWTs under one policy and one keyring.
+/// Issues JWTs with one keyring, each under the policy that its request began with.
 pub struct Issuer {
-    policy: Arc<Policy>,
     keyring: Arc<Keyring>,
     log: audit::Log,
     clock: Arc<Guarded>,
@@ -96,22 +95,16 @@ pub struct Issuer {
 impl Issuer {
     /// `subject_key` makes the tags that stand for subjects in records; `deadline` bounds one call of [`Self::issue`].
     pub fn new(
-        policy: Arc<Policy>,
         keyring: Arc<Keyring>,
         log: audit::Log,
         clock: Arc<Guarded>,
         subject_key: hmac::Key,
         deadline: Duration,
     ) -> Self {
-        Self { policy, keyring, log, clock, subject_key, deadline }
+        Self { keyring, log, clock, subject_key, deadline }
     }
 
-    /// The policy in force.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// Issues a JWT for each of `wants`, or says why not; every one of them is recorded, whatever comes of it.
+    /// Issues a JWT under `policy` for each of `wants`, or says why not; every one of them is recorded, whatever comes of it.
     ///
     /// Must run to its end: callers put it on a task that a hang-up does not cancel.
     ///
@@ -119,16 +112,17 @@ impl Issuer {
     /// [`Unavailable`] when it could not be recorded: then nothing is released.
     pub async fn issue(
         &self,
+        policy: &Policy,
         caller: &Caller,
         request_id: &str,
         wants: Vec<Result<Request, Denial>>,
     ) -> Result<Recorded<Vec<Issued>>, Unavailable> {
         let deadline = Instant::now() + self.deadline;
-        let base = self.base(caller, request_id);
+        let base = base(policy, caller, request_id);
 
         // Policy before key: a request that breaks a rule never becomes a draft.
         let drafts: Vec<Result<Draft, Refusal>> =
-            wants.into_iter().map(|want| self.draft(caller, want?)).collect();
+            wants.into_iter().map(|want| self.draft(policy, caller, want?)).collect();
 
         // The record is appended before the key is used. It syncs while the key signs; when many sign, once for all of
         // them, as soon as the first has signed.
@@ -162,25 +156,26 @@ impl Issuer {
     /// [`Unavailable`] when it could not be recorded.
     pub async fn check(
         &self,
+        policy: &Policy,
         caller: &Caller,
         request_id: &str,
         want: Result<Request, Denial>,
     ) -> Result<Recorded<Vec<Verdict>>, Unavailable> {
         let verdicts = match want {
-            Ok(want) => self.policy.explain(caller, want, self.clock.shown()),
+            Ok(want) => policy.explain(caller, want, self.clock.shown()),
             Err(denial) => denial.violations.into_iter().map(Verdict::from).collect(),
         };
         let broken: Vec<_> =
             verdicts.iter().filter(|verdict| !verdict.holds).map(|verdict| verdict.rule).collect();
         let outcome = if broken.is_empty() { Outcome::Success } else { Outcome::Denied };
         let entry =
-            Entry { rules: broken, event: Event::PolicyChecked, outcome, ..self.base(caller, request_id) };
+            Entry { rules: broken, event: Event::PolicyChecked, outcome, ..base(policy, caller, request_id) };
         self.log.append(vec![entry])?.release(verdicts, Instant::now() + self.deadline).await
     }
 
     /// Records that these JWTs, signed and recorded, did not reach their caller.
-    pub fn record_undelivered(&self, caller: &Caller, request_id: &str, issued: &[Issued]) {
-        let base = self.base(caller, request_id);
+    pub fn record_undelivered(&self, policy: &Policy, caller: &Caller, request_id: &str, issued: &[Issued]) {
+        let base = base(policy, caller, request_id);
         let entries = issued
             .iter()
             .filter_map(|issued| issued.as_ref().ok())
@@ -199,10 +194,10 @@ impl Issuer {
         }
     }
 
-    fn draft(&self, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
+    fn draft(&self, policy: &Policy, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
         let now = self.clock.now();
         // What breaks a rule is told so whatever the clock does.
-        let grant = self.policy.authorize(caller, want, now.unwrap_or_else(|_| self.clock.shown()))?;
+        let grant = policy.authorize(caller, want, now.unwrap_or_else(|_| self.clock.shown()))?;
         let now = now?;
         let key = &grant.terms().profile.key;
         let right = self
@@ -215,16 +210,6 @@ impl Issuer {
             return Err(Refusal::TooLong { bytes, limit });
         }
         Ok(draft)
-    }
-
-    /// What every record of one call has in common.
-    fn base(&self, caller: &Caller, request_id: &str) -> Entry {
-        Entry {
-            request: Some(request_id.to_owned()),
-            actor: Some(Actor::of(caller.peer(), Some(caller.name()))),
-            policy: Some(self.policy.digest().to_owned()),
-            ..Entry::new(Event::JwtFailed, Outcome::Failed)
-        }
     }
 
     fn intent(&self, base: &Entry, draft: &Result<Draft, Refusal>) -> Entry {
@@ -306,5 +291,15 @@ impl Issuer {
     fn tag(&self, text: &str) -> String {
         let tag = hmac::sign(&self.subject_key, text.as_bytes());
         base64url_encode(tag.as_ref().get(..16).unwrap_or_default())
+    }
+}
+
+/// What every record of one call has in common.
+fn base(policy: &Policy, caller: &Caller, request_id: &str) -> Entry {
+    Entry {
+        request: Some(request_id.to_owned()),
+        actor: Some(Actor::of(caller.peer(), Some(caller.name()))),
+        policy: Some(policy.digest().to_owned()),
+        ..Entry::new(Event::JwtFailed, Outcome::Failed)
     }
 }

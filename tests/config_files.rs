@@ -30,7 +30,7 @@ fn shipped(name: &str) -> String {
 }
 fn describe(text: &str, name: &str) -> String {
     let directory = directory();
-    let loader = Loader { users: &Table, directory: Some(&directory) };
+    let loader = Loader { users: &Table, directory: Some(&directory), running: None };
     loader.describe(text, name).unwrap_or_else(|faults| panic!("{faults}"))
 }
 /// A template with its three words filled in, as `jwsd dev` does.
@@ -87,6 +87,7 @@ fn the_defaults_shown_are_the_defaults() {
                 "stop",
                 "jwks_uri",
                 "certificates",
+                "issuers",
             ];
             !free.contains(&key) && *line != r#"dir = "/srv/jwsd""#
         })

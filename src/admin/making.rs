@@ -151,7 +151,8 @@ impl Admin {
         let _turn = self.turn(key).await?;
         let taken = async {
             let (settings, backend) = self.first_backend(key)?;
-            let made = keyring::adopt(key, name, settings, backend, self.clock.now(), MAKE_WITHIN).await?;
+            let (here, now) = (&self.environment, self.clock.now());
+            let made = keyring::adopt(key, name, settings, backend, here, now, MAKE_WITHIN).await?;
             self.take(by, Event::KeyAdopted, made).await
         };
         let kid = self.tell_failure(by, Event::KeyAdopted, key, self.leased(key, taken).await).await?;

@@ -5,6 +5,7 @@ mod acts;
 mod keys;
 mod making;
 mod orphans;
+mod profiles;
 mod refresh;
 mod release;
 mod report;
@@ -13,7 +14,7 @@ mod rotation;
 mod two_person;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -26,7 +27,8 @@ use crate::keyring::{Keyring, LoadError, Loader, MakeError, Publisher};
 use crate::state::{self, KeyState, Store};
 
 pub use acts::{Act, ActName, Asked, Done};
-pub use orphans::orphans;
+pub use orphans::{Mixed, orphans};
+pub use profiles::Followed;
 pub use report::{KeyReport, NOTHING_SIGNS, NextStep, VersionReport, reports};
 pub use two_person::{Proposal, TwoPerson};
 
@@ -103,6 +105,14 @@ pub enum AdminError {
     Unpublished {
         /// The version.
         kid: String,
+        /// What is wrong with the files.
+        reason: String,
+    },
+    /// The files for verifiers do not show a new issuer.
+    #[error(
+        "the files for verifiers could not be written ({reason}), so no new issuer is used; mend that, and reload again"
+    )]
+    IssuerUnpublished {
         /// What is wrong with the files.
         reason: String,
     },
@@ -213,6 +223,8 @@ pub struct Parts {
 pub struct Admin {
     parts: Parts,
     publisher: Publisher,
+    /// By key: the longest life of a JWT.
+    longest: RwLock<BTreeMap<String, Duration>>,
     /// One takes over the state at a time. Whether the last one did not, so that it is to be done again.
     refreshing: tokio::sync::Mutex<bool>,
     /// By key: one turns it at a time.
@@ -237,9 +249,12 @@ impl Admin {
     pub fn new(parts: Parts) -> Self {
         let turns =
             parts.loader.keys.keys().map(|key| (key.clone(), tokio::sync::Mutex::default())).collect();
+        let longest = parts.loader.keys.iter().map(|(key, settings)| (key.clone(), settings.longest));
+        let longest = RwLock::new(longest.collect());
         Self {
             parts,
             publisher: Publisher::default(),
+            longest,
             refreshing: tokio::sync::Mutex::default(),
             turns,
             told: Mutex::default(),

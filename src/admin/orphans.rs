@@ -13,7 +13,43 @@ use crate::telemetry::Chain;
 /// How long a key that is being made is no orphan, seconds.
 const PATIENCE: i64 = 3600;
 
+/// A token that holds keys of another environment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the token of backend {backend:?} holds key {label:?} of environment {found:?}, the configuration says {wanted:?}: \
+     correct `environment`, or give each environment a token of its own"
+)]
+pub struct Mixed {
+    backend: String,
+    label: String,
+    found: String,
+    wanted: String,
+}
+
 impl Admin {
+    /// Looks through the tokens for keys of another environment: whoever has the PIN of one may use all its keys. A KMS
+    /// has rights for each key, so only the keys that are used count there, when they are opened.
+    ///
+    /// # Errors
+    /// The first that there is.
+    pub async fn refuse_mixed(&self) -> Result<(), Mixed> {
+        for (name, backend) in &self.loader.backends {
+            let status = backend.status().await;
+            if status.kind != "pkcs11" || !status.ready {
+                continue;
+            }
+            // What cannot be listed is told when orphans are looked for.
+            for key in backend.list().await.unwrap_or_default() {
+                let found = backend::environment_of(&key.label).filter(|found| *found != self.environment);
+                if let Some(found) = found.map(str::to_owned) {
+                    let (backend, wanted) = (name.clone(), self.environment.clone());
+                    return Err(Mixed { backend, label: key.label, found, wanted });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Looks through all backends for orphans, and records each once in a run of the daemon.
     pub(super) async fn find_orphans(&self) {
         for (name, backend) in &self.loader.backends {

@@ -25,7 +25,7 @@ impl Admin {
         let quarantines = self.quarantines().await?;
         let previous = self.keyring.ring();
         let now = self.clock.now();
-        let (ring, faults) = self.loader.build(keys, &quarantines, &previous, now).await?;
+        let (ring, faults) = self.loader.build(keys, &quarantines, &previous, now, &self.environment).await?;
         self.tally_of(&ring, true).await?;
         let key_set = ring.key_set().clone();
         // A new key is in the files before it is in use; whatever else has changed does not wait for a disk.
@@ -68,14 +68,17 @@ impl Admin {
         Ok(self.state.tally(vec![tally]).await.map(drop)?)
     }
 
-    async fn tally_of(&self, ring: &Ring, only_bounds: bool) -> Result<(), AdminError> {
+    pub(super) async fn tally_of(&self, ring: &Ring, only_bounds: bool) -> Result<(), AdminError> {
         let now = self.clock.now().as_second();
         let mut tallies = Vec::new();
         let mut told: Vec<(&Arc<Version>, u64)> = Vec::new();
         for version in ring.signing() {
-            let Some(settings) = self.loader.keys.get(version.key()) else { continue };
+            if !self.loader.keys.contains_key(version.key()) {
+                continue;
+            }
             let signs = ring.active(version.key()).is_some_and(|active| Arc::ptr_eq(active, version));
-            let bound = if signs { bound(version, settings, now) } else { version.bound() };
+            let bound =
+                if signs { bound(version, self.longest(version.key()), now) } else { version.bound() };
             let (signatures, last_exp) = if only_bounds { (0, None) } else { version.take_tally() };
             if signatures == 0 && bound == version.bound() {
                 continue;
@@ -110,13 +113,13 @@ impl Admin {
 }
 
 /// How late JWTs may expire: moved ahead when half of the slack is used up.
-fn bound(version: &Version, settings: &Settings, now: i64) -> i64 {
-    let slack = SLACK.max(settings.longest / 2);
-    let least = now.saturating_add_unsigned((settings.longest + slack / 2).as_secs());
+fn bound(version: &Version, longest: Duration, now: i64) -> i64 {
+    let slack = SLACK.max(longest / 2);
+    let least = now.saturating_add_unsigned((longest + slack / 2).as_secs());
     if version.bound() >= least {
         return version.bound();
     }
-    now.saturating_add_unsigned((settings.longest + slack).as_secs())
+    now.saturating_add_unsigned((longest + slack).as_secs())
 }
 
 /// Lets a version sign in its time, and in no other.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::exit::Exit;
 use super::problem::Problem;
 use super::sign::ONE;
-use super::{Api, json};
+use super::{Api, InForce, json};
 use crate::admin::AdminError;
 use crate::audit::{Actor, Entry, Event, Log, Outcome};
 use crate::clock::{Guarded, State};
@@ -33,16 +33,17 @@ impl Api {
     /// Trusts the clock as it is; answers with what came of it.
     pub(super) async fn accept_clock(
         &self,
+        now: &InForce,
         peer: Arc<PeerCredentials>,
         id: &str,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Exit> {
-        if self.read(request, self.limits.body, ONE).await? != value!({}) {
+        if self.read(request, now.limits.body, ONE).await? != value!({}) {
             return Err(Problem::accept().into());
         }
         let (clock, log, store) = (Arc::clone(&self.clock), self.log.clone(), Arc::clone(&self.admin.store));
         let (actor, id, deadline) =
-            (Actor::of(&peer, None), id.to_owned(), Instant::now() + self.limits.deadline);
+            (Actor::of(&peer, None), id.to_owned(), Instant::now() + now.limits.deadline);
         // On a task of its own, so that an operator who hangs up does not leave half of it undone.
         let act = self.tracker.spawn(async move { accept(clock, &log, store, actor, id, deadline).await });
         // The task can only end without an answer by a panic, which is a defect.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::exit::Exit;
 use super::problem::Problem;
 use super::sign::ONE;
-use super::{Api, json};
+use super::{Api, InForce, json};
 use crate::admin::{Act, AdminError, Asked, Done, KeyReport, Proposal};
 use crate::audit::Actor;
 use crate::transport::PeerCredentials;
@@ -73,6 +73,7 @@ type Answered = Result<Response<Full<Bytes>>, Exit>;
 impl Api {
     pub(super) async fn keys(
         &self,
+        now: &InForce,
         peer: Arc<PeerCredentials>,
         id: &str,
         request: Request<Incoming>,
@@ -86,7 +87,7 @@ impl Api {
             Route::Key(key) if read => Ok(json(&self.admin.key(key).await?)),
             Route::Proposals if read => Ok(json(&value!({ "proposals": self.admin.proposals() }))),
             Route::Act { key, verb } if method == Method::POST => {
-                let body = self.read(request, self.limits.body, ONE).await?;
+                let body = self.read(request, now.limits.body, ONE).await?;
                 self.act(peer, id, read_act(key, verb, body)?).await
             }
             Route::Proposal(proposal) if method == Method::DELETE => {

@@ -6,11 +6,13 @@
 mod clock;
 mod exit;
 mod in_flight;
+mod in_force;
 mod keys;
 mod problem;
 mod public;
 mod rate;
 mod release;
+mod reload;
 mod sign;
 mod status;
 
@@ -22,21 +24,23 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::admin::Admin;
 use crate::audit::{self, Actor, Entry, Event, Outcome};
-use crate::caller::Callers;
 use crate::clock::Guarded;
 use crate::issuer::Issuer;
 use crate::keyring::{Backends, Keyring};
 use crate::transport::{Counters, Handler, PeerCredentials, Rejection};
 use exit::Exit;
 pub use in_flight::InFlight;
+pub use in_force::{Current, InForce};
 use problem::Problem;
 pub use rate::Rates;
+pub use reload::{Changes, Fault, Faulty, NotReloaded, Reload, Reloaded};
 
 /// Limits of requests above those of the transport.
 #[derive(Debug, Clone)]
@@ -57,8 +61,8 @@ pub struct Limits {
 
 /// What all sockets share.
 pub struct Api {
-    /// Who may ask.
-    pub callers: Callers,
+    /// What requests are judged by.
+    pub in_force: Arc<Current>,
     /// Issues JWTs.
     pub issuer: Arc<Issuer>,
     /// Keys and their published form.
@@ -71,16 +75,14 @@ pub struct Api {
     pub clock: Arc<Guarded>,
     /// Where refusals are recorded.
     pub log: audit::Log,
-    /// Limits of requests.
-    pub limits: Limits,
-    /// Per-caller rates.
-    pub rates: Rates,
     /// Bounds requests being issued.
     pub in_flight: Arc<InFlight>,
     /// Issuing tasks; the daemon waits for them when it stops.
     pub tracker: TaskTracker,
     /// Per socket, in the order signing, admin, public.
     pub counters: [Arc<Counters>; 3],
+    /// Where reloads are asked for.
+    pub reloads: mpsc::Sender<Reload>,
     /// When the daemon started.
     pub started: jiff::Timestamp,
 }
@@ -115,6 +117,7 @@ impl Endpoint {
 
     async fn route(
         &self,
+        now: &InForce,
         peer: Arc<PeerCredentials>,
         id: &str,
         request: Request<Incoming>,
@@ -123,24 +126,34 @@ impl Endpoint {
         let method = request.method().clone();
         let read = method == Method::GET || method == Method::HEAD;
         match (self.socket, request.uri().path()) {
-            (Socket::Signing, "/v1/sign") if method == Method::POST => api.sign_one(peer, id, request).await,
-            (Socket::Signing, "/v1/sign/batch") if method == Method::POST => {
-                api.sign_batch(peer, id, request).await
+            (Socket::Signing, "/v1/sign") if method == Method::POST => {
+                api.sign_one(now, peer, id, request).await
             }
-            (Socket::Signing, "/v1/check") if method == Method::POST => api.check(peer, id, request).await,
+            (Socket::Signing, "/v1/sign/batch") if method == Method::POST => {
+                api.sign_batch(now, peer, id, request).await
+            }
+            (Socket::Signing, "/v1/check") if method == Method::POST => {
+                api.check(now, peer, id, request).await
+            }
             (Socket::Signing, "/v1/sign" | "/v1/sign/batch" | "/v1/check") => {
                 Err(Problem::method("POST").into())
             }
 
-            (Socket::Admin, "/v1/status") if read => Ok(api.status().await),
+            (Socket::Admin, "/v1/status") if read => Ok(api.status(now).await),
             (Socket::Admin, "/v1/status") => Err(Problem::method("GET").into()),
             (Socket::Admin, "/v1/clock/accept") if method == Method::POST => {
-                api.accept_clock(peer, id, request).await
+                api.accept_clock(now, peer, id, request).await
             }
             (Socket::Admin, "/v1/clock/accept") => Err(Problem::method("POST").into()),
-            (Socket::Admin, path) if keys::Route::of(path).is_some() => api.keys(peer, id, request).await,
+            (Socket::Admin, "/v1/reload") if method == Method::POST => {
+                api.reload(now, peer, id, request).await
+            }
+            (Socket::Admin, "/v1/reload") => Err(Problem::method("POST").into()),
+            (Socket::Admin, path) if keys::Route::of(path).is_some() => {
+                api.keys(now, peer, id, request).await
+            }
             (Socket::Admin, path) if release::backend(path).is_some() => match method {
-                Method::POST => api.release(peer, id, request).await,
+                Method::POST => api.release(now, peer, id, request).await,
                 _ => Err(Problem::method("POST").into()),
             },
 
@@ -148,7 +161,7 @@ impl Endpoint {
             (Socket::Public, "/readyz") if read => Ok(api.readiness()),
             (Socket::Public, "/openapi.json") if read => Ok(public::openapi()),
             (Socket::Public, "/healthz" | "/readyz" | "/openapi.json") => Err(Problem::method("GET").into()),
-            (Socket::Public, path) => match api.published(path, request.headers()) {
+            (Socket::Public, path) => match api.published(now, path, request.headers()) {
                 Some(response) if read => Ok(response),
                 Some(_) => Err(Problem::method("GET").into()),
                 None => Err(Problem::unknown_route().into()),
@@ -158,13 +171,20 @@ impl Endpoint {
     }
 
     /// Records what `issuer` has not recorded, then answers.
-    async fn refuse(&self, peer: &PeerCredentials, id: &str, exit: Exit) -> Response<Full<Bytes>> {
+    async fn refuse(
+        &self,
+        now: &InForce,
+        peer: &PeerCredentials,
+        id: &str,
+        exit: Exit,
+    ) -> Response<Full<Bytes>> {
         if exit.recorded || !self.records() {
             return exit.problem.into_response(id);
         }
-        let entry = rejected(peer, id, exit.caller.as_deref(), exit.problem.code);
+        let mut entry = rejected(peer, id, exit.caller.as_deref(), exit.problem.code);
+        entry.policy = (self.socket == Socket::Signing).then(|| now.policy.digest().to_owned());
         let recorded = match self.api.log.append(vec![entry]) {
-            Ok(mut ticket) => ticket.durable_by(Instant::now() + self.api.limits.deadline).await,
+            Ok(mut ticket) => ticket.durable_by(Instant::now() + now.limits.deadline).await,
             Err(error) => Err(error),
         };
         match recorded {
@@ -187,9 +207,11 @@ fn rejected(peer: &PeerCredentials, id: &str, caller: Option<&str>, code: &'stat
 impl Handler for Endpoint {
     async fn handle(&self, peer: Arc<PeerCredentials>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let id = request_id();
-        let mut response = match self.route(Arc::clone(&peer), &id, request).await {
+        // Once: whatever is reloaded meanwhile, the request is judged by one configuration alone.
+        let now = self.api.in_force.get();
+        let mut response = match self.route(&now, Arc::clone(&peer), &id, request).await {
             Ok(response) => response,
-            Err(exit) => self.refuse(&peer, &id, exit).await,
+            Err(exit) => self.refuse(&now, &peer, &id, exit).await,
         };
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);

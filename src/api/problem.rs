@@ -11,6 +11,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use std::time::Duration;
 
+use super::reload::Faulty;
 use crate::admin::AdminError;
 use crate::audit::Unavailable;
 use crate::backend::Class;
@@ -35,6 +36,8 @@ pub(super) struct Problem {
     /// What happened and what to do, for people.
     pub(super) detail: Option<String>,
     pub(super) violations: Vec<Violation>,
+    /// What is wrong with the configuration file, for operators.
+    faulty: Option<Box<Faulty>>,
     /// Seconds.
     retry_after: Option<u64>,
     allow: Option<&'static str>,
@@ -53,6 +56,8 @@ struct Body<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     violations: &'a [Violation],
+    #[serde(flatten)]
+    faulty: Option<&'a Faulty>,
 }
 
 impl Problem {
@@ -62,6 +67,7 @@ impl Problem {
             code,
             detail: Some(detail.into()),
             violations: Vec::new(),
+            faulty: None,
             retry_after: None,
             allow: None,
             close: false,
@@ -107,6 +113,22 @@ impl Problem {
     pub(super) fn changed() -> Self {
         let detail = "the clock changed meanwhile and is not accepted: look at it again";
         Self::new(StatusCode::CONFLICT, "clock.changed", detail)
+    }
+
+    pub(super) fn reload() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "reload.malformed", "send {} and nothing else")
+    }
+
+    /// The configuration that is to be loaded is not good.
+    pub(super) fn not_reloaded(faulty: Faulty, insecure: bool) -> Self {
+        let detail = "the configuration is not taken over and nothing changed; every fault is listed";
+        let code = if insecure { "reload.insecure" } else { "reload.refused" };
+        Self { faulty: Some(Box::new(faulty)), ..Self::new(StatusCode::CONFLICT, code, detail) }
+    }
+
+    pub(super) fn reload_deadline() -> Self {
+        let detail = "the reload has not ended yet and goes on; look at `policy` in GET /v1/status";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "reload.deadline", detail)
     }
 
     pub(super) fn act(detail: impl Into<String>) -> Self {
@@ -156,6 +178,7 @@ impl Problem {
             detail: self.detail.as_deref(),
             request_id,
             violations: &self.violations,
+            faulty: self.faulty.as_deref(),
         }
     }
 
@@ -192,6 +215,12 @@ impl From<Unknown> for Problem {
         match unknown {
             Unknown::NoMatch | Unknown::Ambiguous => {
                 Self { detail: None, ..Self::new(StatusCode::FORBIDDEN, "caller.unknown", "") }
+            }
+            Unknown::Outdated => {
+                let detail = "this connection is older than the configuration; ask again on a new one";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "connection.outdated", detail)
+                    .retry_after(SOON)
+                    .closing()
             }
         }
     }
@@ -268,6 +297,7 @@ impl From<AdminError> for Problem {
             | AdminError::TooMany { .. }
             | AdminError::InService { .. } => told(StatusCode::CONFLICT, "key.state"),
             AdminError::Unpublished { .. } => told(StatusCode::CONFLICT, "key.unpublished"),
+            AdminError::IssuerUnpublished { .. } => told(StatusCode::CONFLICT, "issuer.unpublished"),
             AdminError::TooManyProposals { .. } => told(StatusCode::CONFLICT, "proposals.full"),
             AdminError::Unproven { .. } => told(StatusCode::CONFLICT, "key.unproven"),
             AdminError::Busy { .. } | AdminError::Settling { .. } | AdminError::Contended => {

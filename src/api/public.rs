@@ -6,7 +6,7 @@ use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::{Api, answer, json};
+use super::{Api, InForce, answer, json};
 use crate::keyring::Document;
 use crate::keyring::discovery::{CONFIGURATION, KEY_SET};
 
@@ -38,45 +38,26 @@ struct Readiness {
 impl Api {
     /// The key set (RFC 7517 section 5) at the top and at the path of each issuer, and the issuers' own documents
     /// (OpenID Connect Discovery 1.0 section 4). `None` for any other path.
-    pub(super) fn published(&self, path: &str, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
+    pub(super) fn published(
+        &self,
+        now: &InForce,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Option<Response<Full<Bytes>>> {
         let (place, name) = path.split_once("/.well-known/")?;
-        let discovery = self.admin.publisher().discovery();
+        let publication = self.admin.publisher().publication();
+        let discovery = &publication.discovery;
         if name == KEY_SET && (place.is_empty() || discovery.has_path(place)) {
             let ring = self.keyring.ring();
-            return Some(self.document(ring.key_set().document(), "application/jwk-set+json", headers));
+            return Some(document(now, ring.key_set().document(), "application/jwk-set+json", headers));
         }
         // Several would be what a client and a proxy say.
         let mut hosts = headers.get_all(HOST).iter();
         let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(|host| host.to_str().ok());
-        let document = discovery.find(place, host).filter(|_| name == CONFIGURATION)?;
-        let mut response = self.document(document, "application/json", headers);
+        let found = discovery.find(place, host).filter(|_| name == CONFIGURATION)?;
+        let mut response = document(now, found, "application/json", headers);
         response.headers_mut().insert(VARY, HOST.into());
         Some(response)
-    }
-
-    /// Revalidated by ETag (RFC 9110 section 13.1.2), and never used past its time, so that a new key is known before
-    /// it signs.
-    fn document(
-        &self,
-        document: &Document,
-        kind: &'static str,
-        headers: &HeaderMap,
-    ) -> Response<Full<Bytes>> {
-        let seen = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        let mut tags = seen.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        let unchanged = tags.any(|tag| tag == "*" || tag == document.etag());
-        let mut response = answer(kind, if unchanged { Bytes::new() } else { document.body() });
-        if unchanged {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-        }
-        let max_age = format!("public, must-revalidate, max-age={}", self.limits.jwks_max_age.as_secs());
-        let headers = response.headers_mut();
-        for (name, value) in [(CACHE_CONTROL, max_age.as_str()), (ETAG, document.etag())] {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
-        }
-        response
     }
 
     /// Ready: the log records, and every key has signed lately and may go on.
@@ -116,4 +97,29 @@ impl Api {
         }
         response
     }
+}
+
+/// Revalidated by ETag (RFC 9110 section 13.1.2), and never used past its time, so that a new key is known before
+/// it signs.
+fn document(
+    now: &InForce,
+    document: &Document,
+    kind: &'static str,
+    headers: &HeaderMap,
+) -> Response<Full<Bytes>> {
+    let seen = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = seen.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+    let unchanged = tags.any(|tag| tag == "*" || tag == document.etag());
+    let mut response = answer(kind, if unchanged { Bytes::new() } else { document.body() });
+    if unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let max_age = format!("public, must-revalidate, max-age={}", now.limits.jwks_max_age.as_secs());
+    let headers = response.headers_mut();
+    for (name, value) in [(CACHE_CONTROL, max_age.as_str()), (ETAG, document.etag())] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    response
 }

@@ -8,10 +8,10 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use serde_json::Value;
 
-use super::Api;
 use super::exit::Exit;
 use super::problem::Problem;
 use super::sign::ONE;
+use super::{Api, InForce};
 use crate::admin::Act;
 use crate::transport::PeerCredentials;
 
@@ -25,6 +25,7 @@ impl Api {
     /// Lifts quarantines; answers with what was in one.
     pub(super) async fn release(
         &self,
+        now: &InForce,
         peer: Arc<PeerCredentials>,
         id: &str,
         request: Request<Incoming>,
@@ -32,7 +33,7 @@ impl Api {
         let path = request.uri().path().to_owned();
         let backend = backend(&path).ok_or_else(Problem::unknown_route)?;
         let shape = || Problem::release("send {} or {\"key\": \"NAME\"} and nothing else");
-        let Value::Object(mut body) = self.read(request, self.limits.body, ONE).await? else {
+        let Value::Object(mut body) = self.read(request, now.limits.body, ONE).await? else {
             return Err(shape().into());
         };
         let key = match body.remove("key") {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::exit::Exit;
 use super::problem::Problem;
-use super::{Api, answer, json};
+use super::{Api, InForce, answer, json};
 use crate::audit::Recorded;
 use crate::caller::Caller;
 use crate::issuer::Issued;
@@ -49,14 +49,15 @@ type Answered = Result<Response<Full<Bytes>>, Exit>;
 impl Api {
     pub(super) async fn sign_one(
         &self,
+        now: &InForce,
         peer: Arc<PeerCredentials>,
         id: &str,
         request: Request<Incoming>,
     ) -> Answered {
-        let caller = self.callers.identify(peer)?;
+        let caller = now.callers.identify(peer)?;
         let bare = prefers_bare_jwt(request.headers());
-        let want = self.want(&caller, request).await?;
-        let recorded = self.issue(&caller, id, vec![want]).await?;
+        let want = self.want(now, &caller, request).await?;
+        let recorded = self.issue(now, &caller, id, vec![want]).await?;
         match recorded.into_inner().pop() {
             Some(Ok(jwt)) if bare => Ok(answer("application/jwt", jwt.expose().to_owned())),
             Some(Ok(jwt)) => Ok(json(&Answer::from(&jwt))),
@@ -67,6 +68,7 @@ impl Api {
 
     pub(super) async fn sign_batch(
         &self,
+        now: &InForce,
         peer: Arc<PeerCredentials>,
         id: &str,
         request: Request<Incoming>,
@@ -82,18 +84,18 @@ impl Api {
             results: Vec<Item<'a>>,
         }
 
-        let caller = self.callers.identify(peer)?;
+        let caller = now.callers.identify(peer)?;
         let wants = async {
-            self.rates.take(&caller, 1)?;
+            now.rates.take(&caller, 1)?;
             let limits =
-                strict::Limits { depth: DEPTH + 2, nodes: NODES * self.limits.batch_items + 2, ..ONE };
-            let wants = self.batch(self.read(request, self.limits.batch_body, limits).await?)?;
-            self.rates.fits(&caller, wants.len())?;
-            self.rates.take(&caller, wants.len() - 1)?;
+                strict::Limits { depth: DEPTH + 2, nodes: NODES * now.limits.batch_items + 2, ..ONE };
+            let wants = batch(now, self.read(request, now.limits.batch_body, limits).await?)?;
+            now.rates.fits(&caller, wants.len())?;
+            now.rates.take(&caller, wants.len() - 1)?;
             Ok(wants)
         };
         let wants = wants.await.map_err(|exit: Exit| exit.of(caller.name()))?;
-        let issued = self.issue(&caller, id, wants).await?.into_inner();
+        let issued = self.issue(now, &caller, id, wants).await?.into_inner();
         let results = issued
             .iter()
             .map(|issued| match issued {
@@ -106,6 +108,7 @@ impl Api {
 
     pub(super) async fn check(
         &self,
+        now: &InForce,
         peer: Arc<PeerCredentials>,
         id: &str,
         request: Request<Incoming>,
@@ -116,17 +119,22 @@ impl Api {
             rules: T,
         }
 
-        let caller = self.callers.identify(peer)?;
-        let want = self.want(&caller, request).await?;
-        let rules = self.issuer.check(&caller, id, want).await?.into_inner();
+        let caller = now.callers.identify(peer)?;
+        let want = self.want(now, &caller, request).await?;
+        let rules = self.issuer.check(&now.policy, &caller, id, want).await?.into_inner();
         Ok(json(&Checked { allowed: rules.iter().all(|verdict| verdict.holds), rules }))
     }
 
     /// Reads one request of a known caller.
-    async fn want(&self, caller: &Caller, request: Request<Incoming>) -> Result<Result<Want, Denial>, Exit> {
+    async fn want(
+        &self,
+        now: &InForce,
+        caller: &Caller,
+        request: Request<Incoming>,
+    ) -> Result<Result<Want, Denial>, Exit> {
         let read = async {
-            self.rates.take(caller, 1)?;
-            Ok(Want::from_json(self.read(request, self.limits.body, ONE).await?))
+            now.rates.take(caller, 1)?;
+            Ok(Want::from_json(self.read(request, now.limits.body, ONE).await?))
         };
         read.await.map_err(|exit: Exit| exit.of(caller.name()))
     }
@@ -145,28 +153,10 @@ impl Api {
         Ok(strict::parse(&body, strict::Limits { bytes, ..limits })?)
     }
 
-    /// Takes `{"requests": [...]}` apart.
-    fn batch(&self, value: Value) -> Result<Vec<Result<Want, Denial>>, Problem> {
-        let shape = "send {\"requests\": [...]} and nothing else";
-        let Value::Object(mut body) = value else { return Err(Problem::batch(shape)) };
-        let Some(Value::Array(requests)) = body.remove("requests") else { return Err(Problem::batch(shape)) };
-        if !body.is_empty() {
-            return Err(Problem::batch(shape));
-        }
-        let limit = self.limits.batch_items;
-        if requests.is_empty() || requests.len() > limit {
-            return Err(Problem::batch(format!("a batch has 1 to {limit} requests")));
-        }
-        // In a batch a request may be as large as alone, and no larger.
-        if requests.iter().any(|request| values(request) > NODES || text(request) > self.limits.body) {
-            return Err(Problem::batch("a request of the batch is larger than one alone may be"));
-        }
-        Ok(requests.into_iter().map(Want::from_json).collect())
-    }
-
     /// Issues on a task of its own, so that a caller who hangs up cancels nothing and is recorded.
     async fn issue(
         &self,
+        now: &InForce,
         caller: &Caller,
         id: &str,
         wants: Vec<Result<Want, Denial>>,
@@ -174,12 +164,13 @@ impl Api {
         let busy = || Exit::from(Problem::overloaded()).of(caller.name());
         let seat = self.in_flight.enter(caller.peer().uid()).ok_or_else(busy)?;
         let (deliver, delivered) = oneshot::channel();
-        let (issuer, caller, id) = (Arc::clone(&self.issuer), caller.clone(), id.to_owned());
+        let (issuer, policy) = (Arc::clone(&self.issuer), Arc::clone(&now.policy));
+        let (caller, id) = (caller.clone(), id.to_owned());
         self.tracker.spawn(async move {
-            let outcome = issuer.issue(&caller, &id, wants).await;
+            let outcome = issuer.issue(&policy, &caller, &id, wants).await;
             drop(seat);
             if let Err(Ok(recorded)) = deliver.send(outcome) {
-                issuer.record_undelivered(&caller, &id, recorded.get());
+                issuer.record_undelivered(&policy, &caller, &id, recorded.get());
             }
         });
         match delivered.await {
@@ -189,6 +180,25 @@ impl Api {
             Err(_) => Err(Problem::internal().into()),
         }
     }
+}
+
+/// Takes `{"requests": [...]}` apart.
+fn batch(now: &InForce, value: Value) -> Result<Vec<Result<Want, Denial>>, Problem> {
+    let shape = "send {\"requests\": [...]} and nothing else";
+    let Value::Object(mut body) = value else { return Err(Problem::batch(shape)) };
+    let Some(Value::Array(requests)) = body.remove("requests") else { return Err(Problem::batch(shape)) };
+    if !body.is_empty() {
+        return Err(Problem::batch(shape));
+    }
+    let limit = now.limits.batch_items;
+    if requests.is_empty() || requests.len() > limit {
+        return Err(Problem::batch(format!("a batch has 1 to {limit} requests")));
+    }
+    // In a batch a request may be as large as alone, and no larger.
+    if requests.iter().any(|request| values(request) > NODES || text(request) > now.limits.body) {
+        return Err(Problem::batch("a request of the batch is larger than one alone may be"));
+    }
+    Ok(requests.into_iter().map(Want::from_json).collect())
 }
 
 /// Values in a tree, itself included.

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::Response;
 use serde::Serialize;
 
-use super::{Api, json};
+use super::{Api, InForce, json};
 use crate::backend::Member;
 use crate::{audit, backend, clock};
 
@@ -87,7 +87,7 @@ struct Socket {
 }
 
 impl Api {
-    pub(super) async fn status(&self) -> Response<Full<Bytes>> {
+    pub(super) async fn status(&self, now: &InForce) -> Response<Full<Bytes>> {
         let mut backends = BTreeMap::new();
         for (name, backend) in &self.backends {
             let (status, health) = (backend.status().await, backend.health());
@@ -117,7 +117,7 @@ impl Api {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             started: self.started,
-            policy: self.issuer.policy().digest().to_owned(),
+            policy: now.policy.digest().to_owned(),
             audit: self.log.health(),
             clock: self.clock.state(),
             backends,

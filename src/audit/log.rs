@@ -53,6 +53,20 @@ pub enum OpenError {
         /// What is wrong with it.
         problem: String,
     },
+    /// It belongs to another environment.
+    #[error(
+        "{path} belongs to environment {found:?}, the configuration says {wanted:?}: correct `environment` or give this \
+         one its own [audit] dir",
+        path = .path.display()
+    )]
+    Environment {
+        /// The directory.
+        path: PathBuf,
+        /// What it was made for.
+        found: String,
+        /// What the configuration says.
+        wanted: String,
+    },
     /// A system call failed.
     #[error("cannot {what} {path}", path = .path.display())]
     Io {
@@ -136,6 +150,7 @@ impl Log {
         disk: Arc<dyn Disk>,
     ) -> Result<Self, OpenError> {
         let directory = Directory::open(&settings.dir, settings.segment.max(MIN_SEGMENT), disk)?;
+        directory.bind(&settings.environment)?;
         let recovered = recover(&directory)?;
         let shared = Arc::new(Shared::default());
         let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered);

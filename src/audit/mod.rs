@@ -20,8 +20,8 @@
 //! last acknowledged record (`after`), the count of numbers after it whose durability is unknown (`unknown`) and the
 //! failed `segment`, whose end may then be torn.
 //!
-//! Beside the segments are `lock` (held by the one daemon that writes here) and `spare` (empty, its space reserved: the
-//! next segment). A start always begins a new segment; what a crash left after the last valid record is cut off and
+//! Beside the segments are `lock` (held by the one daemon that writes here), `environment` (the name of the one
+//! environment whose log this is) and `spare` (empty, its space reserved: the next segment). A start always begins a new segment; what a crash left after the last valid record is cut off and
 //! declared by `log.recovered` (`segment`, `dropped` bytes, their `sha256`).
 //!
 //! # Space
@@ -69,6 +69,8 @@ pub const MIN_SEGMENT: u64 = 64 * 1024;
 pub struct Settings {
     /// Where the segments are. Made (0700) if missing; its parent must exist.
     pub dir: PathBuf,
+    /// Name of the environment; the log of another one is refused.
+    pub environment: String,
     /// Bytes reserved per segment; [`MIN_SEGMENT`] at least (less is taken as that).
     pub segment: u64,
 }

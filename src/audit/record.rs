@@ -82,6 +82,15 @@ pub enum Event {
     /// A dry run of policy.
     #[serde(rename = "policy.checked")]
     PolicyChecked,
+    /// The policy of the start: one record for all of it, then one for each profile.
+    #[serde(rename = "policy.loaded")]
+    PolicyLoaded,
+    /// Another configuration is in force from now on; `policy.loaded` for each profile that it adds or changes follows.
+    #[serde(rename = "policy.reloaded")]
+    PolicyReloaded,
+    /// A configuration with faults was to be loaded; nothing changed.
+    #[serde(rename = "policy.refused")]
+    PolicyRefused,
     /// A key version was made.
     #[serde(rename = "key.generated")]
     KeyGenerated,
@@ -205,6 +214,9 @@ pub struct Entry {
     /// Digest of the policy that decided.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub policy: Option<String>,
+    /// `policy.reloaded`: digest of the policy before.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub previous: Option<String>,
     /// Ids of violated rules or a stable error code; never text of the caller.
     /// Each is written once, however often it is here.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "distinct")]
@@ -270,6 +282,7 @@ impl Entry {
             proposed_by: None,
             profile: None,
             policy: None,
+            previous: None,
             rules: Vec::new(),
             kid: None,
             alg: None,

@@ -9,13 +9,14 @@ use nix::fcntl::{AtFlags, OFlag, RenameFlags};
 use nix::sys::stat::{FileStat, Mode, SFlag};
 use nix::unistd::UnlinkatFlags;
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const LOCK: &str = "lock";
 const SPARE: &str = "spare";
+const ENVIRONMENT: &str = "environment";
 const EXTENSION: &str = ".jsonl";
 const DIGITS: usize = 20;
 
@@ -76,6 +77,35 @@ impl Directory {
         let same = nix::sys::stat::stat(&self.path)
             .and_then(|named| Ok(identity(&named) == identity(&nix::sys::stat::fstat(&self.handle)?)));
         if same.unwrap_or(false) { Ok(()) } else { Err(Fault::Directory(self.path.clone())) }
+    }
+
+    /// Notes whose log this is on first use, compares it ever after.
+    pub(super) fn bind(&self, environment: &str) -> Result<(), OpenError> {
+        let path = self.path.join(ENVIRONMENT);
+        let fail = |what| {
+            let path = path.clone();
+            move |source| OpenError::Io { what, path, source }
+        };
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = open_at(&self.handle, ENVIRONMENT, flags).map_err(fail("open"))?;
+        check_private(&file, &path)?;
+        let mut text = String::new();
+        (&file).take(256).read_to_string(&mut text).map_err(fail("read"))?;
+        // One without its end was never acknowledged.
+        match text.strip_suffix('\n') {
+            Some(found) if found == environment => Ok(()),
+            Some(found) => Err(OpenError::Environment {
+                path: self.path.clone(),
+                found: found.to_owned(),
+                wanted: environment.to_owned(),
+            }),
+            None => file
+                .set_len(0)
+                .and_then(|()| file.write_all_at(format!("{environment}\n").as_bytes(), 0))
+                .and_then(|()| self.disk.sync_all(&file))
+                .and_then(|()| self.sync())
+                .map_err(fail("write")),
+        }
     }
 
     /// Opens an old segment for recovery.

@@ -24,6 +24,13 @@ pub fn label_prefix(environment: &str) -> String {
     format!("{PREFIX}{environment}/")
 }
 
+/// The environment that a label of ours names; `None` if it is not one of ours.
+pub fn environment_of(label: &str) -> Option<&str> {
+    let mut parts = label.strip_prefix(PREFIX)?.split('/');
+    // A token may have cut the end off.
+    parts.next().filter(|environment| !environment.is_empty() && parts.next().is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +44,22 @@ mod tests {
         assert!(made.len() <= 40);
         assert_eq!(label("e", "k", &[1]), "jwsd/e/k/01", "a short id is shown whole");
         assert_eq!(label("e", "k", &[]), "jwsd/e/k/");
+    }
+
+    #[test]
+    fn others_labels_name_no_environment() {
+        for label in [
+            "",
+            "jwsd",
+            "jwsd/",
+            "jwsd/production",
+            "jwsd//access/00",
+            "other/production/access/00",
+            " jwsd/e/k/00",
+        ] {
+            assert_eq!(environment_of(label), None, "{label}");
+        }
+        assert_eq!(environment_of("jwsd/production/acc"), Some("production"), "cut off");
     }
 
     #[test]
@@ -55,6 +78,7 @@ mod tests {
         ) {
             let made = label(&environment, &key, &id);
             prop_assert!(made.starts_with(&label_prefix(&environment)));
+            prop_assert_eq!(environment_of(&made), Some(&*environment));
             prop_assert_eq!(made.starts_with(&label_prefix(&other)), environment == other);
             prop_assert_eq!(made.split('/').collect::<Vec<_>>(), ["jwsd", &environment, &key, &hex(&id[..6])]);
         }

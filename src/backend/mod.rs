@@ -15,7 +15,7 @@ mod replicas;
 
 pub use event::BackendEvent;
 pub use health::{Health, Refused};
-pub use label::{PREFIX, label, label_prefix};
+pub use label::{PREFIX, environment_of, label, label_prefix};
 pub use replicas::{Attempt, Member, Replicas, Signing};
 
 use crate::jose::{Algorithm, PublicKey, Signature, hex};
@@ -175,6 +175,8 @@ pub trait KeyStore: Send + Sync {
 pub struct Opened {
     /// Its id in the backend, to be opened by [`Wanted::Id`] ever after.
     pub id: Vec<u8>,
+    /// What it is called there; see [`label()`].
+    pub label: String,
     /// Its public half, as read from the backend.
     pub public: PublicKey,
     /// The right to sign with it.
@@ -316,6 +318,9 @@ impl Advice {
     pub const NEVER: Self =
         Self { retries: 0, here: false, pause: Duration::ZERO, scope: Scope::Request, quarantine: false };
 }
+
+/// [`Error::code`] of a key whose label names another environment.
+pub const OTHER_ENVIRONMENT: &str = "other environment";
 
 /// [`Error::code`] of [`KeyStore::open`] where no key has the public half that is wanted.
 pub const NO_COPY: &str = "no copy";

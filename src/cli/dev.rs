@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         let (kid, _) = keys::generate(&config, &key)?;
         line(format_args!("made key {key}: {kid}"))?;
     }
-    daemon::serve(config, || {
+    daemon::serve(config, &file, || {
         // A closed stdout is no reason to stop serving.
         let _ = greet(&directory);
     })?;
@@ -112,6 +112,7 @@ fn greet(directory: &Path) -> Result<(), Failure> {
     let (sign, public) = (directory.join("run/sign.sock"), directory.join("run/public.sock"));
     let (sign, public) = (sign.display(), public.display());
     let (config, audit) = (directory.join("jwsd.toml"), directory.join("audit"));
+    let admin = directory.join("run/admin.sock");
     line(format_args!(
         r#"ready; try, from another terminal:
 
@@ -119,10 +120,11 @@ fn greet(directory: &Path) -> Result<(), Failure> {
   curl --unix-socket {sign} http://localhost/v1/check -H 'Content-Type: application/json' -d '{{"profile":"access-token","claims":{{"role":"admin"}}}}'
   curl --unix-socket {public} http://localhost/.well-known/jwks.json
 
-configuration {}
+configuration {}; after a change: jwsd reload --socket {}
 audit log     jwsd audit tail -f {}
 stop with Ctrl-C; the next `jwsd dev` goes on with the same keys"#,
         config.display(),
+        admin.display(),
         audit.display(),
     ))
 }

@@ -8,6 +8,7 @@ mod dev;
 mod keys;
 mod manual;
 mod output;
+mod reload;
 mod serve;
 mod sign;
 mod softhsm;
@@ -37,6 +38,7 @@ unavailable, 70 a defect of jwsd, 75 a second operator must ask for it too, 77 p
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    Reload(reload::Arguments),
     Dev(dev::Arguments),
     Check(check::Arguments),
     Sign(sign::Arguments),
@@ -88,6 +90,7 @@ pub fn run() -> ExitCode {
         Command::Pkcs11Worker => return crate::backend::pkcs11::worker::run(),
         Command::InitToken { label, module } => dev::init_token(&label, &module),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),

@@ -9,7 +9,8 @@ use crate::daemon::{self, ServeError};
 
 /// Run the daemon in the foreground
 ///
-/// Serves until SIGTERM or SIGINT, then answers what is in flight and stops. Tells systemd when it is ready.
+/// Serves until SIGTERM or SIGINT, then answers what is in flight and stops. Reads its configuration again at SIGHUP
+/// (`jwsd reload`). Tells systemd when it is ready.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -18,7 +19,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let config = config::load(&arguments.file.config)?;
-    daemon::serve(config, || ())?;
+    daemon::serve(config, &arguments.file.config, || ())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -36,6 +37,7 @@ impl From<ServeError> for Failure {
             | ServeError::Backend(_)
             | ServeError::Keyring(_)
             | ServeError::Admin(_)
+            | ServeError::Mixed(_)
             | ServeError::SelfTest { .. }
             | ServeError::Bind(_) => UNAVAILABLE,
         };

@@ -47,6 +47,9 @@ table! {
     File {
         /// Name of the environment, such as "production": state of another environment is refused.
         environment: String,
+        /// The issuers of each environment, by its name. A profile of this one has none of another's, and only those that are listed for this one if any are.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        issuers: Named<Vec<String>>,
         /// Let the daemon run as root. Leave it off: nothing in it needs root.
         #[serde(default)]
         allow_root: bool,
@@ -232,6 +235,9 @@ table! {
         /// When its versions follow each other.
         #[serde(default)]
         rotation: Rotation,
+        /// The environment that it belongs to, to be told apart from another's: that of the file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<String>,
     }
 }
 optional_table! {
@@ -276,6 +282,9 @@ table! {
         /// The `typ` header, such as "session+jwt"; that of `base` when left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         typ: Option<String>,
+        /// The environment that it belongs to, to be told apart from another's: that of the file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<String>,
         /// The `iss` claim: a URI without query and fragment, or a plain name without a colon. {name} and the caller's vars are filled in.
         issuer: String,
         /// Audiences that may be asked for, 1 to 64; none where `base` has none.

@@ -12,6 +12,7 @@ mod structure;
 #[cfg(test)]
 mod tests;
 mod units;
+mod written;
 
 use crate::sys::{secure_file, users};
 use crate::telemetry::Chain;
@@ -19,6 +20,7 @@ use crate::{admin, api, audit, backend, caller, clock, keyring, policy, state, t
 pub use fault::{Fault, FaultKind, Faults};
 use std::collections::BTreeMap;
 use std::path::Path;
+pub use written::Written;
 
 /// Largest configuration file, bytes.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -60,6 +62,8 @@ pub struct Config {
     pub policy: policy::Policy,
     /// Who may ask; each one's profiles are in `policy`.
     pub callers: caller::Callers,
+    /// What all this was made from.
+    pub written: Written,
 }
 /// What `[log]` says.
 #[derive(Debug, Clone)]
@@ -75,6 +79,8 @@ pub struct Loader<'a> {
     pub users: &'a dyn users::Users,
     /// Absolute directory that relative paths of JSON Schemas start from; without it they are faults.
     pub directory: Option<&'a Path>,
+    /// What the running daemon has: it is a fault to change what only a restart changes.
+    pub running: Option<&'a Written>,
 }
 impl Loader<'_> {
     /// Parses and resolves text; `name` is shown in faults.
@@ -99,7 +105,7 @@ impl Loader<'_> {
         resolve::resolve(text, self).map_err(|faults| Faults::of_text(faults, name, text))
     }
 }
-const SYSTEM: Loader<'static> = Loader { users: &users::System, directory: None };
+const SYSTEM: Loader<'static> = Loader { users: &users::System, directory: None, running: None };
 
 /// Reads, parses and resolves a file. Every fault is reported at once.
 ///
@@ -107,6 +113,13 @@ const SYSTEM: Loader<'static> = Loader { users: &users::System, directory: None 
 /// The file cannot be read or others could have changed it ([`FaultKind::Permission`]), or its content has faults.
 pub fn load(path: &Path) -> Result<Config, Faults> {
     with_file(path, |loader, text, name| loader.parse(text, name))
+}
+/// Reads the file again that a running daemon has read; it is a fault to change what only a restart changes.
+///
+/// # Errors
+/// As for [`load`].
+pub fn reload(path: &Path, running: &Written) -> Result<Config, Faults> {
+    with_file(path, |loader, text, name| Loader { running: Some(running), ..*loader }.parse(text, name))
 }
 /// The resolved form of a file, as [`describe`] gives it.
 ///

@@ -7,6 +7,7 @@ mod aws_kms;
 mod backend;
 mod caller;
 mod daemon;
+mod environment;
 mod pkcs11;
 mod profile;
 mod publish;
@@ -16,7 +17,7 @@ use super::fault::Fault;
 use super::file::{self, File, NameOrNumber};
 use super::structure::{self, Shape, nearest};
 use super::units::{Quantity, RateText, Readable};
-use super::{Config, Loader, LogSettings};
+use super::{Config, Loader, LogSettings, Written};
 use crate::{audit, backend as stores, profile as model, state};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -63,6 +64,7 @@ impl Resolver<'_> {
         let two_person = self.two_person(&root.key("admin"), &file.admin, &admin);
         let (transport, limits) = self.limits(&root.key("limits"), &file.limits);
         let audit = audit::Settings {
+            environment: file.environment.clone(),
             dir: self.absolute(&root.key("audit").key("dir"), &file.audit.dir),
             segment: self.quantity(
                 &root.key("audit").key("segment"),
@@ -82,6 +84,7 @@ impl Resolver<'_> {
         let backends = self.backends(&root.key("backend"), &mut file.backend, &state.dir);
         let mut keys = self.keys(&root.key("key"), file, limits.jwks_max_age);
         let (profiles, issuers, schemas) = self.profiles(&root.key("profile"), file);
+        self.environments(&root, file, &issuers);
         for key in keys.values_mut() {
             let first = key.backends.first().and_then(|name| backends.get(name));
             key.may_generate = first.is_some_and(stores::Settings::may_generate);
@@ -94,7 +97,13 @@ impl Resolver<'_> {
         let forbidden = [&audit.dir, &state.dir];
         let publication = self.publication(&root, file, &keys, &issuers, forbidden);
         let callers = self.callers(&root.key("caller"), file);
-        let digest = profile::digest(file, &schemas, &callers);
+        let written = Written::new(file, &schemas, &callers);
+        let digest = profile::digest(&written);
+        for path in self.loader.running.iter().flat_map(|running| running.needs_restart(&written)) {
+            let message = "the running daemon has this otherwise, and a reload does not change it: restart the daemon, \
+                           or write it as it was";
+            self.fault(&path, message);
+        }
         Some(Config {
             environment: file.environment.clone(),
             allow_root: file.allow_root,
@@ -113,6 +122,7 @@ impl Resolver<'_> {
             publication,
             policy: crate::policy::Policy::new(profiles?, digest),
             callers: crate::caller::Callers::new(callers),
+            written,
         })
     }
 

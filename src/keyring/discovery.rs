@@ -119,6 +119,19 @@ impl Discovery {
         &self.0
     }
 
+    /// Whether all documents of `other` are here, as they are there.
+    pub fn has_all(&self, other: &Self) -> bool {
+        let same = |a: &Issuer, b: &Issuer| a.place == b.place && a.document.etag() == b.document.etag();
+        other.0.iter().all(|issuer| self.0.iter().any(|known| same(known, issuer)))
+    }
+
+    /// These, and those of `before` whose issuers are not here.
+    #[must_use]
+    pub fn and(&self, before: &Self) -> Self {
+        let is_gone = |old: &&Issuer| self.0.iter().all(|issuer| issuer.place != old.place);
+        Self(self.0.iter().chain(before.0.iter().filter(is_gone)).cloned().collect())
+    }
+
     /// Whether an issuer has this path.
     pub fn has_path(&self, path: &str) -> bool {
         self.0.iter().any(|issuer| issuer.place.path == path)

@@ -103,7 +103,7 @@ pub struct Loader {
 /// clocks that are behind, a day for verifiers that keep the key set, which is the most that is allowed.
 const FAREWELL: i64 = 25 * 3600;
 
-/// A version, and why no backend shows it if none does.
+/// A version, and why no backend shows it if none does, or that it is of another environment.
 type Opened = (Arc<Version>, Option<backend::Error>);
 
 impl Loader {
@@ -119,6 +119,7 @@ impl Loader {
         quarantines: &[QuarantineRow],
         previous: &Ring,
         now: Timestamp,
+        environment: &str,
     ) -> Result<(Ring, Vec<LoadError>), LoadError> {
         let mut certificates = self.certificates(previous).await;
         let mut faults = Vec::new();
@@ -162,14 +163,14 @@ impl Loader {
         let opened = wanted.into_iter().map(async |(row, stage, version)| {
             let (version, fault) = match version {
                 Ok(known) => (known, None),
-                Err((settings, pinned)) => self.open(row, settings, pinned, quarantines).await?,
+                Err((settings, pinned)) => self.open(row, settings, pinned, quarantines, environment).await?,
             };
             Ok((row, stage, version, fault))
         });
         let (mut signing, mut prepared) = (BTreeMap::<String, Turn>::new(), BTreeMap::new());
         for opened in join_all(opened).await {
             let (row, stage, version, fault) = opened?;
-            if let (Stage::Active, Some(source)) = (stage, fault) {
+            if let Some(source) = fault.filter(|fault| stage == Stage::Active || is_foreign(fault)) {
                 faults.push(LoadError::Backend { key: row.key.clone(), source: Box::new(source) });
             }
             match stage {
@@ -208,6 +209,7 @@ impl Loader {
         settings: &Settings,
         pinned: PublicKey,
         quarantines: &[QuarantineRow],
+        environment: &str,
     ) -> Result<Opened, LoadError> {
         let kid = pinned.thumbprint();
         let mut members = Vec::with_capacity(settings.backends.len());
@@ -224,6 +226,7 @@ impl Loader {
                 Some(error) => Err(error),
                 None => backend.open(wanted, settings.algorithm, Some(&pinned)).await,
             };
+            let opened = opened.and_then(|opened| of_environment(opened, &**backend, environment));
             let (signer, error) = match opened {
                 Ok(opened) => (Some(opened.signer), None),
                 Err(error) => (None, Some(error)),
@@ -233,7 +236,9 @@ impl Loader {
             if let Some(error) = error {
                 tracing::error!(key = row.key, %error, %kid, "Key is not usable in this backend");
                 member.blame(&error);
-                fault = fault.or(Some(error));
+                if fault.is_none() || is_foreign(&error) {
+                    fault = Some(error);
+                }
             }
             let quarantine =
                 quarantines.iter().find(|q| q.backend == *name && q.kid.as_deref() == Some(&row.kid));
@@ -247,8 +252,35 @@ impl Loader {
         let version = Version::new(row.key.clone(), verifier, members);
         // One in quarantine is there for an operator to release.
         let usable = found || version.replicas().is_quarantined();
-        Ok((Arc::new(version), fault.filter(|_| !usable)))
+        Ok((Arc::new(version), fault.filter(|fault| !usable || is_foreign(fault))))
     }
+}
+
+/// The key, unless its label says that it belongs to another environment.
+pub(super) fn of_environment(
+    opened: backend::Opened,
+    store: &dyn KeyStore,
+    environment: &str,
+) -> Result<backend::Opened, backend::Error> {
+    match backend::environment_of(&opened.label) {
+        Some(other) if other != environment => Err(backend::Error {
+            backend: store.health().backend().to_string(),
+            class: Class::Misconfigured,
+            message: format!(
+                "key {:?} belongs to environment {other:?}, the configuration says {environment:?}: correct `environment`, \
+                 or use a key of this one",
+                opened.label
+            ),
+            code: backend::OTHER_ENVIRONMENT.to_owned(),
+            advice: Advice::NEVER,
+            retry_after: None,
+        }),
+        _ => Ok(opened),
+    }
+}
+
+fn is_foreign(error: &backend::Error) -> bool {
+    error.code == backend::OTHER_ENVIRONMENT
 }
 
 fn signs_no_more(row: &KeyVersionRow, settings: &Settings, now: i64) -> bool {

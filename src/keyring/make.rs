@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::load::of_environment;
 use super::machine::Stage;
 use super::{Settings, Version, selftest};
 use crate::backend::{self, KeySpec, KeyStore, Member, Opened, Wanted};
@@ -131,10 +132,12 @@ pub async fn adopt(
     name: &str,
     settings: &Settings,
     backend: &Arc<dyn KeyStore>,
+    environment: &str,
     now: Timestamp,
     limit: Duration,
 ) -> Result<Made, MakeError> {
     let opened = backend.open(Wanted::Name(name), settings.algorithm, None).await.map_err(failed)?;
+    let opened = of_environment(opened, &**backend, environment).map_err(failed)?;
     prove(key, settings, backend, opened, now, limit).await
 }
 
@@ -150,7 +153,7 @@ async fn prove(
     now: Timestamp,
     limit: Duration,
 ) -> Result<Made, MakeError> {
-    let Opened { id, public, signer } = opened;
+    let Opened { id, public, signer, .. } = opened;
     let public_jwk = serde_json::to_string(&public.to_jwk(settings.algorithm)).map_err(MakeError::Jwk)?;
     let kid = public.thumbprint();
     let shown = backend::show_id(&id);

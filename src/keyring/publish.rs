@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -64,7 +64,7 @@ struct Shown {
 /// Writes the files and knows what is in them.
 #[derive(Default)]
 pub struct Publisher {
-    publication: Arc<Publication>,
+    publication: RwLock<Arc<Publication>>,
     /// Whether certificates are to be looked at again, too.
     certificates: bool,
     shown: Mutex<Shown>,
@@ -75,12 +75,31 @@ pub struct Publisher {
 impl Publisher {
     /// Has written nothing yet. `certificates`: there are some that may change.
     pub fn new(publication: Publication, certificates: bool) -> Self {
-        Self { publication: Arc::new(publication), certificates, ..Self::default() }
+        Self { publication: RwLock::new(Arc::new(publication)), certificates, ..Self::default() }
     }
 
-    /// The documents of all issuers.
-    pub fn discovery(&self) -> &Discovery {
-        &self.publication.discovery
+    /// What is published.
+    pub fn publication(&self) -> Arc<Publication> {
+        // A panic while it is held is impossible: only a pointer is exchanged.
+        Arc::clone(&self.publication.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is published from the next [`Self::write`] on, and over the socket at once.
+    pub fn replace(&self, publication: Publication) {
+        let all_stay = publication.discovery.has_all(&self.publication().discovery);
+        *self.publication.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(publication);
+        // Files of those that went are told.
+        self.lock().searched &= all_stay;
+    }
+
+    /// Publishes the issuers of `next` besides those there are; whether [`Self::write`] has something to write.
+    pub fn add(&self, next: &Publication) -> bool {
+        let now = self.publication();
+        if now.discovery.has_all(&next.discovery) {
+            return false;
+        }
+        self.replace(Publication { discovery: next.discovery.and(&now.discovery), ..next.clone() });
+        true
     }
 
     /// Why the files are behind what is published over the socket, for operators.
@@ -90,20 +109,20 @@ impl Publisher {
 
     /// Whether every file shows this key, as far as is known; so they do where there are none.
     pub fn shows(&self, kid: &str) -> bool {
-        self.publication.dir.is_none() || self.lock().kids.iter().any(|known| known.as_str() == kid)
+        self.publication().dir.is_none() || self.lock().kids.iter().any(|known| known.as_str() == kid)
     }
 
     /// Whether [`Self::write`] has something to do though no key has changed.
     pub fn is_due(&self) -> bool {
         let shown = self.lock();
-        let watches = self.certificates || self.publication.dir.is_some();
+        let watches = self.certificates || self.publication().dir.is_some();
         let old = shown.looked.is_none_or(|looked| looked.elapsed() >= AGAIN);
         shown.fault.is_some() || (watches && old)
     }
 
     /// Brings all files up to date. A fault is told and remembered; the files that it left alone stay as they were.
     pub async fn write(&self, set: &KeySet) {
-        let written = if self.publication.dir.is_some() { self.try_write(set).await } else { Ok(()) };
+        let written = if self.publication().dir.is_some() { self.try_write(set).await } else { Ok(()) };
         let mut shown = self.lock();
         shown.looked = Some(Instant::now());
         match written {
@@ -130,7 +149,7 @@ impl Publisher {
     async fn try_write(&self, set: &KeySet) -> Result<(), PublishError> {
         let write = async {
             let one = Arc::clone(&self.writing).lock_owned().await;
-            let (publication, set) = (Arc::clone(&self.publication), set.clone());
+            let (publication, set) = (self.publication(), set.clone());
             let search = !std::mem::replace(&mut self.lock().searched, true);
             let written = spawn_blocking(move || {
                 // Kept until this is through, even if nobody waits for it any more.

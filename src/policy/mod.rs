@@ -20,7 +20,7 @@ pub use rules::RULES;
 
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
-use crate::profile::{Kind, Profile, ProfileName};
+use crate::profile::Profile;
 use findings::Findings;
 use jiff::Timestamp;
 use judge::Case;
@@ -52,20 +52,6 @@ pub struct Policy {
     profiles: BTreeMap<String, Arc<Profile>>,
     digest: String,
 }
-/// A limit that a profile may exceed, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Override<'a> {
-    /// The profile.
-    pub profile: &'a ProfileName,
-    /// The key that says so, below the profile.
-    pub key: &'static str,
-    /// How long its JWTs may live.
-    pub max: Duration,
-    /// How long those of its kind live otherwise.
-    pub ceiling: Duration,
-    /// The operator's reason.
-    pub reason: &'a str,
-}
 impl Policy {
     /// `digest`: first 16 hex digits of the SHA-256 over the resolved policy text.
     pub fn new(profiles: Vec<Profile>, digest: String) -> Self {
@@ -79,18 +65,6 @@ impl Policy {
     /// All profiles, by name.
     pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
         self.profiles.values()
-    }
-    /// Every profile that goes beyond what its kind is held to, for the record of this policy.
-    pub fn overrides(&self) -> impl Iterator<Item = Override<'_>> {
-        self.profiles().filter_map(|profile| {
-            Some(Override {
-                profile: &profile.name,
-                key: "lifetime.over_ceiling",
-                max: profile.lifetime.max,
-                ceiling: Kind::ceiling(profile.kind),
-                reason: profile.lifetime.over_ceiling.as_deref()?,
-            })
-        })
     }
     /// Decides at `now`, which becomes the time of the JWT.
     ///

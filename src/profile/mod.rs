@@ -63,6 +63,14 @@ pub enum AudienceForm {
 }
 
 impl Profile {
+    /// What it allows beyond the limits that hold otherwise: an operator answers for each, and says why.
+    pub fn overrides(&self) -> Vec<String> {
+        let long = self.lifetime.over_ceiling.as_ref().map(|reason| {
+            let ceiling = Kind::ceiling(self.kind).as_secs();
+            format!("over the ceiling of {ceiling} s ({reason})")
+        });
+        long.into_iter().collect()
+    }
     /// What the specification of its kind says, if it has one.
     pub fn spec(&self) -> Option<&'static Spec> {
         self.kind.map(Kind::spec)

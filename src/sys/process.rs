@@ -74,16 +74,30 @@ pub fn credentials_directory() -> Option<PathBuf> {
 
 /// Tells the service manager, if there is one, that requests are answered.
 pub fn notify_ready() {
-    notify(NotifyState::Ready);
+    notify(&[NotifyState::Ready]);
+}
+
+/// Tells the service manager, if there is one, that the configuration is being read again; [`notify_reloaded`] follows.
+pub fn notify_reloading() {
+    // systemd takes the ready that follows for the end of this reload by its time.
+    let now = NotifyState::monotonic_usec_now().inspect_err(|error| {
+        tracing::warn!(%error, "Monotonic clock not readable");
+    });
+    notify(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
+}
+
+/// Tells the service manager, if there is one, that the reload has ended, and how.
+pub fn notify_reloaded(status: &str) {
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Tells the service manager, if there is one, that the process is about to end.
 pub fn notify_stopping() {
-    notify(NotifyState::Stopping);
+    notify(&[NotifyState::Stopping]);
 }
 
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "Service manager not notified");
     }
 }

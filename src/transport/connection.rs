@@ -5,7 +5,7 @@
 use super::body::is_timeout;
 use super::deadline::{Exchange, Timed};
 use super::serve::{Counters, Handler, Limits};
-use super::{PeerCredentials, Rejection, gate};
+use super::{FactsWanted, PeerCredentials, Rejection, gate};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -19,6 +19,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -58,15 +59,30 @@ impl<H: Handler> Shared<H> {
     }
 }
 
-/// Serves one connection until either side ends it, or `shutdown` and the request in flight is answered.
+/// Serves one connection until either side ends it, or the request in flight is answered after `shutdown` or after more
+/// is `wanted` of the peer than was looked up.
 pub(super) async fn run<H: Handler>(
     shared: Arc<Shared<H>>,
     stream: UnixStream,
     peer: PeerCredentials,
+    mut wanted: watch::Receiver<FactsWanted>,
     shutdown: CancellationToken,
 ) {
     let exchange = Arc::new(Exchange::default());
     let timed = Timed::new(stream, &shared.limits, Arc::clone(&exchange));
+    let asked = peer.asked();
+    let outdated = async {
+        if wanted.wait_for(|wanted| !asked.covers(*wanted)).await.is_err() {
+            // Nobody will want more any more.
+            std::future::pending::<()>().await;
+        }
+    };
+    let leave = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = outdated => {}
+        }
+    };
     let peer = Arc::new(peer);
     let span = Span { ends: Instant::now() + shared.limits.age, requests: AtomicU32::new(0) };
     let service = service_fn(|request| answer(&shared, &peer, &exchange, &span, request));
@@ -74,7 +90,7 @@ pub(super) async fn run<H: Handler>(
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        () = leave => {
             // hyper takes a connection with half a request for an idle one, unless it is the first.
             if exchange.receiving() {
                 exchange.close();

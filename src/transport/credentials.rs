@@ -29,6 +29,26 @@ pub struct FactsWanted {
     pub unit: bool,
 }
 
+impl FactsWanted {
+    /// All there are.
+    pub const ALL: Self = Self { groups: true, exe: true, unit: true };
+
+    /// Whether all that `other` wants is wanted here too.
+    pub fn covers(self, other: Self) -> bool {
+        self.and(other) == self
+    }
+
+    /// What either wants.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            groups: self.groups || other.groups,
+            exe: self.exe || other.exe,
+            unit: self.unit || other.unit,
+        }
+    }
+}
+
 /// Facts of one peer, taken when it connected.
 #[derive(Debug, Clone)]
 pub struct PeerCredentials {
@@ -36,6 +56,7 @@ pub struct PeerCredentials {
     gid: u32,
     pid: i32,
     facts: ProcessFacts,
+    asked: FactsWanted,
 }
 
 /// Facts from `/proc`, read while the pidfd proved the process alive. `None` where not wanted or not certain.
@@ -64,7 +85,7 @@ impl PeerCredentials {
         } else {
             pidfd_of(stream).and_then(|process| facts_of(pid, &process, wanted)).unwrap_or_default()
         };
-        Ok(Self::assume(peer.uid(), peer.gid(), pid, facts))
+        Ok(Self::assume(peer.uid(), peer.gid(), pid, facts).asking(wanted))
     }
 
     /// This very process, for acts of the command line.
@@ -73,9 +94,15 @@ impl PeerCredentials {
         Self::assume(uid.as_raw(), gid.as_raw(), nix::unistd::getpid().as_raw(), ProcessFacts::default())
     }
 
-    /// For tests and for acts of the command line itself.
+    /// For tests and for acts of the command line itself: all facts count as looked up.
     pub fn assume(uid: u32, gid: u32, pid: i32, facts: ProcessFacts) -> Self {
-        Self { uid, gid, pid, facts }
+        Self { uid, gid, pid, facts, asked: FactsWanted::ALL }
+    }
+
+    /// The same, with only these facts looked up.
+    #[must_use]
+    pub fn asking(self, asked: FactsWanted) -> Self {
+        Self { asked, ..self }
     }
 
     /// Effective user when it connected.
@@ -91,6 +118,11 @@ impl PeerCredentials {
     /// Process that connected, in our pid namespace; 0 if it is in none that we see. For the record, never for a decision.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Which facts were looked up, found or not.
+    pub fn asked(&self) -> FactsWanted {
+        self.asked
     }
 
     /// What `/proc` says of it.
@@ -171,7 +203,7 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::process::{Command, Stdio};
 
-    const ALL: FactsWanted = FactsWanted { groups: true, exe: true, unit: true };
+    const ALL: FactsWanted = FactsWanted::ALL;
 
     #[test]
     fn reads_groups() {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -76,10 +76,11 @@ pub struct Counters {
 }
 
 /// Serves until `shutdown`, then drains: idle connections close at once, in-flight requests end, at most `limits.drain`.
+/// When more facts are `wanted` of peers than were looked up, connections close likewise; new ones tell.
 pub async fn serve<H: Handler>(
     listener: Listener,
     limits: Limits,
-    wanted: FactsWanted,
+    wanted: watch::Receiver<FactsWanted>,
     handler: Arc<H>,
     counters: Arc<Counters>,
     shutdown: CancellationToken,
@@ -104,7 +105,7 @@ pub async fn serve<H: Handler>(
             Some(ended) = tasks.join_next() => reaped(ended),
             (stream, permit) = next(&socket, &permits, &mut backoff) => {
                 if let Some(seated) = admit(&shared, &caps, stream, permit) {
-                    tasks.spawn(seated.run(Arc::clone(&shared), wanted, shutdown.child_token()));
+                    tasks.spawn(seated.run(Arc::clone(&shared), wanted.clone(), shutdown.child_token()));
                 }
             }
         }
@@ -158,10 +159,16 @@ fn admit<H: Handler>(
 }
 
 impl Seated {
-    async fn run<H: Handler>(self, shared: Arc<Shared<H>>, wanted: FactsWanted, shutdown: CancellationToken) {
+    async fn run<H: Handler>(
+        self,
+        shared: Arc<Shared<H>>,
+        wanted: watch::Receiver<FactsWanted>,
+        shutdown: CancellationToken,
+    ) {
         let _held = self.held;
-        match PeerCredentials::of(&self.stream, wanted) {
-            Ok(peer) => connection::run(shared, self.stream, peer, shutdown).await,
+        let asked = *wanted.borrow();
+        match PeerCredentials::of(&self.stream, asked) {
+            Ok(peer) => connection::run(shared, self.stream, peer, wanted, shutdown).await,
             Err(error) => {
                 tracing::warn!(error = %error, "Peer without credentials, connection closed");
             }

@@ -50,6 +50,11 @@ impl Daemon {
         self.post("/v1/sign", &good(profile))
     }
 
+    /// Has it read its configuration again.
+    pub fn reload(&self) -> Response {
+        Connection::open(&self.socket("admin.sock")).unwrap().post("/v1/reload", "{}").unwrap()
+    }
+
     pub fn status(&self) -> Value {
         self.get("admin.sock", "/v1/status").unwrap().json()
     }

@@ -211,7 +211,15 @@ impl Site {
         fs::set_permissions(self.config_path(), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    fn config_text(&self) -> String {
+    /// Puts another configuration in place of the one there is, at once.
+    pub fn rewrite(&self, text: &str) {
+        let next = self.path("jwsd.toml.next");
+        fs::write(&next, text).unwrap();
+        fs::set_permissions(&next, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(&next, self.config_path()).unwrap();
+    }
+
+    pub fn config_text(&self) -> String {
         let path = |name: &str| self.path(name).display().to_string();
         let backends = if self.backends.is_empty() {
             let mut env: BTreeMap<&str, String> =

@@ -39,7 +39,7 @@ impl Bed {
         let (backend, outcome) =
             Backend::start(settings, Box::new(|| Ok(SecretString::from(PIN))), health).await;
         outcome.unwrap();
-        let Opened { id, public, signer } = token.generate(&backend, b"k", Algorithm::ES256).await;
+        let Opened { id, public, signer, .. } = token.generate(&backend, b"k", Algorithm::ES256).await;
         let kid = public.thumbprint();
         let verifier = Verifier::new(Algorithm::ES256, public).unwrap();
         let store = Arc::clone(&backend) as Arc<dyn KeyStore>;

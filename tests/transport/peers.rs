@@ -1,7 +1,7 @@
 //! Who is at the other end.
 
 use crate::in_child;
-use crate::server::{Server, get, limits};
+use crate::server::{Server, eventually, get, limits};
 use jwsd::transport::{FactsWanted, PeerCredentials, ProcessFacts};
 use nix::unistd::{getegid, geteuid, getgroups};
 use std::os::unix::net::UnixStream;
@@ -34,6 +34,36 @@ fn facts_are_read_only_when_wanted() {
     assert_eq!(client.response().0, 200);
     let peer = server.echo.peers.lock().unwrap()[0].clone();
     assert_eq!(*peer.facts(), ProcessFacts::default());
+}
+
+#[test]
+fn connections_end_when_more_is_wanted_of_their_peers() {
+    let groups = FactsWanted { groups: true, ..FactsWanted::default() };
+    let server = Server::start_wanting(limits(), groups);
+    let mut idle = server.connect();
+    idle.send(get("/", "").as_bytes());
+    assert_eq!(idle.response().0, 200);
+    let mut busy = server.connect();
+    busy.send(get("/wait", "").as_bytes());
+    eventually("both are open", || server.open() == 2 && server.handled().len() == 2);
+
+    // Less is no reason.
+    server.wanted.send(FactsWanted::default()).unwrap();
+    idle.send(get("/", "").as_bytes());
+    assert_eq!(idle.response().0, 200);
+
+    server.wanted.send(ALL).unwrap();
+    assert_eq!(idle.rest(), "");
+    server.echo.release.add_permits(1);
+    let (status, head, body) = busy.full_response();
+    assert_eq!((status, body.as_str()), (200, "waited"));
+    assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+
+    let mut fresh = server.connect();
+    fresh.send(get("/", "").as_bytes());
+    assert_eq!(fresh.response().0, 200);
+    let asked: Vec<FactsWanted> = server.echo.peers.lock().unwrap().iter().map(|peer| peer.asked()).collect();
+    assert_eq!(asked, [groups, groups, groups, ALL]);
 }
 
 #[tokio::test]

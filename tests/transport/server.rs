@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -106,6 +106,8 @@ pub struct Server {
     pub echo: Arc<Echo>,
     pub counters: Arc<Counters>,
     pub shutdown: CancellationToken,
+    /// What is to be looked up of peers.
+    pub wanted: watch::Sender<FactsWanted>,
     serving: JoinHandle<()>,
     _runtime: Runtime,
     _dir: TempDir,
@@ -131,15 +133,16 @@ impl Server {
         let shutdown = CancellationToken::new();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (wanted, told) = watch::channel(wanted);
         let serving = runtime.spawn(serve(
             listener,
             limits,
-            wanted,
+            told,
             Arc::clone(&echo),
             Arc::clone(&counters),
             shutdown.clone(),
         ));
-        Self { path, echo, counters, shutdown, serving, _runtime: runtime, _dir: dir }
+        Self { path, echo, counters, shutdown, wanted, serving, _runtime: runtime, _dir: dir }
     }
 
     pub fn connect(&self) -> Client {

@@ -143,10 +143,11 @@ impl Backend {
             let message = format!("key {arn} has another public key than the one that was recorded for it");
             return Err(service.error(Kind::Forged, "other key", message));
         }
+        let label = metadata.description.unwrap_or_default();
         let made = metadata.creation_date.and_then(|date| Timestamp::from_second(date.secs()).ok());
         let id = arn.clone().into_bytes();
         let key = Key::new(Arc::clone(service), arn, algorithm, public.clone(), &raw, made);
-        Ok(Opened { id, public, signer: Arc::new(key) })
+        Ok(Opened { id, label, public, signer: Arc::new(key) })
     }
 
     /// The public key, checked to be of the algorithm's type, and its encoding without the wrapping.

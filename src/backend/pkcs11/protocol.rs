@@ -78,6 +78,7 @@ pub(super) enum Reply {
     },
     Opened {
         id: Vec<u8>,
+        label: String,
         index: u16,
         public: Material,
     },

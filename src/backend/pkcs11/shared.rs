@@ -125,7 +125,7 @@ impl Inner {
             }
             let request = Request::Open { key: Which::Id(key.id.clone()), algorithm: key.algorithm };
             let found =
-                control.call(request).await.and_then(opened).map(|(_, index, public)| (index, public));
+                control.call(request).await.and_then(opened).map(|(_, _, index, public)| (index, public));
             let broken = found.as_ref().err().filter(|fault| fault.row().is_some_and(Row::replaces)).cloned();
             if let Some(reason) = key.found(generation, found) {
                 let id = hex(&key.id);
@@ -175,9 +175,9 @@ impl Inner {
 }
 
 /// What an opening has found.
-pub(super) fn opened(reply: Reply) -> Result<(Vec<u8>, u16, Material), Fault> {
+pub(super) fn opened(reply: Reply) -> Result<(Vec<u8>, String, u16, Material), Fault> {
     match reply {
-        Reply::Opened { id, index, public } => Ok((id, index, public)),
+        Reply::Opened { id, label, index, public } => Ok((id, label, index, public)),
         other => Err(unexpected(&other)),
     }
 }

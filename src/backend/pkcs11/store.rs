@@ -73,7 +73,7 @@ impl Backend {
             };
             let request = Request::Open { key: which, algorithm };
             let (generation, reply) = inner.ask(request).await?;
-            let (id, index, public) = opened(reply)?;
+            let (id, label, index, public) = opened(reply)?;
             let public = public_key(public)?;
             if let Some(pinned) = pinned {
                 same(&id, &public, pinned)?;
@@ -84,7 +84,12 @@ impl Backend {
             if inner.is_live(generation) {
                 let backend = inner.settings.name.clone();
                 let dispatcher = Arc::clone(&inner.dispatcher);
-                return Ok(Opened { id, public, signer: Arc::new(Signer { backend, key, dispatcher }) });
+                return Ok(Opened {
+                    id,
+                    label,
+                    public,
+                    signer: Arc::new(Signer { backend, key, dispatcher }),
+                });
             }
         }
     }

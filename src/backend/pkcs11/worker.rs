@@ -234,8 +234,8 @@ impl Worker {
         match request {
             Request::Open { key, algorithm } => {
                 let id = keys::locate(&self.token, &self.anchor, key)?;
-                let (index, public) = self.keys.open(&self.token, &self.anchor, &id, *algorithm)?;
-                Ok(Reply::Opened { id, index, public })
+                let (index, label, public) = self.keys.open(&self.token, &self.anchor, &id, *algorithm)?;
+                Ok(Reply::Opened { id, label, index, public })
             }
             Request::Generate { id, label, algorithm, rsa_bits } => {
                 let public = generate::generate(&self.token, id, label, *algorithm, *rsa_bits)?;

@@ -99,7 +99,7 @@ impl KeyStore for Store {
                 return Err(self.0.error(Class::Misconfigured, Advice::NEVER));
             }
             let signer = Arc::new(Handle(Arc::clone(&self.0)));
-            Ok(Opened { id: vec![1], public: public(&self.0.pair), signer })
+            Ok(Opened { id: vec![1], label: String::new(), public: public(&self.0.pair), signer })
         })
     }
     fn generate<'a>(

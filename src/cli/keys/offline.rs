@@ -93,6 +93,7 @@ fn code_of(error: &AdminError) -> u8 {
         | AdminError::InService { .. }
         | AdminError::Unproven { .. }
         | AdminError::Unpublished { .. }
+        | AdminError::IssuerUnpublished { .. }
         | AdminError::Busy { .. }
         | AdminError::Settling { .. }
         | AdminError::Contended

@@ -40,6 +40,9 @@ table! {
         /// Whether jwsd may make keys there; where not, an operator makes them and it adopts them.
         #[serde(default = "generate")]
         generate: bool,
+        /// The environment that it belongs to, to be told apart from another's: that of the file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<String>,
     }
 }
 fn generate() -> bool {
@@ -102,6 +105,9 @@ table! {
         /// Whether jwsd may make keys there; where not, an operator makes them and it adopts them.
         #[serde(default = "generate")]
         generate: bool,
+        /// The environment that it belongs to, to be told apart from another's: that of the file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<String>,
         /// How long a destroyed key can still be had back from AWS, 7d to 30d in whole days.
         #[serde(default = "deletion_window")]
         deletion_window: DurationText,

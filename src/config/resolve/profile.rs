@@ -1,14 +1,14 @@
 //! `[profile.NAME]`, and the digest that names a version of the policy in every record.
 
 use super::{HOUR, Path, Resolver, SECOND};
-use crate::caller::Rule;
+use crate::config::Written;
 use crate::config::file::{self, Caller, File, Named};
 use crate::jose::{Algorithm, hex};
 use crate::profile::{AudienceForm, KeyName, Kind, Profile, ProfileName};
 use crate::sys::secure_file;
 use crate::telemetry::Chain;
 use regex::Regex;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -173,13 +173,8 @@ pub(super) fn is_string_or_uri(text: &str) -> bool {
 
 /// First 16 hex digits of the SHA-256 over profiles and callers as resolved: the content of schema files in place
 /// of their paths, numbers beside the names of users and groups.
-pub(super) fn digest(file: &File, schemas: &Schemas, callers: &[Rule]) -> String {
-    let mut profiles: Named<file::Profile> = file.profile.clone();
-    for profile in profiles.values_mut() {
-        profile.schema = None;
-    }
-    let numbers: Vec<_> = callers.iter().map(|rule| (&rule.name, rule.uid, rule.gid)).collect();
-    let text = json!([profiles, schemas, file.caller, numbers]).to_string();
+pub(super) fn digest(written: &Written) -> String {
+    let text = written.judged().to_string();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     hex(hash.as_ref().get(..8).unwrap_or_default())
 }

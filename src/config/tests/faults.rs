@@ -89,6 +89,19 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "[log]" => "[clock]\nmod = \"off\"\n[log]": "clock.mod", 20, "did you mean \"mode\"?";
         "dir = \"/var/lib/jwsd\"" => "dir = \"/var/log//jwsd/\"": "state.dir", 17, "its own directory";
         "environment = \"production\"" => "environment = \"Prod uction\"": "environment", 1, "names are";
+        // What belongs to one environment.
+        "allow_root = false" => "issuers = { staging = [\"https://login.example.com\"] }": "profile.access-token.issuer", 41, "an issuer of environment \"staging\"";
+        "allow_root = false" => "issuers = { staging = [\"https://LOGIN.example.com:443/\"] }": "profile.access-token.issuer", 41, "an issuer of environment \"staging\"";
+        "allow_root = false" => "issuers = { production = [\"https://login.example.com\"] }": "profile.deploy.issuer", 55, "does not list it for environment \"production\"";
+        "allow_root = false" => "issuers = { production = [\"https://login.example.com/\", \"deploy-robot\"] }": "profile.access-token.issuer", 41, "does not list it";
+        "allow_root = false" => "issuers = { staging = [\"a\"], test = [\"b\", \"a\"] }": "issuers.test[1]", 2, "environment \"staging\" has it too";
+        "allow_root = false" => "issuers = { staging = [\"a\", \"a\"] }": "issuers.staging[1]", 2, "stands here twice";
+        "allow_root = false" => "issuers = { staging = [] }": "issuers.staging", 2, "write the issuers";
+        "allow_root = false" => "issuers = { staging = [\"https://a?b\"] }": "issuers.staging[0]", 2, "as profiles have it";
+        "allow_root = false" => "issuers = { Staging = [\"a\"] }": "issuers.Staging", 2, "names are";
+        "nbf = false" => "environment = \"staging\"": "profile.access-token.environment", 44, "of environment \"staging\", and this is \"production\"";
+        "algorithm = \"ES256\"" => "algorithm = \"ES256\"\nenvironment = \"staging\"": "key.access.environment", 32, "of environment \"staging\", and this is \"production\"";
+        "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nenvironment = \"staging\"": "backend.hsm.environment", 24, "of environment \"staging\", and this is \"production\"";
         // Backends and keys.
         "\"/usr/lib/softhsm/libsofthsm2.so\"" => "\"libsofthsm2.so\"": "backend.hsm.module", 24, "absolute path";
         "token = { label = \"jwsd\" }" => "token = {}": "backend.hsm.token", 25, "say which token";

@@ -140,7 +140,8 @@ async fn files_of_issuers_that_are_gone_are_found_and_left() {
         fs::create_dir_all(site.path(gone).join(WELL_KNOWN)).unwrap();
     }
     fs::create_dir_all(site.path("a.example/empty")).unwrap();
-    let known = site.publisher.discovery().issuers().iter();
+    let publication = site.publisher.publication();
+    let known = publication.discovery.issuers().iter();
     let known = known.map(|issuer| site.path("").join(issuer.place.directory())).collect();
     let found = strangers(&site.directory.path().join("public"), &known);
     assert_eq!(found, [site.path("a.example/old"), site.path("b.example")]);

@@ -44,7 +44,7 @@ pub(super) fn generate(
     let made =
         make(&session, id, label, algorithm, rsa_bits).map_err(|error| fault("C_GenerateKeyPair", &error))?;
     match keys::check(token, &session, id, algorithm) {
-        Ok((_, public)) => Ok(public),
+        Ok((_, _, public)) => Ok(public),
         Err(fault) => {
             // A key that may not be used is not left behind under a name that will be wanted again.
             for object in made {

@@ -50,8 +50,8 @@ impl Keys {
         session: &Session,
         id: &[u8],
         algorithm: Algorithm,
-    ) -> Result<(u16, Material), Fault> {
-        let (key, public) = check(token, session, id, algorithm)?;
+    ) -> Result<(u16, String, Material), Fault> {
+        let (key, label, public) = check(token, session, id, algorithm)?;
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let known = keys
             .iter()
@@ -62,7 +62,7 @@ impl Keys {
             None => keys.push(Entry { key, id: id.to_vec(), algorithm, public: public.clone() }),
         }
         let index = u16::try_from(index).map_err(|_| Fault::bug("too many keys were opened"))?;
-        Ok((index, public))
+        Ok((index, label, public))
     }
 
     /// Finds the handle of a key again, which must be the same key.
@@ -75,7 +75,7 @@ impl Keys {
         };
         let lost =
             |why: String| Fault::new(Class::Untrusted, format!("{why}; find out who changed the token"));
-        let (key, found) = check(token, session, &id, algorithm).map_err(|fault| match fault.row() {
+        let (key, _, found) = check(token, session, &id, algorithm).map_err(|fault| match fault.row() {
             Some(_) => fault,
             None => lost(fault.message),
         })?;
@@ -131,13 +131,13 @@ fn with_public(session: &Session, wanted: &PublicKey) -> Result<Vec<u8>, Fault> 
     Err(Fault { code: NO_COPY.to_owned(), ..Fault::misconfigured(message) })
 }
 
-/// Every check that a key must pass before it signs.
+/// Every check that a key must pass before it signs. Gives its label, too.
 pub(super) fn check(
     token: &Token,
     session: &Session,
     id: &[u8],
     algorithm: Algorithm,
-) -> Result<(Key, Material), Fault> {
+) -> Result<(Key, String, Material), Fault> {
     let of_key = |fault: Fault| Fault { message: format!("key {}: {}", hex(id), fault.message), ..fault };
     let wrong = |problem: String| of_key(Fault::misconfigured(problem));
     let handle = only(session, ObjectClass::PRIVATE_KEY, id).map_err(|fault| match fault.row() {
@@ -158,7 +158,7 @@ pub(super) fn check(
         token.offers(mechanism) && allowed.as_ref().is_none_or(|list| list.contains(&mechanism))
     })
     .ok_or_else(|| wrong(format!("the token offers no mechanism for {} with it", algorithm.name())))?;
-    Ok((Key { handle, plan, renewed: false }, public))
+    Ok((Key { handle, plan, renewed: false }, facts.label, public))
 }
 
 /// All private keys of the token, with what is wrong with each.

@@ -1,0 +1,57 @@
+//! What requests are judged by: who may ask, for what, how often, and how large. Replaced as a whole.
+//!
+//! A request takes it once, at its beginning, and finishes with it: no request is judged by parts of two.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{Limits, Rates};
+use crate::caller::Callers;
+use crate::policy::Policy;
+
+/// Callers, policy, rates and limits that belong together. Immutable.
+pub struct InForce {
+    /// Who may ask.
+    pub callers: Arc<Callers>,
+    /// What they may have.
+    pub policy: Arc<Policy>,
+    /// How often.
+    pub rates: Arc<Rates>,
+    /// How much at once.
+    pub limits: Limits,
+}
+
+impl InForce {
+    /// At the daemon's start.
+    pub fn new(callers: Callers, policy: Policy, limits: Limits) -> Self {
+        let rates = Arc::new(Rates::new(callers.rates(), &Rates::default()));
+        Self { callers: Arc::new(callers), policy: Arc::new(policy), rates, limits }
+    }
+
+    /// What comes after this: a caller whose rate stays has as much of it left as before.
+    #[must_use]
+    pub fn followed_by(&self, callers: Callers, policy: Policy, limits: Limits) -> Self {
+        let rates = Arc::new(Rates::new(callers.rates(), &self.rates));
+        Self { callers: Arc::new(callers), policy: Arc::new(policy), rates, limits }
+    }
+}
+
+/// What is in force now.
+pub struct Current(RwLock<Arc<InForce>>);
+
+impl Current {
+    /// To begin with.
+    pub fn new(in_force: InForce) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(Arc::new(in_force))))
+    }
+
+    /// For one request, from its beginning to its end.
+    pub fn get(&self) -> Arc<InForce> {
+        // A panic while it is held is impossible: only a pointer is exchanged.
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// For all requests that begin from now on.
+    pub fn replace(&self, in_force: InForce) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+    }
+}
