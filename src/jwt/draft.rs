@@ -67,6 +67,8 @@ pub struct Draft {
     jti: Jti,
     audience: Vec<String>,
     subject: Option<String>,
+    consent: Option<String>,
+    exceptions: Vec<String>,
     profile: String,
 }
 impl Draft {
@@ -75,7 +77,7 @@ impl Draft {
     /// # Errors
     /// [`DraftError`]: a clock or a key version that does not fit.
     pub fn assemble(grant: Grant, right: Use, jti: Jti) -> Result<Self, DraftError> {
-        let Terms { profile, issuer, audience, ttl, claims } = grant.into_terms();
+        let Terms { profile, issuer, audience, ttl, claims, consent, exceptions } = grant.into_terms();
         let version = right.version();
         if version.key() != profile.key.as_str() {
             return Err(DraftError::Key {
@@ -109,6 +111,8 @@ impl Draft {
         let subject = claims.get("sub").and_then(Value::as_str);
         Ok(Self {
             subject: subject.map(str::to_owned),
+            consent,
+            exceptions,
             profile: profile.name.to_string(),
             right,
             signing_input,
@@ -151,6 +155,14 @@ impl Draft {
     /// The `sub` claim. Personal: for the keyed tag of a record only.
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
+    }
+    /// Id of the consent that was relied on. Personal: for the keyed tag of a record only.
+    pub fn consent(&self) -> Option<&str> {
+        self.consent.as_deref()
+    }
+    /// What claims were allowed to hold and do, as `DETECTOR:CLAIM`.
+    pub fn exceptions(&self) -> &[String] {
+        &self.exceptions
     }
     /// The profile's name.
     pub fn profile(&self) -> &str {

@@ -1,6 +1,6 @@
 //! What was found while a request was judged: the violations, and for a dry run also what holds.
 
-use super::RULES;
+use super::{RULES, secrets};
 use crate::jose::json::{Pointer, is_showable};
 
 /// One violated (or, in a dry run, satisfied) rule.
@@ -112,13 +112,19 @@ impl Findings {
 
 /// The place of a claim in the request.
 pub(super) fn at_claim(name: &str) -> Pointer {
-    Pointer::default().name("claims").name(name)
+    let at = Pointer::default().name("claims");
+    if may_show(name) { at.name(name) } else { at }
+}
+/// Whether a name that the caller wrote may be told back.
+pub(super) fn may_show(name: &str) -> bool {
+    is_showable(name) && secrets::is_harmless(name)
 }
 /// `claim "role"`, or words that stand for a name that must not be repeated.
 pub(super) fn claim(name: &str) -> String {
-    if is_showable(name) {
+    if may_show(name) {
         format!("claim {name:?}")
     } else {
-        "a claim whose name is empty, longer than 64 characters or not printable ASCII".into()
+        "a claim whose name is empty, longer than 64 characters, not printable ASCII or a secret itself"
+            .into()
     }
 }

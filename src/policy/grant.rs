@@ -24,8 +24,12 @@ pub struct Terms {
     pub audience: Vec<String>,
     /// From `iat` to `exp`: whole seconds, 1 s up to the profile's maximum.
     pub ttl: Duration,
-    /// The claims that were judged, in the caller's order, without `aud`.
+    /// The claims that were judged, in the caller's order, without `aud`; last, the consent's id if the profile says so.
     pub claims: Map<String, Value>,
+    /// Id of the consent that was relied on. Personal: for the keyed tag of a record only.
+    pub consent: Option<String>,
+    /// What claims were allowed to hold and do, as `DETECTOR:CLAIM`.
+    pub exceptions: Vec<String>,
 }
 
 impl Grant {

@@ -1,7 +1,7 @@
 //! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
 
 use super::findings::{Findings, at_claim};
-use super::{claims, request};
+use super::{claims, consent, request, secrets};
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
 use crate::profile::{AudienceForm, Profile};
@@ -30,21 +30,45 @@ pub(super) struct Case<'a> {
 pub(super) struct Judged {
     pub(super) audience: Vec<String>,
     pub(super) ttl: Duration,
+    /// Id of the consent that was relied on.
+    pub(super) consent: Option<String>,
+    pub(super) exceptions: Vec<String>,
+}
+/// A time that `exp` must not pass.
+pub(super) struct Limit {
+    /// `exp` at most, seconds since 1970.
+    pub(super) until: i64,
+    /// Broken when an explicit ttl goes beyond.
+    pub(super) rule: &'static str,
+    /// For the sentence, such as "the session's end".
+    pub(super) what: &'static str,
 }
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
-    let ttl = lifetime(case, findings);
+    let (consent, limits) = consent::judge(case, findings);
+    let ttl = lifetime(case, &limits, findings);
     let audience = audience(case, findings);
     claims::judge(case.profile, case.claims, findings);
-    Judged { audience, ttl }
+    let exceptions = secrets::judge(case, findings);
+    Judged { audience, ttl, consent, exceptions }
 }
 
-fn lifetime(case: &Case<'_>, findings: &mut Findings) -> Duration {
+/// What was asked for, or the default, which is shortened where a limit comes before.
+fn lifetime(case: &Case<'_>, limits: &[Limit], findings: &mut Findings) -> Duration {
     let lifetime = case.profile.lifetime;
     let at = || Pointer::default().name("ttl");
-    let Some(ttl) = case.ttl else {
-        return lifetime.default;
+    // Whole seconds, as in the JWT: that of `now` has begun.
+    let left = |limit: &Limit| {
+        Duration::from_secs(limit.until.saturating_sub(case.now.as_second()).max(0).unsigned_abs())
     };
+    let Some(ttl) = case.ttl else {
+        return limits.iter().map(left).fold(lifetime.default, Duration::min);
+    };
+    for limit in limits {
+        findings.check(limit.rule, ttl <= left(limit), at, || {
+            format!("\"ttl\" goes beyond {}; ask for at most {} seconds", limit.what, left(limit).as_secs())
+        });
+    }
     // Part seconds would be lost in `exp`, so that 0.9 s would be none.
     findings.check("ttl.positive", ttl.as_secs() > 0, at, request::not_positive);
     findings.check("ttl.max", ttl <= lifetime.max, at, || {

@@ -4,11 +4,13 @@
 //! Pure: no tokio, no files; touches no key. Messages name rules and pointers, never a value.
 
 mod claims;
+mod consent;
 mod findings;
 mod grant;
 mod judge;
 mod request;
 mod rules;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +55,7 @@ pub struct Policy {
 impl Policy {
     /// `digest`: first 16 hex digits of the SHA-256 over the resolved policy text.
     pub fn new(profiles: Vec<Profile>, digest: String) -> Self {
+        secrets::prepare();
         let named = |profile: Profile| (profile.name.to_string(), Arc::new(profile));
         Self { profiles: profiles.into_iter().map(named).collect(), digest }
     }
@@ -119,13 +122,20 @@ impl Policy {
             session: session.as_ref(),
         };
         let judged = judge::judge(&case, findings);
-        let Value::Object(claims) = tree else { return None };
+        let Value::Object(mut claims) = tree else { return None };
+        if let (Some(id), Some(name)) =
+            (&judged.consent, profile.consent.as_ref().and_then(|rule| rule.claim.clone()))
+        {
+            claims.insert(name, Value::from(id.as_str()));
+        }
         Some(Terms {
             profile: Arc::clone(profile),
             issuer: profile.issuer.clone(),
             audience: judged.audience,
             ttl: judged.ttl,
             claims,
+            consent: judged.consent,
+            exceptions: judged.exceptions,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! From the parsed tree to a [`Request`]. Says what a request may consist of; knows nothing of profiles.
 
-use super::findings::Findings;
+use super::findings::{Findings, may_show};
 use super::{Denial, Request};
-use crate::jose::json::{Pointer, is_showable};
+use crate::jose::json::Pointer;
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl Request {
                     ("profile" | "claims", _) => {} // reported below
                     (name, _) => findings.violated(
                         "request.member",
-                        || Pointer::default().name(name),
+                        || if may_show(name) { Pointer::default().name(name) } else { Pointer::default() },
                         || stranger(name),
                     ),
                 }
@@ -82,7 +82,7 @@ fn stranger(name: &str) -> String {
         format!("{name:?} belongs to the header, which the daemon builds itself; remove it")
     } else if CLAIMS.contains(&name) {
         format!("{name:?} is a claim; move it into \"claims\"")
-    } else if is_showable(name) {
+    } else if may_show(name) {
         format!(
             "{name:?} is not a member of a request; remove it (members are profile, claims, ttl, consent and session)"
         )

@@ -1,9 +1,13 @@
 //! Profiles: the kinds of JWT that may be issued. Pure data with the parsing of its parts; rules are judged by `policy`.
 
 mod claim;
+mod consent;
+mod detector;
 mod name;
 
 pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name};
+pub use consent::{Consent, ConsentWhen, LegalBasis};
+pub use detector::{Detector, DetectorSet, Detectors, MAX_OWN, OwnDetector, OwnDetectors};
 pub use name::{BadName, KeyName, ProfileName};
 
 use std::collections::BTreeMap;
@@ -32,6 +36,12 @@ pub struct Profile {
     pub claims: BTreeMap<String, ClaimRule>,
     /// A JSON Schema over the caller's claims as a whole.
     pub schema: Option<jsonschema::Validator>,
+    /// What its claims are searched for.
+    pub detectors: Detectors,
+    /// The person's consent that a JWT needs.
+    pub consent: Option<Consent>,
+    /// Why personal data may be in a JWT without consent.
+    pub legal_basis: Option<LegalBasis>,
 }
 /// How `aud` is written. One form per profile, so that verifiers meet no surprise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +83,9 @@ impl Profile {
             nbf: false,
             claims: BTreeMap::new(),
             schema: None,
+            detectors: Detectors::default(),
+            consent: None,
+            legal_basis: None,
         }
     }
 }

@@ -84,6 +84,9 @@ impl Resolver<'_> {
             nbf: written.nbf,
             claims,
             schema,
+            detectors: Default::default(),
+            consent: None,
+            legal_basis: None,
         });
         (profile, source)
     }
