@@ -30,9 +30,11 @@ struct Given<'a> {
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> (Option<String>, Vec<Limit>) {
     let profile = case.profile;
     let Some(rule) = &profile.consent else {
-        findings.check("consent.unexpected", case.consent.is_none(), at, || {
-            format!("profile \"{}\" asks for no consent; leave \"consent\" out", profile.name)
-        });
+        if case.consent.is_some() {
+            findings.violated("consent.unexpected", at, || {
+                format!("profile \"{}\" asks for no consent; leave \"consent\" out", profile.name)
+            });
+        }
         return Default::default();
     };
     let is_there = case.consent.is_some() || !is_needed(case, rule);

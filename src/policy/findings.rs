@@ -72,7 +72,7 @@ impl Findings {
         if !holds || self.with_held {
             self.verdicts.push(Verdict {
                 rule,
-                pointer: at().into(),
+                pointer: harmless(at()),
                 holds,
                 message: (!holds).then(message),
             });
@@ -112,8 +112,20 @@ impl Findings {
 
 /// The place of a claim in the request.
 pub(super) fn at_claim(name: &str) -> Pointer {
-    let at = Pointer::default().name("claims");
-    if may_show(name) { at.name(name) } else { at }
+    Pointer::default().name("claims").name(name)
+}
+/// A pointer that ends before the first name in which detectors find something.
+fn harmless(at: Pointer) -> String {
+    let mut text = String::from(at);
+    let mut steps = text.split('/').skip(1).scan(0, |end, step| {
+        let start = *end;
+        *end += 1 + step.len();
+        Some((start, step))
+    });
+    if let Some((end, _)) = steps.find(|(_, step)| !secrets::is_harmless(step)) {
+        text.truncate(end);
+    }
+    text
 }
 /// Whether a name that the caller wrote may be told back.
 pub(super) fn may_show(name: &str) -> bool {

@@ -52,7 +52,7 @@ impl Request {
                     ("profile" | "claims", _) => {} // reported below
                     (name, _) => findings.violated(
                         "request.member",
-                        || if may_show(name) { Pointer::default().name(name) } else { Pointer::default() },
+                        || Pointer::default().name(name),
                         || stranger(name),
                     ),
                 }

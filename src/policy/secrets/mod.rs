@@ -84,10 +84,14 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Vec<String> {
         everywhere = everywhere.or(refused);
     }
     // A dry run says of each once that it holds.
+    let mut holds = |rule| findings.check(rule, true, || Pointer::default().name("claims"), String::new);
     for (detector, rule, ..) in KINDS {
         if detectors.active().contains(detector) && !everywhere.contains(detector) {
-            findings.check(rule, true, || Pointer::default().name("claims"), String::new);
+            holds(rule);
         }
+    }
+    if !detectors.own.is_empty() && !everywhere.iter().any(Detector::is_own) {
+        holds(CUSTOM);
     }
     exceptions
 }
@@ -257,7 +261,7 @@ impl FirstLook {
     }
 }
 
-/// The first place where `detector` finds something in a claim. It never goes through a name in which anything is.
+/// The first place where `detector` finds something in a claim.
 fn locate(detectors: &Detectors, name: &str, value: &Value, detector: Detector) -> Pointer {
     let at = at_claim(name);
     if detectors.of_name(name).contains(detector) {
@@ -297,7 +301,7 @@ fn locate_in(
                     || is_there(in_member(detectors, name, value, active))
             });
             match place {
-                Some((name, _)) if !in_text(detectors, name, DetectorSet::ALL).is_empty() => at,
+                Some((name, _)) if is_there(in_text(detectors, name, active)) => at,
                 Some((name, _)) if is_there(detectors.of_name(name)) => at.name(name),
                 Some((name, value)) => locate_in(detectors, value, detector, active, at.name(name)),
                 None => at,

@@ -3,6 +3,7 @@
 //! to every thirtieth of which would be one; their names tell them.
 
 use regex::{Regex, RegexSet};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Digits of the shortest.
@@ -47,13 +48,21 @@ pub(super) fn prepare() {
 }
 pub(super) fn is_in(text: &str) -> bool {
     let Some(patterns) = PATTERNS.as_ref() else { return false };
+    let is_one = |(pattern, check): &(Regex, fn(&str) -> bool)| {
+        pattern
+            .find_iter(text)
+            .any(|found| stands_alone(text.as_bytes(), found.range()) && check(found.as_str()))
+    };
     patterns.all.is_match(text)
-        && patterns
-            .all
-            .matches(text)
-            .into_iter()
-            .filter_map(|place| patterns.each.get(place))
-            .any(|(pattern, check)| pattern.find_iter(text).any(|found| check(found.as_str())))
+        && patterns.all.matches(text).into_iter().any(|place| patterns.each.get(place).is_some_and(is_one))
+}
+/// Whether it is no part of a longer number.
+fn stands_alone(text: &[u8], range: Range<usize>) -> bool {
+    let before = text.get(..range.start).unwrap_or_default();
+    let after = text.get(range.end..).unwrap_or_default();
+    let goes_on = |sign: u8, digit: u8| matches!(sign, b'-' | b'.') && digit.is_ascii_digit();
+    !matches!(before, [.., digit, sign] if goes_on(*sign, *digit))
+        && !matches!(after, [sign, digit, ..] if goes_on(*sign, *digit))
 }
 
 /// Its digits, as numbers.
@@ -111,20 +120,8 @@ fn is_dni(text: &str) -> bool {
 }
 /// The last two digits are the complement to 97; Corsica's 2A and 2B count as 19 and 18.
 fn is_nir(text: &str) -> bool {
-    let (mut digits, mut corsica) = (String::new(), "");
-    for c in text.chars().filter(|c| *c != ' ') {
-        match c {
-            'A' => corsica = "19",
-            'B' => corsica = "18",
-            digit => digits.push(digit),
-        }
-    }
-    if !corsica.is_empty() {
-        // The digit before the letter is a 2, the sixth.
-        digits.replace_range(5..6, corsica);
-    }
-    let (number, key) = (part(&digits, 0, 13), part(&digits, 13, 2));
-    97 - number % 97 == key
+    let text = text.replace(' ', "").replace("2A", "19").replace("2B", "18");
+    97 - part(&text, 0, 13) % 97 == part(&text, 13, 2)
 }
 /// The check digit of EAN-13.
 fn is_ahv(text: &str) -> bool {

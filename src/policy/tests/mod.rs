@@ -1,11 +1,15 @@
 //! Requests and the rules they break; what a grant never exceeds.
 
+mod data;
 mod properties;
 
 use super::*;
 use crate::caller::{Callers, Rule};
 use crate::jose::json;
-use crate::profile::{AudienceForm, ClaimRule, ClaimType};
+use crate::profile::{
+    AudienceForm, ClaimRule, ClaimType, Consent, ConsentWhen, Detector, DetectorSet, Detectors, OwnDetector,
+    OwnDetectors,
+};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -30,6 +34,20 @@ fn required() -> ClaimRule {
 fn kind(kind: ClaimType) -> ClaimRule {
     ClaimRule { kind: Some(kind), ..free() }
 }
+fn may_hold(detectors: &[Detector]) -> ClaimRule {
+    ClaimRule { may_hold: detectors.iter().copied().collect(), ..free() }
+}
+fn personal() -> ClaimRule {
+    ClaimRule { personal: true, ..may_hold(&[Detector::EMAIL]) }
+}
+fn consent(when: ConsentWhen) -> Consent {
+    Consent {
+        purposes: vec!["support".into(), "billing".into()],
+        max_age: Duration::from_secs(3600),
+        when,
+        claim: None,
+    }
+}
 fn schema(schema: Value) -> Option<jsonschema::Validator> {
     Some(jsonschema::validator_for(&schema).unwrap())
 }
@@ -45,8 +63,41 @@ fn policy() -> Policy {
     let mut whole = profile("whole", "test+jwt", &[API], vec![("x", free()), ("y", free())]);
     whole.schema =
         schema(json!({"dependentRequired": {"x": ["y"]}, "additionalProperties": {"type": "integer"}}));
+    let mut consented = profile(
+        "consented",
+        "test+jwt",
+        &[API],
+        vec![("x", free()), ("mail", personal()), ("other", free())],
+    );
+    consented.consent = Some(consent(ConsentWhen::Always));
+    let mut personal =
+        profile("personal", "test+jwt", &[API], vec![("x", free()), ("mail", personal()), ("other", free())]);
+    personal.consent = Some(Consent { claim: Some("consent_id".into()), ..consent(ConsentWhen::Personal) });
+    let mut searched = profile(
+        "searched",
+        "test+jwt",
+        &[API],
+        vec![
+            ("x", free()),
+            ("y", free()),
+            ("pin", free()),
+            ("mail", may_hold(&[Detector::EMAIL, Detector::NAME])),
+        ],
+    );
+    let own = OwnDetector {
+        name: "customer".into(),
+        pattern: Some("C-[0-9]{6}|77712".into()),
+        names: vec!["ward number".into()],
+    };
+    searched.detectors = Detectors {
+        off: DetectorSet::when(true, Detector::IBAN),
+        own: Arc::new(OwnDetectors::new(vec![own]).unwrap()),
+    };
     Policy::new(
         vec![
+            consented,
+            personal,
+            searched,
             profile(
                 "access-token",
                 "at+jwt",
@@ -112,7 +163,19 @@ fn caller() -> Caller {
         gid: None,
         exe: None,
         unit: None,
-        profiles: ["access-token", "forgetful", "rules", "many", "whole", "ghost"].map(str::to_owned).into(),
+        profiles: [
+            "access-token",
+            "forgetful",
+            "rules",
+            "many",
+            "whole",
+            "ghost",
+            "consented",
+            "personal",
+            "searched",
+        ]
+        .map(str::to_owned)
+        .into(),
         rate: None,
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
@@ -319,6 +382,14 @@ fn a_dry_run_shows_what_holds_too() {
             "-claim.unknown /claims/role",
             "+claim.control /claims/role",
             "-claim.required /claims/needed",
+            "+data.name /claims",
+            "+data.card /claims",
+            "+data.iban /claims",
+            "+data.email /claims",
+            "+data.national_id /claims",
+            "+data.private_key /claims",
+            "+data.jwt /claims",
+            "+data.entropy /claims",
         ]
     );
     assert!(verdicts.iter().all(|v| v.holds == v.message.is_none()));

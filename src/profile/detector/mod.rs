@@ -153,6 +153,10 @@ impl OwnDetectors {
     pub fn all(&self) -> impl Iterator<Item = &str> {
         BUILT_IN.into_iter().chain(self.known.iter().map(String::as_str))
     }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
     /// Whether any has a pattern.
     pub fn have_patterns(&self) -> bool {
         !self.owners.is_empty()
