@@ -31,9 +31,9 @@ pub struct ClaimRule {
     pub max_length: Option<usize>,
     /// A JSON Schema over its value.
     pub schema: Option<jsonschema::Validator>,
-    /// It says something about a person: needs consent or another legal basis.
+    /// It says something of a person.
     pub personal: bool,
-    /// It is for the audience's eyes only.
+    /// It is for its audience's eyes only.
     pub sensitive: bool,
     /// Detectors that it may set off; that it did is recorded.
     pub may_hold: DetectorSet,

@@ -5,15 +5,16 @@ use crate::caller::Rule;
 use crate::config::file::{self, File, Named};
 use crate::config::units::Quantity;
 use crate::jose::hex;
-use crate::profile::{AudienceForm, KeyName, Lifetime, Profile, ProfileName};
+use crate::profile::{AudienceForm, Detectors, KeyName, Lifetime, OwnDetectors, Profile, ProfileName};
 use crate::sys::secure_file;
 use crate::telemetry::Chain;
 use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 mod claim;
+mod data;
 use claim::compile;
 
 /// Largest JSON Schema file, bytes.
@@ -27,6 +28,7 @@ impl Resolver<'_> {
     /// `None` only after a fault.
     pub(super) fn profiles(&mut self, path: &Path, file: &mut File) -> (Option<Vec<Profile>>, Schemas) {
         let (mut profiles, mut schemas) = (Vec::new(), Schemas::new());
+        let own = self.own_detectors(&Path::default().key("detector"), &file.detector);
         let mut kinds: BTreeMap<(String, String), String> = BTreeMap::new();
         for (name, profile) in &mut file.profile {
             let path = path.key(name);
@@ -40,7 +42,7 @@ impl Resolver<'_> {
                 );
                 self.fault(&path.key("typ"), message);
             }
-            let (resolved, schema) = self.profile(&path, name, profile);
+            let (resolved, schema) = self.profile(&path, name, profile, &own);
             profiles.push(resolved);
             schemas.extend(schema.map(|schema| (name.clone(), schema)));
         }
@@ -52,12 +54,19 @@ impl Resolver<'_> {
         path: &Path,
         name: &str,
         written: &mut file::Profile,
+        own: &Arc<OwnDetectors>,
     ) -> (Option<Profile>, Option<Value>) {
         self.typ(&path.key("typ"), &written.typ);
         self.issuer(&path.key("issuer"), written);
         self.audiences(&path.key("audiences"), &written.audiences);
         let lifetime = self.lifetime(&path.key("lifetime"), &written.lifetime);
-        let claims = self.claims(&path.key("claims"), &written.claims);
+        let detectors = Detectors {
+            off: self.detector_set(&path.key("detectors").key("off"), own, &written.detectors.off),
+            own: Arc::clone(own),
+        };
+        let claims = self.claims(&path.key("claims"), &written.claims, own);
+        self.claims_of_secrets(&path.key("claims"), &detectors, &claims);
+        let consent = self.consent(path, written, &claims, &detectors);
         if is_access_token(&written.typ) {
             for claim in ["sub", "client_id"] {
                 if !written.claims.contains_key(claim) {
@@ -84,9 +93,9 @@ impl Resolver<'_> {
             nbf: written.nbf,
             claims,
             schema,
-            detectors: Default::default(),
-            consent: None,
-            legal_basis: None,
+            detectors,
+            consent,
+            legal_basis: written.legal_basis,
         });
         (profile, source)
     }
@@ -201,7 +210,7 @@ pub(super) fn is_string_or_uri(text: &str) -> bool {
     }
 }
 
-/// First 16 hex digits of the SHA-256 over profiles and callers as resolved: the content of schema files in place
+/// First 16 hex digits of the SHA-256 over profiles, callers and detectors as resolved: the content of schema files in place
 /// of their paths, numbers beside the names of users and groups.
 pub(super) fn digest(file: &File, schemas: &Schemas, callers: &[Rule]) -> String {
     let mut profiles: Named<file::Profile> = file.profile.clone();
@@ -209,7 +218,7 @@ pub(super) fn digest(file: &File, schemas: &Schemas, callers: &[Rule]) -> String
         profile.schema = None;
     }
     let numbers: Vec<_> = callers.iter().map(|rule| (&rule.name, rule.uid, rule.gid)).collect();
-    let text = json!([profiles, schemas, file.caller, numbers]).to_string();
+    let text = json!([profiles, schemas, file.caller, numbers, file.detector]).to_string();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     hex(hash.as_ref().get(..8).unwrap_or_default())
 }

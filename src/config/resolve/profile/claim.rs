@@ -2,7 +2,7 @@
 
 use super::{Path, Resolver};
 use crate::config::file::{Claim, Named};
-use crate::profile::{ClaimRule, ClaimType, RESERVED_CLAIMS, is_claim_name};
+use crate::profile::{ClaimRule, ClaimType, OwnDetectors, RESERVED_CLAIMS, is_claim_name};
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -11,12 +11,18 @@ use std::collections::BTreeMap;
 const PATTERN_LIMIT: usize = 1 << 20;
 
 impl Resolver<'_> {
-    pub(super) fn claims(&mut self, path: &Path, claims: &Named<Claim>) -> BTreeMap<String, ClaimRule> {
+    pub(super) fn claims(
+        &mut self,
+        path: &Path,
+        claims: &Named<Claim>,
+        own: &OwnDetectors,
+    ) -> BTreeMap<String, ClaimRule> {
         let mut rules = BTreeMap::new();
         for (name, claim) in claims {
             let path = path.key(name);
             self.claim_name(&path, name);
-            rules.insert(name.clone(), self.claim(&path, claim));
+            let may_hold = self.detector_set(&path.key("may_hold"), own, &claim.may_hold);
+            rules.insert(name.clone(), ClaimRule { may_hold, ..self.claim(&path, claim) });
         }
         rules
     }
@@ -69,6 +75,8 @@ impl Resolver<'_> {
             pattern: written.pattern.as_ref().and_then(|pattern| self.pattern(&path.key("pattern"), pattern)),
             max_length: written.max_length.and_then(|most| usize::try_from(most).ok()),
             schema: schema.and_then(|schema| self.compile(&path.key("schema"), &schema)),
+            personal: written.personal,
+            sensitive: written.sensitive,
             ..ClaimRule::default()
         }
     }
@@ -77,7 +85,7 @@ impl Resolver<'_> {
             self.fault(path, "not of the claim's `type`: write a value of that type, or change the type");
         }
     }
-    fn pattern(&mut self, path: &Path, pattern: &str) -> Option<Regex> {
+    pub(super) fn pattern(&mut self, path: &Path, pattern: &str) -> Option<Regex> {
         // First alone: parentheses that close too early could undo the anchors.
         let build = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_LIMIT).build();
         match build(pattern).and_then(|_| build(&format!("^(?:{pattern})$"))) {
