@@ -87,6 +87,7 @@ fn the_defaults_shown_are_the_defaults() {
                 "stop",
                 "jwks_uri",
                 "certificates",
+                "legal_basis",
             ];
             !free.contains(&key) && *line != r#"dir = "/srv/jwsd""#
         })
