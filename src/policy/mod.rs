@@ -108,6 +108,7 @@ impl Policy {
             )
         });
         let profile = profile?;
+        findings.hide(&profile.detectors);
         let audience = claims.shift_remove("aud");
         // Wrapped because a JSON Schema judges a value, and unwrapped again: the tree itself is never copied.
         let tree = Value::Object(claims);

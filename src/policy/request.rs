@@ -1,8 +1,8 @@
 //! From the parsed tree to a [`Request`]. Says what a request may consist of; knows nothing of profiles.
 
-use super::findings::{Findings, may_show};
+use super::findings::Findings;
 use super::{Denial, Request};
-use crate::jose::json::Pointer;
+use crate::jose::json::{Pointer, is_showable};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::time::Duration;
@@ -82,7 +82,7 @@ fn stranger(name: &str) -> String {
         format!("{name:?} belongs to the header, which the daemon builds itself; remove it")
     } else if CLAIMS.contains(&name) {
         format!("{name:?} is a claim; move it into \"claims\"")
-    } else if may_show(name) {
+    } else if is_showable(name) {
         format!(
             "{name:?} is not a member of a request; remove it (members are profile, claims, ttl, consent and session)"
         )

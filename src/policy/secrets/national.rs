@@ -9,8 +9,11 @@ use std::sync::LazyLock;
 /// Digits of the shortest.
 pub(super) const LEAST_DIGITS: usize = 6;
 
-/// What it looks like, and whether it is one.
-const KINDS: [(&str, fn(&str) -> bool); 8] = [
+/// Whether what looks like one is one.
+type Check = fn(&str) -> bool;
+
+/// What each looks like.
+const KINDS: [(&str, Check); 8] = [
     // United States: SSN and ITIN.
     (r"[0-9]{3}[ -][0-9]{2}[ -][0-9]{4}", is_ssn),
     // United Kingdom: national insurance number.
@@ -34,7 +37,7 @@ const KINDS: [(&str, fn(&str) -> bool); 8] = [
 
 struct Patterns {
     all: RegexSet,
-    each: Vec<(Regex, fn(&str) -> bool)>,
+    each: Vec<(Regex, Check)>,
 }
 static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
     let whole = KINDS.map(|(form, check)| (format!(r"(?-u:\b)(?:{form})(?-u:\b)"), check));
@@ -48,7 +51,7 @@ pub(super) fn prepare() {
 }
 pub(super) fn is_in(text: &str) -> bool {
     let Some(patterns) = PATTERNS.as_ref() else { return false };
-    let is_one = |(pattern, check): &(Regex, fn(&str) -> bool)| {
+    let is_one = |(pattern, check): &(Regex, Check)| {
         pattern
             .find_iter(text)
             .any(|found| stands_alone(text.as_bytes(), found.range()) && check(found.as_str()))

@@ -350,7 +350,8 @@ fn places() {
         assert_eq!(place, expected, "{value}");
     }
     assert_eq!(String::from(locate(&detectors, "pin", &json!({"pin": 1}), Detector::NAME)), "/claims/pin");
-    assert!(is_harmless("role") && !is_harmless("alice@example.com") && !is_harmless("4111111111111111"));
+    let harmless = |text| is_harmless(&detectors, text);
+    assert!(harmless("role") && !harmless("alice@example.com") && !harmless("4111111111111111"));
 }
 
 /// Twice the text takes about twice the steps, whatever the text.
