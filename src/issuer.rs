@@ -224,8 +224,10 @@ impl Issuer {
                 aud: draft.audience().to_vec(),
                 iat: Some(draft.iat()),
                 exp: Some(draft.exp()),
-                subject: draft.subject().map(|subject| self.tag(subject)),
-                session: draft.session().map(|session| self.tag(session)),
+                subject: draft.subject().map(|subject| self.tag("", subject)),
+                session: draft.session().map(|id| self.tag("session\0", id)),
+                consent: draft.consent().map(|id| self.tag("consent\0", id)),
+                exceptions: draft.exceptions().to_vec(),
                 ..base.clone()
             },
             Err(Refusal::Denied(denial)) => Entry {
@@ -286,11 +288,13 @@ impl Issuer {
         self.log.append(entries)?.durable_by(Instant::now() + FAILURE_GRACE).await
     }
 
-    /// Stands for a subject or session in records: the same person has the same tag, and the tag says nothing without
-    /// the key.
-    fn tag(&self, text: &str) -> String {
-        let tag = hmac::sign(&self.subject_key, text.as_bytes());
-        base64url_encode(tag.as_ref().get(..16).unwrap_or_default())
+    /// Stands for a subject, or something else of a person, in records: the same has the same tag, and the tag says
+    /// nothing without the key. `kind` keeps tags apart; no text of a request begins with it, since none has U+0000.
+    fn tag(&self, kind: &str, text: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.subject_key);
+        context.update(kind.as_bytes());
+        context.update(text.as_bytes());
+        base64url_encode(context.sign().as_ref().get(..16).unwrap_or_default())
     }
 }
 

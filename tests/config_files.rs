@@ -88,6 +88,7 @@ fn the_defaults_shown_are_the_defaults() {
                 "jwks_uri",
                 "certificates",
                 "issuers",
+                "legal_basis",
             ];
             !free.contains(&key) && *line != r#"dir = "/srv/jwsd""#
         })

@@ -245,6 +245,12 @@ pub struct Entry {
     /// HMAC tag of the session's id under the state's key.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub session: Option<String>,
+    /// HMAC tag of the consent's id under the state's key.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub consent: Option<String>,
+    /// What the configuration let claims hold and they did: `DETECTOR:CLAIM`, both as configured.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "texts")]
+    pub exceptions: Vec<String>,
     /// Requests to backends, in order: the backend and `ok` or the vendor's word for the fault.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "texts")]
     pub attempts: Vec<String>,
@@ -292,6 +298,8 @@ impl Entry {
             exp: None,
             subject: None,
             session: None,
+            consent: None,
+            exceptions: Vec::new(),
             attempts: Vec::new(),
             reason: None,
             object: None,

@@ -7,7 +7,7 @@ use super::units::{DurationText, ModeText, RateText, SizeText};
 use crate::admin::ActName;
 use crate::clock::Mode;
 use crate::jose::Algorithm;
-use crate::profile::{ClaimType, Kind};
+use crate::profile::{ClaimType, Kind, LegalBasis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -40,7 +40,9 @@ macro_rules! optional_table {
 }
 
 mod backend;
+mod data;
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
+pub(super) use data::{Consent, Detector, Detectors};
 
 table! {
     /// Configuration of jwsd.
@@ -83,6 +85,9 @@ table! {
         /// How verifiers find the public keys.
         #[serde(default)]
         publish: Publish,
+        /// What claims are searched for besides the built-in detectors, by name.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        detector: Named<Detector>,
         /// Kinds of JWT that may be issued, by name.
         #[serde(default)]
         profile: Named<Profile>,
@@ -317,6 +322,15 @@ table! {
         /// JSON Schema over the caller's claims as a whole: a file, relative to this one or absolute.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         schema: Option<String>,
+        /// What its claims are searched for.
+        #[serde(default, skip_serializing_if = "Detectors::is_default")]
+        detectors: Detectors,
+        /// The person's consent that its JWTs need.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        consent: Option<Consent>,
+        /// Why its claims may say something of a person without consent: "contract", "legal-obligation", "vital-interests", "public-task" or "legitimate-interests" (GDPR article 6).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        legal_basis: Option<LegalBasis>,
         /// Claims that a caller may set, by name; all others are refused.
         #[serde(default)]
         claims: Named<Claim>,
@@ -389,6 +403,9 @@ optional_table! {
         personal: bool = false,
         /// It is for its audience's eyes only.
         sensitive: bool = false,
+        /// Detectors that it may set off, such as "email"; that it did is recorded.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        may_hold: Vec<String> = Vec::new(),
         /// JSON Schema of its value, written here.
         #[serde(skip_serializing_if = "Option::is_none")]
         schema: Option<Map<String, Value>> = None,

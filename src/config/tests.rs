@@ -8,7 +8,7 @@ use crate::admin::ActName;
 use crate::backend::pkcs11::{PinSource, TokenSelector};
 use crate::backend::{Settings, aws_kms};
 use crate::jose::Algorithm;
-use crate::profile::{Aal, Kind, SessionRule};
+use crate::profile::{self, Aal, Kind, SessionRule};
 use crate::sys::users::Users;
 use proptest::prelude::*;
 use std::io;
@@ -156,6 +156,39 @@ fn what_is_described_reads_back_to_the_same() {
     ] {
         assert!(first.contains(shown), "{shown} is not in\n{first}");
     }
+}
+
+#[test]
+fn detectors_and_consent_become_part_of_profiles() {
+    let with = |profile: &str, claim: &str| {
+        let text = GOOD.replace("nbf = false", profile).replace("level = {", claim);
+        let detector = "[detector.ward]\npattern = \"W-[0-9]{4}\"\nnames = [\"ward\"]\n[audit]";
+        LOADER.parse(&text.replace("[audit]", detector), "x").unwrap_or_else(|faults| panic!("{faults}"))
+    };
+    let config = with(
+        "detectors = { off = [\"entropy\", \"ward\"] }\nconsent = { purposes = [\"care\"], max_age = \"1d\", when = \"personal\", claim = \"cid\" }",
+        "password = { personal = true, sensitive = true, may_hold = [\"name\", \"ward\"] }\nlevel = {",
+    );
+    let [profile, other] = ["access-token", "deploy"]
+        .map(|name| config.policy.profiles().find(|profile| profile.name.as_str() == name).unwrap());
+    assert_eq!(profile.detectors.names_off().collect::<Vec<_>>(), ["entropy", "ward"]);
+    assert_eq!(other.detectors.names_off().count(), 0);
+    let own = &other.detectors.own;
+    assert!(!own.in_text("W-1234").is_empty() && !other.detectors.of_name("WARD").is_empty());
+    let claim = &profile.claims["password"];
+    assert!(claim.personal && claim.sensitive);
+    let names: Vec<_> = claim.may_hold.iter().map(|detector| own.name(detector)).collect();
+    assert_eq!(names, ["name", "ward"]);
+    let consent = profile.consent.as_ref().unwrap();
+    assert_eq!((consent.purposes.as_slice(), consent.max_age.as_secs()), (&["care".to_owned()][..], 86_400));
+    assert_eq!((consent.when, consent.claim.as_deref()), (profile::ConsentWhen::Personal, Some("cid")));
+    let lawful = with("legal_basis = \"vital-interests\"", "email = { personal = true }\nlevel = {");
+    let profile = lawful.policy.profiles().next().unwrap();
+    assert_eq!(profile.legal_basis, Some(profile::LegalBasis::VitalInterests));
+    let digest = |text: &str| LOADER.parse(text, "x").unwrap().policy.digest().to_owned();
+    let detector =
+        |pattern| GOOD.replace("[audit]", &format!("[detector.x]\npattern = {pattern:?}\n[audit]"));
+    assert_ne!(digest(&detector("a")), digest(&detector("b")));
 }
 
 #[test]

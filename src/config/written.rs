@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Sections that a reload changes; all others need a restart.
-const RELOADED: [&str; 3] = ["caller", "issuers", "profile"];
+const RELOADED: [&str; 4] = ["caller", "detector", "issuers", "profile"];
 /// The same, for keys of `[limits]`.
 const RELOADED_LIMITS: [&str; 3] = ["batch_body", "batch_items", "body"];
 
@@ -40,9 +40,9 @@ impl Written {
         }
     }
 
-    /// Profiles and callers, for the digest.
+    /// What requests are judged by, for the digest.
     pub(super) fn judged(&self) -> Value {
-        json!([self.profiles, self.callers])
+        json!([self.profiles, self.callers, self.sections.get("detector")])
     }
 
     /// Where the other one differs and only a restart changes that.

@@ -70,6 +70,8 @@ pub struct Draft {
     audience: Vec<String>,
     subject: Option<String>,
     session: Option<String>,
+    consent: Option<String>,
+    exceptions: Vec<String>,
     profile: String,
 }
 impl Draft {
@@ -79,7 +81,8 @@ impl Draft {
     /// # Errors
     /// [`DraftError`]: a clock or a key version that does not fit.
     pub fn assemble(grant: Grant, right: Use, jti: Jti) -> Result<Self, DraftError> {
-        let Terms { profile, issuer, audience, ttl, iat_back, session, claims } = grant.into_terms();
+        let Terms { profile, issuer, audience, ttl, iat_back, session, claims, consent, exceptions } =
+            grant.into_terms();
         let version = right.version();
         if version.key() != profile.key.as_str() {
             return Err(DraftError::Key {
@@ -118,6 +121,8 @@ impl Draft {
         Ok(Self {
             subject,
             session,
+            consent,
+            exceptions,
             profile: profile.name.to_string(),
             right,
             signing_input,
@@ -166,6 +171,14 @@ impl Draft {
     /// The session's id. Personal: for the keyed tag of a record only.
     pub fn session(&self) -> Option<&str> {
         self.session.as_deref()
+    }
+    /// Id of the consent that was relied on. Personal: for the keyed tag of a record only.
+    pub fn consent(&self) -> Option<&str> {
+        self.consent.as_deref()
+    }
+    /// What claims were allowed to hold and do, as `DETECTOR:CLAIM`.
+    pub fn exceptions(&self) -> &[String] {
+        &self.exceptions
     }
     /// The profile's name.
     pub fn profile(&self) -> &str {

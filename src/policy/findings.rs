@@ -1,7 +1,9 @@
 //! What was found while a request was judged: the violations, and for a dry run also what holds.
 
-use super::RULES;
+use super::{RULES, secrets};
 use crate::jose::json::{Pointer, is_showable};
+use crate::profile::Detectors;
+use std::sync::Arc;
 
 /// One violated (or, in a dry run, satisfied) rule.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -46,19 +48,40 @@ impl From<Violation> for Verdict {
     }
 }
 
+impl Verdict {
+    /// Ends the pointer before the first name in which something is found, and says no more than the rule where the
+    /// message has such a name.
+    fn hide(&mut self, detectors: &Detectors) {
+        let mut end = 0;
+        for name in self.pointer.split('/').skip(1) {
+            if !secrets::is_harmless(detectors, name) {
+                self.pointer.truncate(end);
+                break;
+            }
+            end += 1 + name.len();
+        }
+        if let Some(message) = self.message.as_mut().filter(|text| !secrets::is_harmless(detectors, text)) {
+            let sentence = RULES.iter().find(|(id, _)| *id == self.rule).map_or("", |(_, sentence)| sentence);
+            *message = format!("a name in the request is a secret or personal itself; remove it. {sentence}");
+        }
+    }
+}
+
 /// Collects as the rules are judged. Texts are made only when they are kept.
 pub(super) struct Findings {
     verdicts: Vec<Verdict>,
     with_held: bool,
+    /// The names that a caller makes up are told back, and may be a secret themselves.
+    detectors: Detectors,
 }
 impl Findings {
     /// For a decision.
     pub(super) fn violations_only() -> Self {
-        Self { verdicts: Vec::new(), with_held: false }
+        Self { verdicts: Vec::new(), with_held: false, detectors: Detectors::default() }
     }
     /// For a dry run.
     pub(super) fn everything() -> Self {
-        Self { verdicts: Vec::new(), with_held: true }
+        Self { with_held: true, ..Self::violations_only() }
     }
     /// Notes whether a rule holds, and returns it.
     pub(super) fn check(
@@ -88,18 +111,25 @@ impl Findings {
     ) {
         self.check(rule, false, at, message);
     }
-    /// Everything that was kept.
     /// A violation that was found before.
     pub(super) fn add(&mut self, violation: Violation) {
         self.verdicts.push(violation.into());
     }
+    /// Looks for what these find in what is told back, besides what the built-in ones do.
+    pub(super) fn hide(&mut self, detectors: &Detectors) {
+        self.detectors.own = Arc::clone(&detectors.own);
+    }
 
-    pub(super) fn into_verdicts(self) -> Vec<Verdict> {
+    /// Everything that was kept.
+    pub(super) fn into_verdicts(mut self) -> Vec<Verdict> {
+        for verdict in &mut self.verdicts {
+            verdict.hide(&self.detectors);
+        }
         self.verdicts
     }
     /// The violations.
     pub(super) fn into_violations(self) -> Vec<Violation> {
-        let broken = self.verdicts.into_iter().filter(|verdict| !verdict.holds);
+        let broken = self.into_verdicts().into_iter().filter(|verdict| !verdict.holds);
         broken
             .map(|verdict| Violation {
                 rule: verdict.rule,
@@ -119,6 +149,7 @@ pub(super) fn claim(name: &str) -> String {
     if is_showable(name) {
         format!("claim {name:?}")
     } else {
-        "a claim whose name is empty, longer than 64 characters or not printable ASCII".into()
+        "a claim whose name is empty, longer than 64 characters, not printable ASCII or a secret itself"
+            .into()
     }
 }

@@ -28,8 +28,13 @@ pub struct Terms {
     pub iat_back: Duration,
     /// The session's id, as the caller told it. For the keyed tag of a record only.
     pub session: Option<String>,
-    /// The claims that were judged, in the caller's order, without `aud`; last those that are fixed and were not sent.
+    /// The claims that were judged, in the caller's order, without `aud`; last those that are fixed and were not sent,
+    /// and the consent's id if the profile says so.
     pub claims: Map<String, Value>,
+    /// Id of the consent that was relied on. Personal: for the keyed tag of a record only.
+    pub consent: Option<String>,
+    /// What claims were allowed to hold and do, as `DETECTOR:CLAIM`.
+    pub exceptions: Vec<String>,
 }
 
 impl Grant {

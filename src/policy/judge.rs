@@ -1,7 +1,7 @@
 //! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
 
 use super::findings::{Findings, at_claim};
-use super::{claims, kind, lifetime};
+use super::{claims, consent, kind, lifetime, secrets};
 use crate::caller::Caller;
 use crate::profile::{AudienceForm, Fixed, Profile};
 use jiff::Timestamp;
@@ -12,7 +12,6 @@ use std::time::Duration;
 const MAX_AUDIENCES: usize = 8;
 
 /// What is judged: the request taken apart, `aud` out of the claims, since the daemon writes it.
-#[expect(dead_code, reason = "judged by the next stations")]
 pub(super) struct Case<'a> {
     pub(super) caller: &'a Caller,
     pub(super) profile: &'a Profile,
@@ -32,6 +31,9 @@ pub(super) struct Judged {
     pub(super) audience: Vec<String>,
     pub(super) times: lifetime::Times,
     pub(super) session: Option<String>,
+    /// Id of the consent that was relied on.
+    pub(super) consent: Option<String>,
+    pub(super) exceptions: Vec<String>,
 }
 /// Something that ends, and that no JWT outlives.
 #[derive(Debug, Clone, Copy)]
@@ -46,12 +48,14 @@ pub(super) struct Limit {
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
     let session = lifetime::session(case, findings);
-    let limits = session.limits.into_iter().flatten();
+    let (consent, of_consent) = consent::judge(case, findings);
+    let limits = session.limits.into_iter().flatten().chain(of_consent);
     let times = lifetime::judge(case, limits, findings);
     let audience = audience(case, findings);
     claims::judge(case, findings);
     kind::judge(case, findings);
-    Judged { audience, times, session: session.id.map(str::to_owned) }
+    let exceptions = secrets::judge(case, findings);
+    Judged { audience, times, session: session.id.map(str::to_owned), consent, exceptions }
 }
 
 fn audience(case: &Case<'_>, findings: &mut Findings) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! Pure: no tokio, no files; touches no key. Messages name rules and pointers, never a value.
 
 mod claims;
+mod consent;
 mod findings;
 mod grant;
 mod judge;
@@ -11,6 +12,7 @@ mod kind;
 mod lifetime;
 mod request;
 mod rules;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +57,7 @@ pub struct Policy {
 impl Policy {
     /// `digest`: first 16 hex digits of the SHA-256 over the resolved policy text.
     pub fn new(profiles: Vec<Profile>, digest: String) -> Self {
+        secrets::prepare();
         let named = |profile: Profile| (profile.name.to_string(), Arc::new(profile));
         Self { profiles: profiles.into_iter().map(named).collect(), digest }
     }
@@ -111,6 +114,7 @@ impl Policy {
         });
         let profile = profile?;
         let fixed = profile.fixed.get(caller.name());
+        findings.hide(&profile.detectors);
         let audience = claims.shift_remove("aud");
         for (name, value) in fixed.into_iter().flat_map(|fixed| &fixed.claims) {
             claims.entry(name.as_str()).or_insert_with(|| value.clone());
@@ -129,7 +133,12 @@ impl Policy {
             session: session.as_ref(),
         };
         let judged = judge::judge(&case, findings);
-        let Value::Object(claims) = tree else { return None };
+        let Value::Object(mut claims) = tree else { return None };
+        if let (Some(id), Some(name)) =
+            (&judged.consent, profile.consent.as_ref().and_then(|rule| rule.claim.clone()))
+        {
+            claims.insert(name, Value::from(id.as_str()));
+        }
         Some(Terms {
             profile: Arc::clone(profile),
             issuer: fixed.map_or(&profile.issuer, |fixed| &fixed.issuer).clone(),
@@ -138,6 +147,8 @@ impl Policy {
             iat_back: judged.times.iat_back,
             session: judged.session,
             claims,
+            consent: judged.consent,
+            exceptions: judged.exceptions,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Claims: their names, types, and what one must look like. Data only; `policy` judges.
 
+use super::DetectorSet;
+
 /// Claims that the daemon alone writes. `aud` is the daemon's too, but a caller may say which one it wants.
 pub const RESERVED_CLAIMS: [&str; 5] = ["iss", "iat", "nbf", "exp", "jti"];
 
@@ -37,6 +39,8 @@ pub struct ClaimRule {
     pub personal: bool,
     /// It is for its audience's eyes only.
     pub sensitive: bool,
+    /// Detectors that it may set off; that it did is recorded.
+    pub may_hold: DetectorSet,
 }
 /// JSON types, with `Date` for a NumericDate (RFC 7519 section 2): an integer in 0..=253402300799.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]

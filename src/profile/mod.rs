@@ -1,12 +1,16 @@
 //! Profiles: the kinds of JWT that may be issued. Pure data with the parsing of its parts; rules are judged by `policy`.
 
 mod claim;
+mod consent;
+mod detector;
 mod fixed;
 mod kind;
 mod lifetime;
 mod name;
 
 pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name};
+pub use consent::{Consent, ConsentWhen, LegalBasis};
+pub use detector::{Detector, DetectorSet, Detectors, MAX_OWN, OwnDetector, OwnDetectors};
 pub use fixed::{BadTemplate, Fixed, NoText, Template, is_var_name};
 pub use kind::{Forbidden, Form, Kind, Own, Spec, Subject};
 pub use lifetime::{Aal, LONGEST, Lifetime, SessionRule};
@@ -51,6 +55,12 @@ pub struct Profile {
     pub claims: BTreeMap<String, ClaimRule>,
     /// A JSON Schema over the caller's claims as a whole.
     pub schema: Option<jsonschema::Validator>,
+    /// What its claims are searched for.
+    pub detectors: Detectors,
+    /// The person's consent that a JWT needs.
+    pub consent: Option<Consent>,
+    /// Why personal data may be in a JWT without consent.
+    pub legal_basis: Option<LegalBasis>,
 }
 /// How `aud` is written. One form per profile, so that verifiers meet no surprise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,6 +117,9 @@ impl Profile {
             round_iat: Duration::from_secs(1),
             claims: BTreeMap::new(),
             schema: None,
+            detectors: Detectors::default(),
+            consent: None,
+            legal_basis: None,
         }
     }
 }

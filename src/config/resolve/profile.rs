@@ -4,15 +4,16 @@ use super::{HOUR, Path, Resolver, SECOND};
 use crate::config::Written;
 use crate::config::file::{self, Caller, File, Named};
 use crate::jose::{Algorithm, hex};
-use crate::profile::{AudienceForm, KeyName, Kind, Profile, ProfileName};
+use crate::profile::{AudienceForm, Detectors, KeyName, Kind, OwnDetectors, Profile, ProfileName};
 use crate::sys::secure_file;
 use crate::telemetry::Chain;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 mod claim;
+mod data;
 mod fixed;
 mod kind;
 mod lifetime;
@@ -34,6 +35,7 @@ impl Resolver<'_> {
         file: &mut File,
     ) -> (Option<Vec<Profile>>, Issuers, Schemas) {
         let (mut profiles, mut issuers, mut schemas) = (Vec::new(), Issuers::new(), Schemas::new());
+        let own = self.own_detectors(&Path::default().key("detector"), &file.detector);
         let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
         for (name, profile) in &mut file.profile {
             let path = path.key(name);
@@ -51,7 +53,7 @@ impl Resolver<'_> {
             }
             let algorithm = file.key.get(&profile.key).map(|key| key.algorithm);
             let (resolved, of_it, schema) =
-                self.profile(&path, name, profile, (kind, algorithm), &file.caller);
+                self.profile(&path, name, profile, (kind, algorithm), &file.caller, &own);
             profiles.push(resolved);
             issuers.insert(name.clone(), of_it);
             schemas.extend(schema.map(|schema| (name.clone(), schema)));
@@ -66,6 +68,7 @@ impl Resolver<'_> {
         written: &mut file::Profile,
         (kind, algorithm): (Option<Kind>, Option<Algorithm>),
         callers: &Named<Caller>,
+        own: &Arc<OwnDetectors>,
     ) -> (Option<Profile>, BTreeSet<String>, Option<Value>) {
         if let Some(kind) = kind {
             self.keeps_to(path, kind, written, algorithm);
@@ -76,7 +79,13 @@ impl Resolver<'_> {
         let lifetime = self.lifetime(&path.key("lifetime"), kind, &written.lifetime);
         let (skew, round_iat) = self.dating(path, kind, written, lifetime.default);
         let session = self.session(path, written);
-        let claims = self.claims(&path.key("claims"), &written.claims);
+        let detectors = Detectors {
+            off: self.detector_set(&path.key("detectors").key("off"), own, &written.detectors.off),
+            own: Arc::clone(own),
+        };
+        let claims = self.claims(&path.key("claims"), &written.claims, own);
+        self.claims_of_secrets(&path.key("claims"), &detectors, &claims);
+        let consent = self.consent(path, written, &claims, &detectors);
         let (fixed, issuers) = self.fixed(path, (name, kind), written, &claims, callers);
         let source = written.schema.as_mut().and_then(|schema| self.schema_file(&path.key("schema"), schema));
         let schema = source.as_ref().and_then(|source| self.compile(&path.key("schema"), source));
@@ -102,6 +111,9 @@ impl Resolver<'_> {
             round_iat,
             claims,
             schema,
+            detectors,
+            consent,
+            legal_basis: written.legal_basis,
         });
         (profile, issuers, source)
     }
@@ -171,7 +183,7 @@ pub(super) fn is_string_or_uri(text: &str) -> bool {
     }
 }
 
-/// First 16 hex digits of the SHA-256 over profiles and callers as resolved: the content of schema files in place
+/// First 16 hex digits of the SHA-256 over profiles, callers and detectors as resolved: the content of schema files in place
 /// of their paths, numbers beside the names of users and groups.
 pub(super) fn digest(written: &Written) -> String {
     let text = written.judged().to_string();

@@ -1,12 +1,16 @@
 //! Requests and the rules they break; what a grant never exceeds.
 
+mod data;
 mod profiles;
 mod properties;
 
 use super::*;
 use crate::caller::{Callers, Rule};
 use crate::jose::json;
-use crate::profile::{AudienceForm, ClaimRule, ClaimType};
+use crate::profile::{
+    AudienceForm, ClaimRule, ClaimType, Consent, ConsentWhen, Detector, DetectorSet, Detectors, OwnDetector,
+    OwnDetectors,
+};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -32,6 +36,20 @@ fn required() -> ClaimRule {
 fn kind(kind: ClaimType) -> ClaimRule {
     ClaimRule { kind: Some(kind), ..free() }
 }
+fn may_hold(detectors: &[Detector]) -> ClaimRule {
+    ClaimRule { may_hold: detectors.iter().copied().collect(), ..free() }
+}
+fn personal() -> ClaimRule {
+    ClaimRule { personal: true, ..may_hold(&[Detector::EMAIL]) }
+}
+fn consent(when: ConsentWhen) -> Consent {
+    Consent {
+        purposes: vec!["support".into(), "billing".into()],
+        max_age: Duration::from_secs(3600),
+        when,
+        claim: None,
+    }
+}
 fn schema(schema: Value) -> Option<jsonschema::Validator> {
     Some(jsonschema::validator_for(&schema).unwrap())
 }
@@ -49,6 +67,7 @@ fn policy() -> Policy {
     whole.schema =
         schema(json!({"dependentRequired": {"x": ["y"]}, "additionalProperties": {"type": "integer"}}));
     let mut profiles = profiles::governed();
+    profiles.extend(data::governed());
     profiles.extend(
         [
             profile(
@@ -327,6 +346,14 @@ fn a_dry_run_shows_what_holds_too() {
             "-claim.unknown /claims/role",
             "+claim.control /claims/role",
             "-claim.required /claims/needed",
+            "+data.name /claims",
+            "+data.card /claims",
+            "+data.iban /claims",
+            "+data.email /claims",
+            "+data.national_id /claims",
+            "+data.private_key /claims",
+            "+data.jwt /claims",
+            "+data.entropy /claims",
         ]
     );
     assert!(verdicts.iter().all(|v| v.holds == v.message.is_none()));

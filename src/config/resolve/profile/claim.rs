@@ -2,7 +2,7 @@
 
 use super::{Path, Resolver};
 use crate::config::file::{Claim, Named};
-use crate::profile::{ClaimRule, ClaimType, RESERVED_CLAIMS, is_claim_name};
+use crate::profile::{ClaimRule, ClaimType, OwnDetectors, RESERVED_CLAIMS, is_claim_name};
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -11,12 +11,18 @@ use std::collections::BTreeMap;
 const PATTERN_LIMIT: usize = 1 << 20;
 
 impl Resolver<'_> {
-    pub(super) fn claims(&mut self, path: &Path, claims: &Named<Claim>) -> BTreeMap<String, ClaimRule> {
+    pub(super) fn claims(
+        &mut self,
+        path: &Path,
+        claims: &Named<Claim>,
+        own: &OwnDetectors,
+    ) -> BTreeMap<String, ClaimRule> {
         let mut rules = BTreeMap::new();
         for (name, claim) in claims {
             let path = path.key(name);
             self.claim_name(&path, name);
-            rules.insert(name.clone(), self.claim(&path, claim));
+            let may_hold = self.detector_set(&path.key("may_hold"), own, &claim.may_hold);
+            rules.insert(name.clone(), ClaimRule { may_hold, ..self.claim(&path, claim) });
         }
         rules
     }
@@ -82,6 +88,7 @@ impl Resolver<'_> {
             max: written.max.clone(),
             personal: written.personal,
             sensitive: written.sensitive,
+            ..ClaimRule::default()
         }
     }
     fn bounds(&mut self, path: &Path, written: &Claim) {
@@ -102,7 +109,7 @@ impl Resolver<'_> {
             self.fault(path, "not of the claim's `type`: write a value of that type, or change the type");
         }
     }
-    fn pattern(&mut self, path: &Path, pattern: &str) -> Option<Regex> {
+    pub(super) fn pattern(&mut self, path: &Path, pattern: &str) -> Option<Regex> {
         // First alone: parentheses that close too early could undo the anchors.
         let build = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_LIMIT).build();
         match build(pattern).and_then(|_| build(&format!("^(?:{pattern})$"))) {

@@ -1,0 +1,135 @@
+//! JWTs in JWTs, and text that looks as if made by a random generator: access keys, passwords, session ids.
+
+use super::step;
+use crate::jose::base64url_decode;
+
+/// Characters of the shortest word that is looked at. Identifiers of 128 bits are shorter.
+pub(super) const LEAST: usize = 20;
+/// Characters of the shortest word that can look random by itself.
+const LEAST_RANDOM: usize = 24;
+/// So many of them are in unruly pieces.
+const LEAST_UNRULY: usize = 20;
+/// The longest piece of letters of one case with digits that is taken for an identifier: a UUID, a ULID, a Git commit.
+const LONGEST_ID: usize = 40;
+/// Bits per character, at least: letters that repeat make no secret.
+const LEAST_ENTROPY: f64 = 3.5;
+
+/// What access keys of well-known services begin with; 16 or more letters and digits follow.
+const PREFIXES: [&str; 17] = [
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "sk_live_",
+    "rk_live_",
+    "sk_test_",
+    "npm_",
+    "hvs.",
+];
+
+/// Whether there is a JWT, and whether there is something else that looks random.
+pub(super) fn look(text: &str) -> (bool, bool) {
+    let (mut jwt, mut entropy) = (false, false);
+    let is_digest = is_digest(text);
+    for word in text.split(|c: char| !c.is_ascii_alphanumeric() && !"-_+/=.".contains(c)) {
+        step();
+        if word.len() < LEAST {
+            continue;
+        }
+        if word.split(['+', '/', '=']).any(is_jwt) {
+            jwt = true;
+        } else if !is_digest {
+            entropy |= is_access_key(word) || word.split('.').any(is_random);
+        }
+    }
+    (jwt, entropy)
+}
+
+/// JWS (RFC 7515 section 7.1) or JWE (RFC 7516 section 7.1): three or five parts, the first a header.
+fn is_jwt(word: &str) -> bool {
+    let dots = word.bytes().filter(|byte| *byte == b'.').count();
+    let header = word.split('.').next().unwrap_or_default();
+    // `{` in base64url.
+    [2, 4].contains(&dots) && header.starts_with('e') && header.len() >= 8 && is_header(header)
+}
+fn is_header(text: &str) -> bool {
+    let json = base64url_decode(text).unwrap_or_default();
+    json.first() == Some(&b'{') && json.windows(5).any(|part| part == b"\"alg\"")
+}
+
+fn is_access_key(word: &str) -> bool {
+    PREFIXES.iter().any(|prefix| {
+        let key = word.strip_prefix(prefix).unwrap_or_default();
+        let letters =
+            key.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte)).count();
+        letters >= 16 && key.bytes().any(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// A hash that says what it is: `sha256:...`, `sha512-...`.
+fn is_digest(text: &str) -> bool {
+    let hash = text.strip_prefix("sha").map(|rest| rest.trim_start_matches('-'));
+    let rest =
+        hash.and_then(|rest| ["1", "256", "384", "512"].iter().find_map(|bits| rest.strip_prefix(bits)));
+    rest.and_then(|rest| rest.strip_prefix([':', '-', '='])).is_some_and(|value| {
+        value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_:".contains(&byte))
+    })
+}
+
+/// `word` in pieces, of which enough change between upper case, lower case and digits as often as chance would have it.
+/// In words that people make, these stand in groups.
+fn is_random(word: &str) -> bool {
+    let pieces = word.split(['-', '_', '+', '/', '=']);
+    word.len() >= LEAST_RANDOM
+        && pieces.map(|piece| if is_unruly(piece) { piece.len() } else { 0 }).sum::<usize>() >= LEAST_UNRULY
+        && entropy(word) >= LEAST_ENTROPY
+}
+fn is_unruly(piece: &str) -> bool {
+    let (mut upper, mut lower, mut digits, mut groups) = (false, false, false, 0);
+    let mut before = b' ';
+    for byte in piece.bytes() {
+        step();
+        let goes_on = match byte {
+            b'A'..=b'Z' => before.is_ascii_uppercase(),
+            b'a'..=b'z' => {
+                before.is_ascii_alphabetic() && (before.is_ascii_lowercase() || before.is_ascii_uppercase())
+            }
+            _ => before.is_ascii_digit(),
+        };
+        groups += usize::from(!goes_on);
+        upper |= byte.is_ascii_uppercase();
+        lower |= byte.is_ascii_lowercase();
+        digits |= byte.is_ascii_digit();
+        before = byte;
+    }
+    // Tenths of characters that a group has on average in what is random, at most. Chosen by trial: of random base64url
+    // nine in ten words of 32 characters are found, and of identifiers in programs one in a thousand is.
+    let tenths = match (upper && lower, digits) {
+        (true, true) => 34,
+        (true, false) => 26,
+        (false, true) if piece.len() > LONGEST_ID => 33,
+        (false, _) => 0,
+    };
+    piece.len() * 10 < groups * tenths
+}
+/// Shannon's, of the characters, in bits.
+fn entropy(word: &str) -> f64 {
+    let mut counts = [0u32; 128];
+    for byte in word.bytes() {
+        step();
+        if let Some(count) = counts.get_mut(usize::from(byte)) {
+            *count += 1;
+        }
+    }
+    let length = word.len() as f64;
+    let share = counts.iter().filter(|count| **count > 0).map(|count| f64::from(*count) / length);
+    share.map(|share| -share * share.log2()).sum()
+}
