@@ -8,6 +8,7 @@ mod base64url;
 pub mod compact;
 mod hex;
 pub mod json;
+pub mod jwe;
 mod jwk;
 mod public_key;
 mod signature;
