@@ -2,6 +2,7 @@
 
 mod clock;
 mod foundation;
+mod recipients;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,14 +199,14 @@ async fn serve_from(
     }
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
     let policy = Arc::new(config.policy);
-    let issuer = Issuer::new(
+    let issuer = Arc::new(Issuer::new(
         Arc::clone(&policy),
         Arc::clone(&keyring),
         log.clone(),
         Arc::clone(&time),
         subject_key,
         config.limits.deadline,
-    );
+    ));
     let wanted = config.callers.wanted();
     let tracker = TaskTracker::new();
     let counters: [Arc<Counters>; 3] = Default::default();
@@ -213,7 +214,7 @@ async fn serve_from(
         rates: Rates::new(config.callers.rates()),
         in_flight: InFlight::new(config.limits.in_flight),
         callers: config.callers,
-        issuer: Arc::new(issuer),
+        issuer: Arc::clone(&issuer),
         admin: Arc::clone(&admin),
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
@@ -236,6 +237,13 @@ async fn serve_from(
     let background = TaskTracker::new();
     background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
     background.spawn(admin.keep(shutdown.clone(), tracker.clone()));
+    let (current, swapped) = (Arc::clone(&issuer), Arc::clone(&issuer));
+    background.spawn(recipients::watch(
+        move || current.policy(),
+        move |old, new| swapped.replace_policy(old, new),
+        log.clone(),
+        shutdown.clone(),
+    ));
     let (end, ended) = oneshot::channel();
     let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended);
     let timekeeper = tokio::spawn(keeping);

@@ -4,7 +4,7 @@
 //! It is written in one piece on purpose: the only way to a signature is to have come through every line above it,
 //! and the only way out is a [`Recorded`] value.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -79,13 +79,14 @@ impl Refusal {
             Self::TooLong { .. } => "jwt.too_long",
             Self::Backend(error) => error.class.code(),
             Self::Seal(SealError::Bad(_)) => "signature.bad",
+            Self::Seal(SealError::Plain(_)) => "jwt.encryption",
         }
     }
 }
 
 /// Issues JWTs under one policy and one keyring.
 pub struct Issuer {
-    policy: Arc<Policy>,
+    policy: RwLock<Arc<Policy>>,
     keyring: Arc<Keyring>,
     log: audit::Log,
     clock: Arc<Guarded>,
@@ -103,12 +104,21 @@ impl Issuer {
         subject_key: hmac::Key,
         deadline: Duration,
     ) -> Self {
-        Self { policy, keyring, log, clock, subject_key, deadline }
+        Self { policy: RwLock::new(policy), keyring, log, clock, subject_key, deadline }
     }
 
     /// The policy in force.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+    /// Puts `new` in force, unless another policy than `old` is by now. Says whether it did.
+    pub fn replace_policy(&self, old: &Arc<Policy>, new: Policy) -> bool {
+        let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
+        let same = Arc::ptr_eq(&policy, old);
+        if same {
+            *policy = Arc::new(new);
+        }
+        same
     }
 
     /// Issues a JWT for each of `wants`, or says why not; every one of them is recorded, whatever comes of it.
@@ -124,11 +134,13 @@ impl Issuer {
         wants: Vec<Result<Request, Denial>>,
     ) -> Result<Recorded<Vec<Issued>>, Unavailable> {
         let deadline = Instant::now() + self.deadline;
-        let base = self.base(caller, request_id);
+        // One policy for all of it, whatever is put in force meanwhile.
+        let policy = self.policy();
+        let base = self.base(&policy, caller, request_id);
 
         // Policy before key: a request that breaks a rule never becomes a draft.
         let drafts: Vec<Result<Draft, Refusal>> =
-            wants.into_iter().map(|want| self.draft(caller, want?)).collect();
+            wants.into_iter().map(|want| self.draft(&policy, caller, want?)).collect();
 
         // The record is appended before the key is used. It syncs while the key signs; when many sign, once for all of
         // them, as soon as the first has signed.
@@ -166,21 +178,26 @@ impl Issuer {
         request_id: &str,
         want: Result<Request, Denial>,
     ) -> Result<Recorded<Vec<Verdict>>, Unavailable> {
+        let policy = self.policy();
         let verdicts = match want {
-            Ok(want) => self.policy.explain(caller, want, self.clock.shown()),
+            Ok(want) => policy.explain(caller, want, self.clock.shown()),
             Err(denial) => denial.violations.into_iter().map(Verdict::from).collect(),
         };
         let broken: Vec<_> =
             verdicts.iter().filter(|verdict| !verdict.holds).map(|verdict| verdict.rule).collect();
         let outcome = if broken.is_empty() { Outcome::Success } else { Outcome::Denied };
-        let entry =
-            Entry { rules: broken, event: Event::PolicyChecked, outcome, ..self.base(caller, request_id) };
+        let entry = Entry {
+            rules: broken,
+            event: Event::PolicyChecked,
+            outcome,
+            ..self.base(&policy, caller, request_id)
+        };
         self.log.append(vec![entry])?.release(verdicts, Instant::now() + self.deadline).await
     }
 
     /// Records that these JWTs, signed and recorded, did not reach their caller.
     pub fn record_undelivered(&self, caller: &Caller, request_id: &str, issued: &[Issued]) {
-        let base = self.base(caller, request_id);
+        let base = self.base(&self.policy(), caller, request_id);
         let entries = issued
             .iter()
             .filter_map(|issued| issued.as_ref().ok())
@@ -199,10 +216,10 @@ impl Issuer {
         }
     }
 
-    fn draft(&self, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
+    fn draft(&self, policy: &Policy, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
         let now = self.clock.now();
         // What breaks a rule is told so whatever the clock does.
-        let grant = self.policy.authorize(caller, want, now.unwrap_or_else(|_| self.clock.shown()))?;
+        let grant = policy.authorize(caller, want, now.unwrap_or_else(|_| self.clock.shown()))?;
         let now = now?;
         let key = &grant.terms().profile.key;
         let right = self
@@ -218,11 +235,11 @@ impl Issuer {
     }
 
     /// What every record of one call has in common.
-    fn base(&self, caller: &Caller, request_id: &str) -> Entry {
+    fn base(&self, policy: &Policy, caller: &Caller, request_id: &str) -> Entry {
         Entry {
             request: Some(request_id.to_owned()),
             actor: Some(Actor::of(caller.peer(), Some(caller.name()))),
-            policy: Some(self.policy.digest().to_owned()),
+            policy: Some(policy.digest().to_owned()),
             ..Entry::new(Event::JwtFailed, Outcome::Failed)
         }
     }
@@ -235,6 +252,8 @@ impl Issuer {
                 profile: Some(draft.profile().to_owned()),
                 kid: Some(draft.kid().to_string()),
                 alg: Some(draft.algorithm().name()),
+                enc: draft.recipient().map(|recipient| recipient.enc().name()),
+                enc_kid: draft.recipient().map(|recipient| recipient.kid().to_owned()),
                 jti: Some(draft.jti().as_str().to_owned()),
                 aud: draft.audience().to_vec(),
                 iat: Some(draft.iat()),

@@ -10,6 +10,7 @@ mod daemon;
 mod pkcs11;
 mod profile;
 mod publish;
+mod recipient;
 
 use super::document::{Document, Path};
 use super::fault::Fault;
@@ -22,6 +23,8 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use recipient::read_recipient;
 
 /// Reads a whole file: the settings, and the written form with every default filled in.
 ///
@@ -93,6 +96,7 @@ impl Resolver<'_> {
         }
         let forbidden = [&audit.dir, &state.dir];
         let publication = self.publication(&root, file, &keys, forbidden);
+        let recipients = self.recipients(&root.key("recipient"), file);
         let callers = self.callers(&root.key("caller"), file);
         let digest = profile::digest(file, &schemas, &callers);
         Some(Config {
@@ -111,7 +115,7 @@ impl Resolver<'_> {
             backends,
             keys,
             publication,
-            policy: crate::policy::Policy::new(profiles?, digest),
+            policy: crate::policy::Policy::new(profiles?, digest).with_recipients(recipients),
             callers: crate::caller::Callers::new(callers),
         })
     }

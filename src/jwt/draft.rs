@@ -2,6 +2,7 @@
 //! judged claims and changes nothing in them.
 
 use super::SignedJwt;
+use crate::jose::jwe::{NotEncrypted, Recipient};
 use crate::jose::{Algorithm, BadSignature, Kid, Verified, compact};
 use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Terms};
@@ -43,6 +44,9 @@ pub enum DraftError {
     /// The right to sign is for other times than those that policy granted, which is a defect.
     #[error("the right to sign is for another lifetime than the one granted")]
     Lifetime,
+    /// The claims must not leave plain, and policy named nobody to encrypt to, which is a defect.
+    #[error("the JWT must be encrypted and nobody is named to encrypt it to")]
+    Plain,
     /// Does not happen with trees that were parsed.
     #[error("the claims could not be written as JSON")]
     Json(#[source] serde_json::Error),
@@ -57,6 +61,9 @@ pub enum SealError {
     /// The key version was revoked while it signed.
     #[error("the signature was dropped")]
     Shut(#[from] Shut),
+    /// It could not be encrypted, and does not leave plain.
+    #[error("the signed JWT was dropped")]
+    Plain(#[from] NotEncrypted),
 }
 
 /// A JWT before its signature. Fixed: header, claims, key version.
@@ -68,6 +75,7 @@ pub struct Draft {
     audience: Vec<String>,
     subject: Option<String>,
     profile: String,
+    recipient: Option<Arc<Recipient>>,
 }
 impl Draft {
     /// Spends the grant and the right to sign, whose times become the JWT's.
@@ -75,7 +83,7 @@ impl Draft {
     /// # Errors
     /// [`DraftError`]: a clock or a key version that does not fit.
     pub fn assemble(grant: Grant, right: Use, jti: Jti) -> Result<Self, DraftError> {
-        let Terms { profile, issuer, audience, ttl, claims } = grant.into_terms();
+        let Terms { profile, issuer, audience, ttl, claims, recipient } = grant.into_terms();
         let version = right.version();
         if version.key() != profile.key.as_str() {
             return Err(DraftError::Key {
@@ -89,6 +97,9 @@ impl Draft {
         }
         if exp.abs_diff(iat) != ttl.as_secs() {
             return Err(DraftError::Lifetime);
+        }
+        if recipient.is_none() && profile.must_encrypt(&claims) {
+            return Err(DraftError::Plain);
         }
         let header = serde_json::to_vec(&Header {
             alg: version.algorithm().name(),
@@ -114,6 +125,7 @@ impl Draft {
             signing_input,
             jti,
             audience,
+            recipient,
         })
     }
     /// The bytes that the backend signs.
@@ -156,20 +168,31 @@ impl Draft {
     pub fn profile(&self) -> &str {
         &self.profile
     }
-    /// Joins the draft with a signature that was verified over its bytes with the pinned key of its version.
+    /// Whom it is encrypted to, if at all.
+    pub fn recipient(&self) -> Option<&Recipient> {
+        self.recipient.as_deref()
+    }
+    /// Joins the draft with a signature that was verified over its bytes with the pinned key of its version, and
+    /// encrypts the whole where that is due.
     ///
     /// # Errors
-    /// [`SealError`] for a proof of another key or another input, or a version that was revoked meanwhile; nothing
-    /// may be released then.
+    /// [`SealError`] for a proof of another key or another input, a version that was revoked meanwhile, or encryption
+    /// that failed; nothing may be released then.
     pub fn seal(&self, verified: Verified<'_>) -> Result<SignedJwt, SealError> {
         let signature = verified.of(self.version().verifier(), self.signing_input())?;
+        let leaving = self.right.signed()?;
+        let signed = compact::seal(&self.signing_input, &signature);
+        let token = match &self.recipient {
+            Some(recipient) => recipient.encrypt(&signed)?,
+            None => signed,
+        };
         Ok(SignedJwt {
             kid: self.kid().clone(),
-            token: compact::seal(&self.signing_input, &signature),
+            token,
             jti: self.jti.0.clone(),
             iat: self.iat(),
             exp: self.exp(),
-            _leaving: self.right.signed()?,
+            _leaving: leaving,
         })
     }
 }

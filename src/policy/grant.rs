@@ -1,5 +1,6 @@
 //! Permission for one JWT, and the terms that it consists of.
 
+use crate::jose::jwe::Recipient;
 use crate::profile::Profile;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Terms {
     pub ttl: Duration,
     /// The claims that were judged, in the caller's order, without `aud`.
     pub claims: Map<String, Value>,
+    /// Whom the JWT is encrypted to; not at all if none.
+    pub recipient: Option<Arc<Recipient>>,
 }
 
 impl Grant {

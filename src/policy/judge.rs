@@ -1,12 +1,15 @@
 //! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
 
 use super::findings::{Findings, at_claim};
-use super::{claims, request};
+use super::{claims, encryption, request};
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
-use crate::profile::{AudienceForm, Profile};
+use crate::jose::jwe;
+use crate::profile::{AudienceForm, Profile, Recipient};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most audiences in one JWT.
@@ -25,18 +28,22 @@ pub(super) struct Case<'a> {
     pub(super) claims: &'a Value,
     pub(super) consent: Option<&'a Value>,
     pub(super) session: Option<&'a Value>,
+    /// Whom JWTs are encrypted to, by audience.
+    pub(super) recipients: &'a BTreeMap<String, Recipient>,
 }
 /// What the request is granted if nothing was violated.
 pub(super) struct Judged {
     pub(super) audience: Vec<String>,
     pub(super) ttl: Duration,
+    pub(super) recipient: Option<Arc<jwe::Recipient>>,
 }
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
     let ttl = lifetime(case, findings);
     let audience = audience(case, findings);
     claims::judge(case.profile, case.claims, findings);
-    Judged { audience, ttl }
+    let recipient = encryption::judge(case, &audience, findings);
+    Judged { audience, ttl, recipient }
 }
 
 fn lifetime(case: &Case<'_>, findings: &mut Findings) -> Duration {

@@ -46,4 +46,6 @@ pub const RULES: &[(&str, &str)] = &[
         "at.scope",
         "The scope of an access token is a string of words with one space between (RFC 6749 section 3.3).",
     ),
+    ("encrypt.audience", "A JWT that is encrypted is for one audience only."),
+    ("encrypt.recipient", "The audience of a JWT that is encrypted has a key to encrypt it to."),
 ];

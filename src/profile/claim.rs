@@ -29,6 +29,12 @@ pub struct ClaimRule {
     pub max_length: Option<usize>,
     /// A JSON Schema over its value.
     pub schema: Option<jsonschema::Validator>,
+    /// It says something about a person.
+    pub personal: bool,
+    /// A JWT with it leaves encrypted only.
+    pub sensitive: bool,
+    /// The holder of the SD-JWT may keep it back.
+    pub disclosable: bool,
 }
 /// JSON types, with `Date` for a NumericDate (RFC 7519 section 2): an integer in 0..=253402300799.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]

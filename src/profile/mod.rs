@@ -1,9 +1,13 @@
 //! Profiles: the kinds of JWT that may be issued. Pure data with the parsing of its parts; rules are judged by `policy`.
 
 mod claim;
+mod disclosure;
+mod encryption;
 mod name;
 
 pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name};
+pub use disclosure::{KeyBinding, NEVER_DISCLOSABLE, SD_NAMES, SdJwt};
+pub use encryption::{Encrypt, Recipient};
 pub use name::{BadName, KeyName, ProfileName};
 
 use std::collections::BTreeMap;
@@ -32,6 +36,10 @@ pub struct Profile {
     pub claims: BTreeMap<String, ClaimRule>,
     /// A JSON Schema over the caller's claims as a whole.
     pub schema: Option<jsonschema::Validator>,
+    /// When its JWTs are encrypted; never if none. Excludes `sd_jwt`.
+    pub encrypt: Option<Encrypt>,
+    /// How it makes SD-JWTs; it makes plain ones if none.
+    pub sd_jwt: Option<SdJwt>,
 }
 /// How `aud` is written. One form per profile, so that verifiers meet no surprise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +81,8 @@ impl Profile {
             nbf: false,
             claims: BTreeMap::new(),
             schema: None,
+            encrypt: None,
+            sd_jwt: None,
         }
     }
 }

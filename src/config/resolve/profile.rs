@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 mod claim;
+mod confidential;
 use claim::compile;
 
 /// Largest JSON Schema file, bytes.
@@ -40,6 +41,7 @@ impl Resolver<'_> {
                 );
                 self.fault(&path.key("typ"), message);
             }
+            self.encryption(&path, profile, &file.recipient);
             let (resolved, schema) = self.profile(&path, name, profile);
             profiles.push(resolved);
             schemas.extend(schema.map(|schema| (name.clone(), schema)));
@@ -58,6 +60,7 @@ impl Resolver<'_> {
         self.audiences(&path.key("audiences"), &written.audiences);
         let lifetime = self.lifetime(&path.key("lifetime"), &written.lifetime);
         let claims = self.claims(&path.key("claims"), &written.claims);
+        let sd_jwt = self.sd_jwt(path, written);
         if is_access_token(&written.typ) {
             for claim in ["sub", "client_id"] {
                 if !written.claims.contains_key(claim) {
@@ -84,6 +87,8 @@ impl Resolver<'_> {
             nbf: written.nbf,
             claims,
             schema,
+            encrypt: written.encrypt,
+            sd_jwt,
         });
         (profile, source)
     }

@@ -4,11 +4,12 @@ mod properties;
 
 use super::*;
 use crate::caller::{Callers, Rule};
-use crate::jose::json;
-use crate::profile::{AudienceForm, ClaimRule, ClaimType};
+use crate::jose::{json, jwe};
+use crate::profile::{AudienceForm, ClaimRule, ClaimType, Encrypt};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// 2023-11-14T22:13:20Z.
 const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
@@ -43,6 +44,14 @@ fn policy() -> Policy {
     );
     many.audience_form = AudienceForm::Array;
     let mut whole = profile("whole", "test+jwt", &[API], vec![("x", free()), ("y", free())]);
+    let sensitive = || ClaimRule { sensitive: true, ..free() };
+    let mut sealed = profile("sealed", "sealed+jwt", &[API, "b"], vec![("x", free())]);
+    sealed.audience_form = AudienceForm::Array;
+    sealed.encrypt = Some(Encrypt::Always);
+    let mut careful =
+        profile("careful", "careful+jwt", &[API, "b"], vec![("x", free()), ("diagnosis", sensitive())]);
+    careful.audience_form = AudienceForm::Array;
+    careful.encrypt = Some(Encrypt::WhenSensitive);
     whole.schema =
         schema(json!({"dependentRequired": {"x": ["y"]}, "additionalProperties": {"type": "integer"}}));
     Policy::new(
@@ -101,10 +110,18 @@ fn policy() -> Policy {
             ),
             many,
             whole,
+            sealed,
+            careful,
         ],
         "0123456789abcdef".into(),
     )
+    .with_recipients([(API.to_owned(), RECIPIENT.clone())].into())
 }
+static RECIPIENT: LazyLock<Recipient> = LazyLock::new(|| {
+    let set = jwe::tests::Owner::agreement(&aws_lc_rs::agreement::ECDH_P256).set();
+    let key = jwe::Recipient::choose(&set, jwe::ContentEncryption::A256GCM, None).unwrap();
+    Recipient { jwks: "/api.json".into(), alg: None, key: Arc::new(key) }
+});
 fn caller() -> Caller {
     let rule = Rule {
         name: "billing".into(),
@@ -112,7 +129,9 @@ fn caller() -> Caller {
         gid: None,
         exe: None,
         unit: None,
-        profiles: ["access-token", "forgetful", "rules", "many", "whole", "ghost"].map(str::to_owned).into(),
+        profiles: ["access-token", "forgetful", "rules", "many", "whole", "ghost", "sealed", "careful"]
+            .map(str::to_owned)
+            .into(),
         rate: None,
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
@@ -265,6 +284,21 @@ fn a_grant_says_what_was_asked_within_the_limits() {
     assert_eq!(grant.terms().audience, [API], "the only one");
     assert_eq!(grant.terms().ttl, Duration::from_secs(300), "the default");
     assert_eq!(serde_json::to_string(&grant.terms().claims).unwrap(), r#"{"client_id":"c","sub":"s"}"#);
+}
+
+#[test]
+fn a_grant_names_whom_to_encrypt_to_where_that_is_due() {
+    let to = |profile, claims| {
+        let grant = authorize(&with(profile, claims)).unwrap();
+        grant.terms().recipient.as_ref().map(|recipient| recipient.thumbprint().to_owned())
+    };
+    let api = Some(RECIPIENT.key.thumbprint().to_owned());
+    assert_eq!(to("sealed", json!({"aud": API})), api);
+    assert_eq!(to("careful", json!({"aud": API, "diagnosis": "J06.9"})), api);
+    assert_eq!(to("careful", json!({"aud": API, "diagnosis": null})), api, "that it is null may say much");
+    assert_eq!(to("careful", json!({"aud": API, "x": 1})), None);
+    assert_eq!(to("careful", json!({"aud": ["b", API]})), None);
+    assert_eq!(to("many", json!({"aud": "a0"})), None);
 }
 
 #[test]

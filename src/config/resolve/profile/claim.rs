@@ -69,6 +69,9 @@ impl Resolver<'_> {
             pattern: written.pattern.as_ref().and_then(|pattern| self.pattern(&path.key("pattern"), pattern)),
             max_length: written.max_length.and_then(|most| usize::try_from(most).ok()),
             schema: schema.and_then(|schema| self.compile(&path.key("schema"), &schema)),
+            personal: written.personal,
+            sensitive: written.sensitive,
+            disclosable: written.disclosable,
         }
     }
     fn value(&mut self, path: &Path, value: &Value, kind: Option<ClaimType>) {
