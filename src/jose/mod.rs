@@ -11,6 +11,7 @@ pub mod json;
 pub mod jwe;
 mod jwk;
 mod public_key;
+pub mod sd_jwt;
 mod signature;
 mod spki;
 mod verifier;

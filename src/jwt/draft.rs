@@ -2,7 +2,9 @@
 //! judged claims and changes nothing in them.
 
 use super::SignedJwt;
+use super::selective::{Selective, is_disclosable};
 use crate::jose::jwe::{NotEncrypted, Recipient};
+use crate::jose::sd_jwt::NoSalt;
 use crate::jose::{Algorithm, BadSignature, Kid, Verified, compact};
 use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Terms};
@@ -47,6 +49,9 @@ pub enum DraftError {
     /// The claims must not leave plain, and policy named nobody to encrypt to, which is a defect.
     #[error("the JWT must be encrypted and nobody is named to encrypt it to")]
     Plain,
+    /// The disclosures of an SD-JWT could not be made.
+    #[error("the disclosures could not be made")]
+    Salt(#[from] NoSalt),
     /// Does not happen with trees that were parsed.
     #[error("the claims could not be written as JSON")]
     Json(#[source] serde_json::Error),
@@ -76,6 +81,8 @@ pub struct Draft {
     subject: Option<String>,
     profile: String,
     recipient: Option<Arc<Recipient>>,
+    /// The disclosures of an SD-JWT, as they follow it.
+    tail: Option<String>,
 }
 impl Draft {
     /// Spends the grant and the right to sign, whose times become the JWT's.
@@ -101,6 +108,7 @@ impl Draft {
         if recipient.is_none() && profile.must_encrypt(&claims) {
             return Err(DraftError::Plain);
         }
+        let selective = profile.sd_jwt.map(|sd_jwt| Selective::of(&profile, sd_jwt, &claims)).transpose()?;
         let header = serde_json::to_vec(&Header {
             alg: version.algorithm().name(),
             kid: version.kid(),
@@ -114,6 +122,7 @@ impl Draft {
             exp,
             jti: &jti,
             claims: &claims,
+            selective: selective.as_ref(),
         });
         let signing_input =
             compact::signing_input(&header.map_err(DraftError::Json)?, &payload.map_err(DraftError::Json)?);
@@ -126,6 +135,7 @@ impl Draft {
             jti,
             audience,
             recipient,
+            tail: selective.map(|selective| selective.tail()),
         })
     }
     /// The bytes that the backend signs.
@@ -181,7 +191,8 @@ impl Draft {
     pub fn seal(&self, verified: Verified<'_>) -> Result<SignedJwt, SealError> {
         let signature = verified.of(self.version().verifier(), self.signing_input())?;
         let leaving = self.right.signed()?;
-        let signed = compact::seal(&self.signing_input, &signature);
+        let signed =
+            compact::seal(&self.signing_input, &signature) + self.tail.as_deref().unwrap_or_default();
         let token = match &self.recipient {
             Some(recipient) => recipient.encrypt(&signed)?,
             None => signed,
@@ -214,6 +225,7 @@ struct Payload<'a> {
     exp: i64,
     jti: &'a Jti,
     claims: &'a Map<String, Value>,
+    selective: Option<&'a Selective>,
 }
 impl Serialize for Payload<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -230,8 +242,11 @@ impl Serialize for Payload<'_> {
         map.serialize_entry("exp", &self.exp)?;
         map.serialize_entry("jti", &self.jti.0)?;
         for (name, value) in self.claims {
-            map.serialize_entry(name, value)?;
+            if self.selective.is_none() || !is_disclosable(self.profile, name) {
+                map.serialize_entry(name, value)?;
+            }
         }
+        self.selective.map(|selective| selective.write(&mut map)).transpose()?;
         map.end()
     }
 }

@@ -1,5 +1,7 @@
 //! Header, claims and dates of a JWT, and that only a good signature seals it.
 
+mod selective;
+
 use super::*;
 use crate::caller::{Caller, Callers, Rule};
 use crate::jose::{
@@ -7,7 +9,7 @@ use crate::jose::{
 };
 use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Policy, Request};
-use crate::profile::{AudienceForm, ClaimRule, Encrypt, LAST_DATE, Profile, Recipient};
+use crate::profile::{AudienceForm, ClaimRule, Encrypt, LAST_DATE, Profile, Recipient, SdJwt};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -55,11 +57,15 @@ fn policy() -> Policy {
         ..Profile::sample(name, "access", "at+jwt")
     };
     let sealed = Profile { encrypt: Some(Encrypt::Always), ..profile("sealed", AudienceForm::Array, true) };
-    let profiles = vec![
-        profile("one", AudienceForm::String, false),
-        profile("array", AudienceForm::Array, true),
-        sealed,
-    ];
+    let mut person = profile("person", AudienceForm::String, false);
+    person.typ = "person+sd-jwt".into();
+    person.sd_jwt = Some(SdJwt { decoys: 2, key_binding: None });
+    for name in ["sub", "a", "z"] {
+        person.claims.get_mut(name).unwrap().disclosable = true;
+    }
+    let (one, array) =
+        (profile("one", AudienceForm::String, false), profile("array", AudienceForm::Array, true));
+    let profiles = vec![one, array, sealed, person];
     let key = jwe::Recipient::choose(&OWNER.set(), jwe::ContentEncryption::A256GCM, None).unwrap();
     let recipient = Recipient { jwks: "/b.json".into(), alg: None, key: Arc::new(key) };
     Policy::new(profiles, "0123456789abcdef".into()).with_recipients([("b".to_owned(), recipient)].into())
@@ -73,7 +79,7 @@ fn caller() -> Caller {
         gid: None,
         exe: None,
         unit: None,
-        profiles: ["one", "array", "sealed"].map(str::to_owned).into(),
+        profiles: ["one", "array", "sealed", "person"].map(str::to_owned).into(),
         rate: None,
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());

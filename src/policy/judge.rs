@@ -1,7 +1,7 @@
 //! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
 
 use super::findings::{Findings, at_claim};
-use super::{claims, encryption, request};
+use super::{claims, disclosure, encryption, request};
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
 use crate::jose::jwe;
@@ -42,6 +42,7 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
     let ttl = lifetime(case, findings);
     let audience = audience(case, findings);
     claims::judge(case.profile, case.claims, findings);
+    disclosure::judge(case, findings);
     let recipient = encryption::judge(case, &audience, findings);
     Judged { audience, ttl, recipient }
 }

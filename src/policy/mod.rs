@@ -4,6 +4,7 @@
 //! Pure: no tokio, no files; touches no key. Messages name rules and pointers, never a value.
 
 mod claims;
+mod disclosure;
 mod encryption;
 mod findings;
 mod grant;

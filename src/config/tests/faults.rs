@@ -231,6 +231,8 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "client_id = { required = true }" => "client_id = { max_length = 0 }": "profile.access-token.claims.client_id.max_length", 48, "at least 1";
         "client_id = { required = true }" => "client_id = { schema = { type = \"text\" } }": "profile.access-token.claims.client_id.schema", 48, "JSON Schema";
         // Encryption and SD-JWTs.
+        "scope = {" => "_sd = {": "profile.access-token.claims._sd", 49, "means digests";
+        "scope = {" => "\"...\" = {": "profile.access-token.claims.\"...\"", 49, "means digests";
         "sub = { required = true, type = \"string\" }" => "sub = { required = true, sensitive = true }": "profile.access-token.claims.sub.sensitive", 47, "write encrypt";
         "nbf = false" => "encrypt = \"when-sensitive\"": "profile.access-token.encrypt", 44, "no claim is sensitive";
         "nbf = false" => "encrypt = \"sometimes\"": "profile.access-token.encrypt", 44, "\"always\", \"when-sensitive\"";

@@ -5,7 +5,7 @@ mod properties;
 use super::*;
 use crate::caller::{Callers, Rule};
 use crate::jose::{json, jwe};
-use crate::profile::{AudienceForm, ClaimRule, ClaimType, Encrypt};
+use crate::profile::{AudienceForm, ClaimRule, ClaimType, Encrypt, KeyBinding, SdJwt};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -52,6 +52,18 @@ fn policy() -> Policy {
         profile("careful", "careful+jwt", &[API, "b"], vec![("x", free()), ("diagnosis", sensitive())]);
     careful.audience_form = AudienceForm::Array;
     careful.encrypt = Some(Encrypt::WhenSensitive);
+    let person = |name: &str, key_binding, cnf| Profile {
+        sd_jwt: Some(SdJwt { decoys: 0, key_binding: Some(key_binding) }),
+        ..profile(
+            name,
+            "person+sd-jwt",
+            &[API],
+            vec![("cnf", cnf), ("x", ClaimRule { disclosable: true, ..free() })],
+        )
+    };
+    let bound = person("bound", KeyBinding::Required, free());
+    let loose = person("loose", KeyBinding::Optional, free());
+    let strict = person("strict", KeyBinding::Required, required());
     whole.schema =
         schema(json!({"dependentRequired": {"x": ["y"]}, "additionalProperties": {"type": "integer"}}));
     Policy::new(
@@ -112,6 +124,9 @@ fn policy() -> Policy {
             whole,
             sealed,
             careful,
+            bound,
+            loose,
+            strict,
         ],
         "0123456789abcdef".into(),
     )
@@ -129,9 +144,21 @@ fn caller() -> Caller {
         gid: None,
         exe: None,
         unit: None,
-        profiles: ["access-token", "forgetful", "rules", "many", "whole", "ghost", "sealed", "careful"]
-            .map(str::to_owned)
-            .into(),
+        profiles: [
+            "access-token",
+            "forgetful",
+            "rules",
+            "many",
+            "whole",
+            "ghost",
+            "sealed",
+            "careful",
+            "bound",
+            "loose",
+            "strict",
+        ]
+        .map(str::to_owned)
+        .into(),
         rate: None,
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
