@@ -290,7 +290,7 @@ table! {
         /// Write `nbf`, equal to `iat`.
         #[serde(default)]
         nbf: bool,
-        /// Encrypt it to its audience, whose key is under [recipient]: "always", or "when-sensitive", which is when it has a sensitive claim. Not encrypted when left out.
+        /// Encrypt it to its audience, whose key is a recipient's: "always", or "when-sensitive", which is when it has a sensitive claim. Not encrypted when left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         encrypt: Option<Encrypt>,
         /// Make it an SD-JWT, whose holder shows only some of its claims.
