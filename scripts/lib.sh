@@ -86,7 +86,7 @@ ensure_kms_emulator() {
 
 # ensure_node: Node.js, and the pinned packages of tests/interop/package-lock.json under target/, in $NODE_DIR.
 ensure_node() {
-    local file wanted=(tests/interop/package.json tests/interop/package-lock.json tests/interop/verify.mjs)
+    local file wanted=(tests/interop/package.json tests/interop/package-lock.json tests/interop/{verify,recipient,selective}.mjs)
     NODE_DIR=$TARGET/node
     ensure_command node nodejs
     ensure_command npm npm

@@ -2,6 +2,7 @@
 
 mod clock;
 mod foundation;
+mod recipients;
 mod reload;
 
 use std::path::{Path, PathBuf};
@@ -251,6 +252,13 @@ async fn serve_from(
     let background = TaskTracker::new();
     background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
     background.spawn(Arc::clone(&admin).keep(shutdown.clone(), tracker.clone()));
+    let (current, swapped) = (Arc::clone(&in_force), Arc::clone(&in_force));
+    background.spawn(recipients::watch(
+        move || current.get().policy.clone(),
+        move |known, next| swapped.replace_policy(known, next),
+        log.clone(),
+        shutdown.clone(),
+    ));
     let (end, ended) = oneshot::channel();
     let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended);
     let timekeeper = tokio::spawn(keeping);

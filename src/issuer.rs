@@ -79,6 +79,7 @@ impl Refusal {
             Self::TooLong { .. } => "jwt.too_long",
             Self::Backend(error) => error.class.code(),
             Self::Seal(SealError::Bad(_)) => "signature.bad",
+            Self::Seal(SealError::Plain(_)) => "jwt.encryption",
         }
     }
 }
@@ -220,6 +221,8 @@ impl Issuer {
                 profile: Some(draft.profile().to_owned()),
                 kid: Some(draft.kid().to_string()),
                 alg: Some(draft.algorithm().name()),
+                enc: draft.recipient().map(|recipient| recipient.enc().name()),
+                enc_kid: draft.recipient().map(|recipient| recipient.kid().to_owned()),
                 jti: Some(draft.jti().as_str().to_owned()),
                 aud: draft.audience().to_vec(),
                 iat: Some(draft.iat()),

@@ -137,12 +137,14 @@ fn signing_and_verifying() {
     let middle = broken.len() - 20;
     broken[middle] = if broken[middle] == b'A' { b'B' } else { b'A' };
     let broken = String::from_utf8(broken).unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["verify", "--socket", public, &broken], "signature"),
         (&["verify", "--socket", public, "--audience", "https://other.test", &jwt], "audience"),
         (&["verify", "--socket", public, "--issuer", "https://evil.test", &jwt], "issuer"),
         (&["verify", "--socket", public, "--typ", "JWT", &jwt], "typ"),
         (&["verify", "--socket", public, "a.b"], "compact form"),
+        (&["verify", "--socket", public, "e30.e30.e30.e30.e30"], "decrypt it with the recipient's key"),
+        (&["verify", "--socket", public, &format!("{jwt}~WyJhIiwiYiIsMV0~")], "belongs to no digest"),
         (&["verify", "--socket", public, "eyJhbGciOiJub25lIn0.e30."], "not valid"),
     ];
     for (arguments, word) in cases {

@@ -1,6 +1,8 @@
 //! Every algorithm of every backend, verified by libraries that are not ours: PyJWT and joserfc, and jose of npm.
 
 mod common;
+#[path = "interop/confidential.rs"]
+mod confidential;
 #[path = "common/fake_kms.rs"]
 mod fake_kms;
 #[path = "common/kms.rs"]
@@ -70,33 +72,57 @@ fn all_verified_by_all(site: &Site, wants: &[(Value, &str)]) {
         ]);
         assert!(ours.status.success(), "{}: {}", jwt["alg"], String::from_utf8_lossy(&ours.stderr));
     }
-    let verifiers = [
-        (
-            target().join("venv/bin/python"),
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/verify.py"),
-        ),
-        (PathBuf::from("node"), target().join("node/verify.mjs")),
+    judged_by_all("verify", &[], &document);
+}
+
+/// Lets `NAME.py` with these arguments and `NAME.mjs` judge the document. Says loudly which is not there.
+fn judged_by_all(name: &str, arguments: &[&str], document: &str) {
+    let judges = [
+        (python(), Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/interop/{name}.py")), arguments),
+        (PathBuf::from("node"), target().join(format!("node/{name}.mjs")), &[][..]),
     ];
-    for (program, script) in verifiers {
-        let there = script.exists() && (program.is_relative() || program.exists());
-        if !there {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "CI must have {} and {}",
-                program.display(),
-                script.display()
-            );
-            println!("SKIPPED {}: run scripts/test, which installs it", script.display());
+    for (program, script, arguments) in judges {
+        if !is_there(&program, &script) {
             continue;
         }
-        let mut child =
-            Command::new(program).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(program)
+            .arg(script)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         println!("{text}");
         assert!(output.status.success(), "{text}");
     }
+}
+
+fn python() -> PathBuf {
+    target().join("venv/bin/python")
+}
+
+fn is_there(program: &Path, script: &Path) -> bool {
+    let there = script.exists() && (program.is_relative() || program.exists());
+    if !there {
+        let (program, script) = (program.display(), script.display());
+        assert!(std::env::var_os("CI").is_none(), "CI must have {program} and {script}");
+        println!("SKIPPED {script}: run scripts/test, which installs it");
+    }
+    there
+}
+
+/// What `NAME.py keys` makes; `None` where Python is not installed.
+fn keys_of(name: &str) -> Option<Value> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/interop/{name}.py"));
+    if !is_there(&python(), &script) {
+        return None;
+    }
+    let made = Command::new(python()).arg(script).arg("keys").output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Some(serde_json::from_slice(&made.stdout).unwrap())
 }
 
 #[test]

@@ -248,7 +248,7 @@ impl From<&Refusal> for Problem {
                 unavailable("the profile's key does not sign now").retry_after(SOON)
             }
             Refusal::NoKey { .. } => unavailable("the profile's key is not ready"),
-            Refusal::Draft(_) => Self { code, ..Self::internal() },
+            Refusal::Draft(_) | Refusal::Seal(SealError::Plain(_)) => Self { code, ..Self::internal() },
             Refusal::TooLong { .. } => {
                 let detail =
                     "the JWT would be longer than the key's backend can sign; send fewer or shorter claims";

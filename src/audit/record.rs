@@ -172,6 +172,12 @@ pub enum Event {
     /// A backend works again.
     #[serde(rename = "backend.up")]
     BackendUp,
+    /// JWTs of an audience are encrypted to another key from now on.
+    #[serde(rename = "recipient.reloaded")]
+    RecipientReloaded,
+    /// An audience's changed key set was not taken over; the key before it stays in use.
+    #[serde(rename = "recipient.refused")]
+    RecipientRefused,
     /// Written by the log itself: a torn tail was dropped at open (`dropped` bytes).
     #[serde(rename = "log.recovered")]
     LogRecovered,
@@ -227,6 +233,12 @@ pub struct Entry {
     /// JOSE algorithm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alg: Option<&'static str>,
+    /// How the JWT was encrypted; absent when it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enc: Option<&'static str>,
+    /// The key that it was encrypted to, as its recipient calls it, or by its thumbprint.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub enc_kid: Option<String>,
     /// Id of the JWT.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub jti: Option<String>,
@@ -292,6 +304,8 @@ impl Entry {
             rules: Vec::new(),
             kid: None,
             alg: None,
+            enc: None,
+            enc_kid: None,
             jti: None,
             aud: Vec::new(),
             iat: None,

@@ -4,7 +4,7 @@
 //! ES512, which it lacks, by our own verifier.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,11 +15,13 @@ use serde_json::Value;
 use super::client;
 use super::output::{Failure, NO, Outcome, PERMISSION, UNAVAILABLE, USAGE, line};
 use crate::clock::{Clock, SystemClock};
-use crate::jose::{Algorithm, PublicKey, Signature, Verifier, base64url_encode, compact, json};
+use crate::jose::{Algorithm, PublicKey, Signature, Verifier, base64url_encode, compact, json, sd_jwt};
 
 /// Verify a JWT against a key set and print its claims
 ///
-/// Prints the claims when the JWT is good; says why not and exits 1 otherwise.
+/// Prints the claims when the JWT is good; says why not and exits 1 otherwise. Of an SD-JWT it checks the signature and
+/// that each disclosure belongs to it, and prints the claims that are disclosed; it does not check the holder's proof. It
+/// cannot open a JWE: open that with the recipient's key and verify the JWT inside.
 ///
 /// Example: jwsd sign --socket jwsd-dev/run/sign.sock --profile access-token --claim sub=alice --claim client_id=web | jwsd verify --socket jwsd-dev/run/public.sock -
 #[derive(Debug, clap::Args)]
@@ -53,9 +55,15 @@ const LIMITS: json::Limits = json::Limits { bytes: 64 << 10, depth: 16, nodes: 4
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let jwt = read_jwt(&arguments.jwt)?;
     let keys = key_set(arguments)?;
-    match verify(&jwt, &keys, arguments, SystemClock.now().as_second()) {
+    match verify_form(&jwt, &keys, arguments, SystemClock.now().as_second()) {
         Ok(claims) => {
             line(format_args!("{claims:#}"))?;
+            if sd_jwt::split(&jwt).is_some_and(|parts| parts.key_binding.is_some()) {
+                writeln!(
+                    std::io::stderr(),
+                    "jwsd: the holder's proof at the end (key binding) was not checked"
+                )?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(why) => Err(Failure::new(NO, format_args!("not valid: {why}"))),
@@ -90,6 +98,21 @@ fn key_set(arguments: &Arguments) -> Result<Value, Failure> {
     };
     serde_json::from_slice(&bytes)
         .map_err(|error| Failure::new(UNAVAILABLE, format_args!("the key set is not JSON: {error}")))
+}
+
+/// Whatever form it has.
+fn verify_form(jwt: &str, keys: &Value, expected: &Arguments, now: i64) -> Result<Value, String> {
+    let Some(parts) = sd_jwt::split(jwt) else {
+        if jwt.split('.').count() == 5 {
+            return Err("this is a JWE, which only its recipient can open; decrypt it with the recipient's key and verify the JWT inside".to_owned());
+        }
+        return verify(jwt, keys, expected, now);
+    };
+    let Value::Object(claims) = verify(parts.jws, keys, expected, now)? else {
+        return Err("the claims are not a JSON object".to_owned());
+    };
+    let claims = sd_jwt::reveal(claims, &parts.disclosures).map_err(str::to_owned)?;
+    Ok(Value::Object(claims))
 }
 
 fn verify(jwt: &str, keys: &Value, expected: &Arguments, now: i64) -> Result<Value, String> {

@@ -7,7 +7,7 @@ use super::units::{DurationText, ModeText, RateText, SizeText};
 use crate::admin::ActName;
 use crate::clock::Mode;
 use crate::jose::Algorithm;
-use crate::profile::{ClaimType, Kind, LegalBasis};
+use crate::profile::{ClaimType, Encrypt, Kind, LegalBasis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -39,10 +39,13 @@ macro_rules! optional_table {
     };
 }
 
+// After the macros, which they use.
 mod backend;
 mod data;
+mod encryption;
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
 pub(super) use data::{Consent, Detector, Detectors};
+pub(super) use encryption::{Recipient, SdJwt};
 
 table! {
     /// Configuration of jwsd.
@@ -91,6 +94,9 @@ table! {
         /// Kinds of JWT that may be issued, by name.
         #[serde(default)]
         profile: Named<Profile>,
+        /// Whom JWTs are encrypted to, by audience.
+        #[serde(default)]
+        recipient: Named<Recipient>,
         /// Local processes that may ask, by name.
         #[serde(default)]
         caller: Named<Caller>,
@@ -319,6 +325,12 @@ table! {
         /// Round `iat` down to a multiple of this, 1s to 1h; `exp` counts from there.
         #[serde(default = "round_iat")]
         round_iat: DurationText,
+        /// Encrypt it to its audience, whose key is a recipient's: "always", or "when-sensitive", which is when it has a sensitive claim. Not encrypted when left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encrypt: Option<Encrypt>,
+        /// Make it an SD-JWT, whose holder shows only some of its claims.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sd_jwt: Option<SdJwt>,
         /// JSON Schema over the caller's claims as a whole: a file, relative to this one or absolute.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         schema: Option<String>,
@@ -409,6 +421,8 @@ optional_table! {
         /// JSON Schema of its value, written here.
         #[serde(skip_serializing_if = "Option::is_none")]
         schema: Option<Map<String, Value>> = None,
+        /// The holder of the SD-JWT may keep it back.
+        disclosable: bool = false,
     }
 }
 table! {

@@ -18,6 +18,7 @@ use crate::sys::{secure_file, users};
 use crate::telemetry::Chain;
 use crate::{admin, api, audit, backend, caller, clock, keyring, policy, state, transport};
 pub use fault::{Fault, FaultKind, Faults};
+pub use resolve::read_recipient;
 use std::collections::BTreeMap;
 use std::path::Path;
 pub use written::Written;

@@ -11,6 +11,7 @@ mod environment;
 mod pkcs11;
 mod profile;
 mod publish;
+mod recipient;
 
 use super::document::{Document, Path};
 use super::fault::Fault;
@@ -23,6 +24,8 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use recipient::read_recipient;
 
 /// Reads a whole file: the settings, and the written form with every default filled in.
 ///
@@ -96,6 +99,7 @@ impl Resolver<'_> {
         }
         let forbidden = [&audit.dir, &state.dir];
         let publication = self.publication(&root, file, &keys, &issuers, forbidden);
+        let recipients = self.recipients(&root.key("recipient"), file);
         let callers = self.callers(&root.key("caller"), file);
         let written = Written::new(file, &schemas, &callers);
         let digest = profile::digest(&written);
@@ -120,7 +124,7 @@ impl Resolver<'_> {
             backends,
             keys,
             publication,
-            policy: crate::policy::Policy::new(profiles?, digest),
+            policy: crate::policy::Policy::new(profiles?, digest).with_recipients(recipients),
             callers: crate::caller::Callers::new(callers),
             written,
         })

@@ -489,3 +489,58 @@ fn certificates_are_read_beside_the_configuration() {
     assert_eq!((fault.path.as_str(), fault.line), ("key.access.certificates[0]", 32));
     assert!(fault.message.contains("access.pem is not PEM"), "{}", fault.message);
 }
+
+#[test]
+fn a_recipient_s_key_set_is_read_beside_the_configuration() {
+    use crate::jose::jwe::{ContentEncryption, KeyManagement, tests::Owner};
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("api.json");
+    let owner = Owner::agreement(&aws_lc_rs::agreement::ECDH_P384);
+    std::fs::write(&path, owner.set().to_string()).unwrap();
+    let loader = Loader { directory: Some(directory.path()), ..LOADER };
+    let with = |keys: &str| {
+        format!(
+            "{}\n[recipient.reports]\njwks = \"api.json\"\n{keys}",
+            GOOD.replace("nbf = false", "encrypt = \"when-sensitive\"")
+        )
+        .replace("level = { type", "level = { sensitive = true, type")
+    };
+    let config = loader.parse(&with(""), "x").unwrap_or_else(|faults| panic!("{faults}"));
+    let recipient = &config.policy.recipients()["reports"];
+    assert_eq!((&recipient.jwks, recipient.alg), (&path, None));
+    assert_eq!(recipient.key.enc(), ContentEncryption::A256GCM);
+    let described = loader.describe(&with(""), "x").unwrap();
+    assert_eq!(LOADER.parse(&described, "y").unwrap().policy.digest(), config.policy.digest());
+    let chosen = loader.parse(&with("alg = \"ECDH-ES+A256KW\"\nenc = \"A128GCM\""), "x").unwrap();
+    let key = &chosen.policy.recipients()["reports"].key;
+    assert_eq!((key.alg(), key.enc()), (KeyManagement::EcdhEsA256Kw, ContentEncryption::A128GCM));
+    assert_ne!(chosen.policy.digest(), config.policy.digest());
+
+    let fault = |keys: &str| loader.parse(&with(keys), "x").unwrap_err().faults.remove(0);
+    for (keys, text) in [
+        ("alg = \"RSA1_5\"", "write \"RSA-OAEP-256\", \"ECDH-ES\""),
+        ("enc = \"A256CBC-HS512\"", "write \"A256GCM\""),
+    ] {
+        let fault = fault(keys);
+        assert!(fault.line == 72 && fault.message.contains(text), "{fault:?}");
+    }
+    let misfit = fault("alg = \"RSA-OAEP-256\"");
+    assert_eq!((misfit.path.as_str(), misfit.line), ("recipient.reports.jwks", 71));
+    assert!(misfit.message.contains("it is no key for RSA-OAEP-256"), "{}", misfit.message);
+    for (text, why) in [
+        ("{".to_owned(), "not valid JSON"),
+        ("{\"keys\": []}".to_owned(), "no key in it can be encrypted to"),
+        ("{\"keys\": [], \"keys\": []}".to_owned(), "twice"),
+        (owner.set().to_string().replace("\"x\"", "\"d\":\"AA\",\"x\""), "is private or symmetric"),
+        (" ".repeat(300 << 10), "is larger than"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let fault = fault("");
+        assert_eq!(fault.path, "recipient.reports.jwks");
+        assert!(fault.message.contains(why), "{}", fault.message);
+    }
+    std::fs::write(&path, owner.set().to_string()).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
+    assert!(fault("").message.contains("chmod go-w"));
+}

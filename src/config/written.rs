@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Sections that a reload changes; all others need a restart.
-const RELOADED: [&str; 4] = ["caller", "detector", "issuers", "profile"];
+const RELOADED: [&str; 5] = ["caller", "detector", "issuers", "profile", "recipient"];
 /// The same, for keys of `[limits]`.
 const RELOADED_LIMITS: [&str; 3] = ["batch_body", "batch_items", "body"];
 

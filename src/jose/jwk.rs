@@ -7,7 +7,7 @@ use super::{Algorithm, Curve, Digest, KeyType, MlDsa, base64url};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A key id: the RFC 7638 SHA-256 thumbprint of the public key, base64url.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -137,12 +137,23 @@ const PRIVATE: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"]
 pub(super) fn read(jwk: &Value) -> Result<PublicKey, PublicKeyError> {
     use PublicKeyError::Jwk;
     let members = jwk.as_object().ok_or(Jwk("it is not a JSON object"))?;
-    if PRIVATE.iter().any(|name| members.contains_key(*name)) {
+    if is_private(members) {
         return Err(Jwk("it holds private or symmetric key material; treat that key as lost"));
     }
     if members.get("use").is_some_and(|usage| usage != "sig") {
         return Err(Jwk("its \"use\" is not \"sig\""));
     }
+    material(members)
+}
+
+/// Whether it holds more than a public key.
+pub(super) fn is_private(jwk: &Map<String, Value>) -> bool {
+    PRIVATE.iter().any(|name| jwk.contains_key(*name))
+}
+
+/// The public key itself, whatever it is for.
+pub(super) fn material(members: &Map<String, Value>) -> Result<PublicKey, PublicKeyError> {
+    use PublicKeyError::Jwk;
     let text = |name: &str| members.get(name).and_then(Value::as_str);
     let bytes = |name: &str| {
         text(name)

@@ -2,6 +2,9 @@
 //! judged claims and changes nothing in them.
 
 use super::SignedJwt;
+use super::selective::{Selective, is_disclosable};
+use crate::jose::jwe::{NotEncrypted, Recipient};
+use crate::jose::sd_jwt::NoSalt;
 use crate::jose::{Algorithm, BadSignature, Kid, Verified, compact};
 use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Terms};
@@ -43,6 +46,12 @@ pub enum DraftError {
     /// The right to sign is for other times than those that policy granted, which is a defect.
     #[error("the right to sign is for another lifetime than the one granted")]
     Lifetime,
+    /// The claims must not leave plain, and policy named nobody to encrypt to, which is a defect.
+    #[error("the JWT must be encrypted and nobody is named to encrypt it to")]
+    Plain,
+    /// The disclosures of an SD-JWT could not be made.
+    #[error("the disclosures could not be made")]
+    Salt(#[from] NoSalt),
     /// Does not happen with trees that were parsed.
     #[error("the claims could not be written as JSON")]
     Json(#[source] serde_json::Error),
@@ -57,6 +66,9 @@ pub enum SealError {
     /// The key version was revoked while it signed.
     #[error("the signature was dropped")]
     Shut(#[from] Shut),
+    /// It could not be encrypted, and does not leave plain.
+    #[error("the signed JWT was dropped")]
+    Plain(#[from] NotEncrypted),
 }
 
 /// A JWT before its signature. Fixed: header, claims, key version.
@@ -73,6 +85,9 @@ pub struct Draft {
     consent: Option<String>,
     exceptions: Vec<String>,
     profile: String,
+    recipient: Option<Arc<Recipient>>,
+    /// The disclosures of an SD-JWT, as they follow it.
+    tail: Option<String>,
 }
 impl Draft {
     /// Spends the grant and the right to sign. The JWT is dated back from the right's time as granted, and never lives
@@ -81,8 +96,18 @@ impl Draft {
     /// # Errors
     /// [`DraftError`]: a clock or a key version that does not fit.
     pub fn assemble(grant: Grant, right: Use, jti: Jti) -> Result<Self, DraftError> {
-        let Terms { profile, issuer, audience, ttl, iat_back, session, claims, consent, exceptions } =
-            grant.into_terms();
+        let Terms {
+            profile,
+            issuer,
+            audience,
+            ttl,
+            iat_back,
+            session,
+            claims,
+            consent,
+            exceptions,
+            recipient,
+        } = grant.into_terms();
         let version = right.version();
         if version.key() != profile.key.as_str() {
             return Err(DraftError::Key {
@@ -98,6 +123,10 @@ impl Draft {
         if iat < 0 || exp > right.exp() || exp.unsigned_abs() > LAST_DATE {
             return Err(DraftError::Clock);
         }
+        if recipient.is_none() && profile.must_encrypt(&claims) {
+            return Err(DraftError::Plain);
+        }
+        let selective = profile.sd_jwt.map(|sd_jwt| Selective::of(&profile, sd_jwt, &claims)).transpose()?;
         let header = serde_json::to_vec(&Header {
             alg: version.algorithm().name(),
             kid: version.kid(),
@@ -111,6 +140,7 @@ impl Draft {
             exp,
             jti: &jti,
             claims: &claims,
+            selective: selective.as_ref(),
         });
         let signing_input =
             compact::signing_input(&header.map_err(DraftError::Json)?, &payload.map_err(DraftError::Json)?);
@@ -130,6 +160,8 @@ impl Draft {
             exp,
             jti,
             audience,
+            recipient,
+            tail: selective.map(|selective| selective.tail()),
         })
     }
     /// The bytes that the backend signs.
@@ -184,20 +216,32 @@ impl Draft {
     pub fn profile(&self) -> &str {
         &self.profile
     }
-    /// Joins the draft with a signature that was verified over its bytes with the pinned key of its version.
+    /// Whom it is encrypted to, if at all.
+    pub fn recipient(&self) -> Option<&Recipient> {
+        self.recipient.as_deref()
+    }
+    /// Joins the draft with a signature that was verified over its bytes with the pinned key of its version, and
+    /// encrypts the whole where that is due.
     ///
     /// # Errors
-    /// [`SealError`] for a proof of another key or another input, or a version that was revoked meanwhile; nothing
-    /// may be released then.
+    /// [`SealError`] for a proof of another key or another input, a version that was revoked meanwhile, or encryption
+    /// that failed; nothing may be released then.
     pub fn seal(&self, verified: Verified<'_>) -> Result<SignedJwt, SealError> {
         let signature = verified.of(self.version().verifier(), self.signing_input())?;
+        let leaving = self.right.signed()?;
+        let signed =
+            compact::seal(&self.signing_input, &signature) + self.tail.as_deref().unwrap_or_default();
+        let token = match &self.recipient {
+            Some(recipient) => recipient.encrypt(&signed)?,
+            None => signed,
+        };
         Ok(SignedJwt {
             kid: self.kid().clone(),
-            token: compact::seal(&self.signing_input, &signature),
+            token,
             jti: self.jti.0.clone(),
             iat: self.iat,
             exp: self.exp,
-            _leaving: self.right.signed()?,
+            _leaving: leaving,
         })
     }
 }
@@ -219,6 +263,7 @@ struct Payload<'a> {
     exp: i64,
     jti: &'a Jti,
     claims: &'a Map<String, Value>,
+    selective: Option<&'a Selective>,
 }
 impl Serialize for Payload<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -244,8 +289,11 @@ impl Serialize for Payload<'_> {
         }
         map.serialize_entry("jti", &self.jti.0)?;
         for (name, value) in self.claims {
-            map.serialize_entry(name, value)?;
+            if self.selective.is_none() || !is_disclosable(self.profile, name) {
+                map.serialize_entry(name, value)?;
+            }
         }
+        self.selective.map(|selective| selective.write(&mut map)).transpose()?;
         map.end()
     }
 }

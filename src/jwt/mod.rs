@@ -3,6 +3,7 @@
 //! Pure. The header is built here from configuration alone; the caller's claims are the tree that policy judged.
 
 mod draft;
+mod selective;
 mod signed;
 #[cfg(test)]
 mod tests;

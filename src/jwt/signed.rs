@@ -13,7 +13,7 @@ pub struct SignedJwt {
     pub(super) _leaving: Leaving,
 }
 impl SignedJwt {
-    /// The compact form.
+    /// The compact form: a JWS, with the disclosures of an SD-JWT behind it, or a JWE around it.
     pub fn expose(&self) -> &str {
         &self.token
     }

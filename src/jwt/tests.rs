@@ -1,14 +1,17 @@
 //! Header, claims and dates of a JWT, and that only a good signature seals it.
 
 mod confusion;
+mod selective;
 mod times;
 
 use super::*;
 use crate::caller::{Caller, Callers, Rule};
-use crate::jose::{Algorithm, BadSignature, Curve, PublicKey, Signature, Verifier, compact, json as strict};
+use crate::jose::{
+    Algorithm, BadSignature, Curve, PublicKey, Signature, Verifier, compact, json as strict, jwe,
+};
 use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Policy, Request};
-use crate::profile::{AudienceForm, ClaimRule, LAST_DATE, Profile};
+use crate::profile::{AudienceForm, ClaimRule, Encrypt, LAST_DATE, Profile, Recipient, SdJwt};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -55,10 +58,22 @@ fn policy() -> Policy {
         claims: ["sub", "client_id", "z", "a"].map(|name| (name.to_owned(), ClaimRule::default())).into(),
         ..Profile::sample(name, "access", "at+jwt")
     };
-    let profiles =
-        vec![profile("one", AudienceForm::String, false), profile("array", AudienceForm::Array, true)];
-    Policy::new(profiles, "0123456789abcdef".into())
+    let sealed = Profile { encrypt: Some(Encrypt::Always), ..profile("sealed", AudienceForm::Array, true) };
+    let mut person = profile("person", AudienceForm::String, false);
+    person.typ = "person+sd-jwt".into();
+    person.sd_jwt = Some(SdJwt { decoys: 2, key_binding: None });
+    for name in ["sub", "a", "z"] {
+        person.claims.get_mut(name).unwrap().disclosable = true;
+    }
+    let (one, array) =
+        (profile("one", AudienceForm::String, false), profile("array", AudienceForm::Array, true));
+    let profiles = vec![one, array, sealed, person];
+    let key = jwe::Recipient::choose(&OWNER.set(), jwe::ContentEncryption::A256GCM, None).unwrap();
+    let recipient = Recipient { jwks: "/b.json".into(), alg: None, key: Arc::new(key) };
+    Policy::new(profiles, "0123456789abcdef".into()).with_recipients([("b".to_owned(), recipient)].into())
 }
+static OWNER: LazyLock<jwe::tests::Owner> =
+    LazyLock::new(|| jwe::tests::Owner::agreement(&aws_lc_rs::agreement::ECDH_P256));
 fn caller() -> Caller {
     let rule = Rule {
         name: "billing".into(),
@@ -66,7 +81,7 @@ fn caller() -> Caller {
         gid: None,
         exe: None,
         unit: None,
-        profiles: ["one", "array"].map(str::to_owned).into(),
+        profiles: ["one", "array", "sealed", "person"].map(str::to_owned).into(),
         rate: None,
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
@@ -172,6 +187,32 @@ fn only_a_good_signature_seals() {
     assert_eq!(refused.err(), Some(BadSignature::Mismatch));
 }
 
+/// What is released of a draft.
+fn sealed(draft: &Draft) -> String {
+    let signature = SOFT.raw(draft.signing_input());
+    let verified = draft.version().verifier().prove(draft.signing_input(), signature).ok().unwrap();
+    let Ok(jwt) = draft.seal(verified) else { panic!("a good signature was refused") };
+    jwt.expose().to_owned()
+}
+
+#[test]
+fn what_must_be_encrypted_leaves_as_a_jwe_and_the_rest_does_not() {
+    let claims = json!({"sub": "s", "client_id": "c", "aud": "b"});
+    let plain = drafted("one", claims.clone());
+    assert!(plain.recipient().is_none());
+    assert_eq!(sealed(&plain).split('.').count(), 3);
+    let draft = drafted("sealed", claims);
+    let jwe = sealed(&draft);
+    let (header, jws) = OWNER.open(&jwe).unwrap();
+    let kid = draft.recipient().unwrap().kid();
+    assert_eq!((header["cty"].as_str(), header["kid"].as_str()), (Some("JWT"), Some(kid)));
+    let parts = compact::split(&jws).unwrap();
+    assert_eq!(parts.signing_input.as_bytes(), draft.signing_input());
+    // The kind of JWT is told inside (RFC 8725bis section 3.11).
+    let inner: Value = serde_json::from_slice(&parts.header).unwrap();
+    assert_eq!((inner["typ"].as_str(), header.get("typ")), (Some("at+jwt"), None));
+}
+
 #[test]
 fn a_version_that_is_revoked_while_it_signs_seals_nothing() {
     let draft = drafted("one", json!({"sub": "s", "client_id": "c", "aud": "b"}));
@@ -226,6 +267,7 @@ proptest! {
         nanos in 0i32..1_000_000_000,
         text in "[^\\x00-\\x1f\\x7f-\\u{2070}]{0,20}",
         number in -9007199254740991i64..=9007199254740991,
+        encrypted in any::<bool>(),
     ) {
         prop_assume!(!text.contains(['\u{feff}', '\u{fff9}', '\u{fffa}', '\u{fffb}']));
         prop_assume!(!text.chars().any(|c| ('\u{e0000}'..='\u{e007f}').contains(&c) || c == '\u{202e}'));
@@ -233,11 +275,13 @@ proptest! {
         let mut asked = claims.clone();
         asked["aud"] = json!("b");
         let now = Timestamp::new(now, nanos).unwrap();
-        let grant = grant("array", asked, ttl);
+        let grant = grant(if encrypted { "sealed" } else { "array" }, asked, ttl);
         let draft = Draft::assemble(grant, right("access", now, ttl), Jti::random()).unwrap();
         prop_assert_eq!(draft.iat(), now.as_second());
         prop_assert_eq!(draft.exp(), draft.iat() + ttl.unwrap_or(300) as i64);
-        let (_, payload) = texts(draft.signing_input());
+        let released = sealed(&draft);
+        let jws = if encrypted { OWNER.open(&released).unwrap().1 } else { released };
+        let payload = String::from_utf8(compact::split(&jws).unwrap().payload).unwrap();
         let limits = strict::Limits { bytes: 16 * 1024, depth: 8, nodes: 512 };
         let payload = strict::parse(payload.as_bytes(), limits).unwrap();
         let mut payload = payload.as_object().unwrap().clone();

@@ -1,5 +1,6 @@
 //! Permission for one JWT, and the terms that it consists of.
 
+use crate::jose::jwe::Recipient;
 use crate::profile::Profile;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct Terms {
     pub consent: Option<String>,
     /// What claims were allowed to hold and do, as `DETECTOR:CLAIM`.
     pub exceptions: Vec<String>,
+    /// Whom the JWT is encrypted to; not at all if none.
+    pub recipient: Option<Arc<Recipient>>,
 }
 
 impl Grant {

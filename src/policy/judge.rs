@@ -1,11 +1,14 @@
 //! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
 
 use super::findings::{Findings, at_claim};
-use super::{claims, consent, kind, lifetime, secrets};
+use super::{claims, consent, disclosure, encryption, kind, lifetime, secrets};
 use crate::caller::Caller;
-use crate::profile::{AudienceForm, Fixed, Profile};
+use crate::jose::jwe;
+use crate::profile::{AudienceForm, Fixed, Profile, Recipient};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most audiences in one JWT.
@@ -25,6 +28,8 @@ pub(super) struct Case<'a> {
     pub(super) claims: &'a Value,
     pub(super) consent: Option<&'a Value>,
     pub(super) session: Option<&'a Value>,
+    /// Whom JWTs are encrypted to, by audience.
+    pub(super) recipients: &'a BTreeMap<String, Recipient>,
 }
 /// What the request is granted if nothing was violated.
 pub(super) struct Judged {
@@ -34,6 +39,7 @@ pub(super) struct Judged {
     /// Id of the consent that was relied on.
     pub(super) consent: Option<String>,
     pub(super) exceptions: Vec<String>,
+    pub(super) recipient: Option<Arc<jwe::Recipient>>,
 }
 /// Something that ends, and that no JWT outlives.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +61,10 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
     claims::judge(case, findings);
     kind::judge(case, findings);
     let exceptions = secrets::judge(case, findings);
-    Judged { audience, times, session: session.id.map(str::to_owned), consent, exceptions }
+    disclosure::judge(case, findings);
+    let recipient = encryption::judge(case, &audience, findings);
+    let session = session.id.map(str::to_owned);
+    Judged { audience, times, session, consent, exceptions, recipient }
 }
 
 fn audience(case: &Case<'_>, findings: &mut Findings) -> Vec<String> {

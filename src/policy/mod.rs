@@ -5,6 +5,8 @@
 
 mod claims;
 mod consent;
+mod disclosure;
+mod encryption;
 mod findings;
 mod grant;
 mod judge;
@@ -22,7 +24,8 @@ pub use rules::RULES;
 
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
-use crate::profile::Profile;
+use crate::jose::{Digest, hex};
+use crate::profile::{Profile, Recipient};
 use findings::Findings;
 use jiff::Timestamp;
 use judge::Case;
@@ -52,6 +55,10 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Policy {
     profiles: BTreeMap<String, Arc<Profile>>,
+    /// By audience.
+    recipients: BTreeMap<String, Recipient>,
+    /// Of all but the recipients' keys.
+    text_digest: String,
     digest: String,
 }
 impl Policy {
@@ -59,7 +66,29 @@ impl Policy {
     pub fn new(profiles: Vec<Profile>, digest: String) -> Self {
         secrets::prepare();
         let named = |profile: Profile| (profile.name.to_string(), Arc::new(profile));
-        Self { profiles: profiles.into_iter().map(named).collect(), digest }
+        let profiles = profiles.into_iter().map(named).collect();
+        Self { profiles, recipients: BTreeMap::new(), text_digest: digest.clone(), digest }
+    }
+    /// The same profiles with these keys to encrypt to, by audience, and a digest that says so.
+    pub fn with_recipients(&self, recipients: BTreeMap<String, Recipient>) -> Self {
+        let mut text = self.text_digest.clone();
+        for (audience, recipient) in &recipients {
+            let key = &recipient.key;
+            for part in [audience, key.alg().name(), key.enc().name(), key.kid(), key.thumbprint()] {
+                text.push('\n');
+                text.push_str(part);
+            }
+        }
+        let digest = match recipients.is_empty() {
+            true => self.text_digest.clone(),
+            false => hex(Digest::Sha256.hash(text.as_bytes()).get(..8).unwrap_or_default()),
+        };
+        let (profiles, text_digest) = (self.profiles.clone(), self.text_digest.clone());
+        Self { profiles, recipients, text_digest, digest }
+    }
+    /// Whom JWTs are encrypted to, by audience.
+    pub fn recipients(&self) -> &BTreeMap<String, Recipient> {
+        &self.recipients
     }
     /// Names this version of the policy.
     pub fn digest(&self) -> &str {
@@ -131,6 +160,7 @@ impl Policy {
             claims: &tree,
             consent: consent.as_ref(),
             session: session.as_ref(),
+            recipients: &self.recipients,
         };
         let judged = judge::judge(&case, findings);
         let Value::Object(mut claims) = tree else { return None };
@@ -149,6 +179,7 @@ impl Policy {
             claims,
             consent: judged.consent,
             exceptions: judged.exceptions,
+            recipient: judged.recipient,
         })
     }
 }

@@ -96,4 +96,15 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     ("at.person", "The sub of an access token is not its client_id (RFC 9700 section 4.15)."),
     ("service.sub", "The sub of a service's access token is its client_id (RFC 9068 section 2.2)."),
+    (
+        "sd.reserved",
+        "No claim has a member named _sd, _sd_alg or ... at any depth: they mean digests in an SD-JWT.",
+    ),
+    ("sd.key_binding", "Where the profile binds an SD-JWT to its holder's key, the claim cnf is there."),
+    (
+        "sd.holder_key",
+        "The claim cnf of an SD-JWT is an object with one member, jwk: a public key for signatures that may be used.",
+    ),
+    ("encrypt.audience", "A JWT that is encrypted is for one audience only."),
+    ("encrypt.recipient", "The audience of a JWT that is encrypted has a key to encrypt it to."),
 ];

@@ -35,12 +35,14 @@ pub struct ClaimRule {
     pub min: Option<serde_json::Number>,
     /// The greatest.
     pub max: Option<serde_json::Number>,
-    /// It says something of a person.
+    /// It says something about a person.
     pub personal: bool,
-    /// It is for its audience's eyes only.
+    /// A JWT with it leaves encrypted only.
     pub sensitive: bool,
     /// Detectors that it may set off; that it did is recorded.
     pub may_hold: DetectorSet,
+    /// The holder of the SD-JWT may keep it back.
+    pub disclosable: bool,
 }
 /// JSON types, with `Date` for a NumericDate (RFC 7519 section 2): an integer in 0..=253402300799.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]

@@ -3,6 +3,8 @@
 mod claim;
 mod consent;
 mod detector;
+mod disclosure;
+mod encryption;
 mod fixed;
 mod kind;
 mod lifetime;
@@ -11,6 +13,8 @@ mod name;
 pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name};
 pub use consent::{Consent, ConsentWhen, LegalBasis};
 pub use detector::{Detector, DetectorSet, Detectors, MAX_OWN, OwnDetector, OwnDetectors};
+pub use disclosure::{KeyBinding, NEVER_DISCLOSABLE, SD_NAMES, SdJwt};
+pub use encryption::{Encrypt, Recipient};
 pub use fixed::{BadTemplate, Fixed, NoText, Template, is_var_name};
 pub use kind::{Forbidden, Form, Kind, Own, Spec, Subject};
 pub use lifetime::{Aal, LONGEST, Lifetime, SessionRule};
@@ -61,6 +65,10 @@ pub struct Profile {
     pub consent: Option<Consent>,
     /// Why personal data may be in a JWT without consent.
     pub legal_basis: Option<LegalBasis>,
+    /// When its JWTs are encrypted; never if none. Excludes `sd_jwt`.
+    pub encrypt: Option<Encrypt>,
+    /// How it makes SD-JWTs; it makes plain ones if none.
+    pub sd_jwt: Option<SdJwt>,
 }
 /// How `aud` is written. One form per profile, so that verifiers meet no surprise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -120,6 +128,8 @@ impl Profile {
             detectors: Detectors::default(),
             consent: None,
             legal_basis: None,
+            encrypt: None,
+            sd_jwt: None,
         }
     }
 }

@@ -17,7 +17,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod public;
+mod stamp;
 pub use public::{public_dir, write_public};
+pub use stamp::{Stamp, stamp};
 
 /// Longest secret file, bytes.
 const SECRET_LIMIT: usize = 4096;

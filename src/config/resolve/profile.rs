@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 mod claim;
+mod confidential;
 mod data;
 mod fixed;
 mod kind;
@@ -52,6 +53,7 @@ impl Resolver<'_> {
                 self.fault(&path.key("typ"), message);
             }
             let algorithm = file.key.get(&profile.key).map(|key| key.algorithm);
+            self.encryption(&path, profile, &file.recipient);
             let (resolved, of_it, schema) =
                 self.profile(&path, name, profile, (kind, algorithm), &file.caller, &own);
             profiles.push(resolved);
@@ -86,6 +88,7 @@ impl Resolver<'_> {
         let claims = self.claims(&path.key("claims"), &written.claims, own);
         self.claims_of_secrets(&path.key("claims"), &detectors, &claims);
         let consent = self.consent(path, written, &claims, &detectors);
+        let sd_jwt = self.sd_jwt(path, written);
         let (fixed, issuers) = self.fixed(path, (name, kind), written, &claims, callers);
         let source = written.schema.as_mut().and_then(|schema| self.schema_file(&path.key("schema"), schema));
         let schema = source.as_ref().and_then(|source| self.compile(&path.key("schema"), source));
@@ -114,6 +117,8 @@ impl Resolver<'_> {
             detectors,
             consent,
             legal_basis: written.legal_basis,
+            encrypt: written.encrypt,
+            sd_jwt,
         });
         (profile, issuers, source)
     }

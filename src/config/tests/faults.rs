@@ -286,6 +286,27 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "[1, 2, 3]" => "[]": "profile.access-token.claims.level.enum", 50, "no value would be allowed";
         "client_id = { required = true }" => "client_id = { max_length = 0 }": "profile.access-token.claims.client_id.max_length", 48, "at least 1";
         "client_id = { required = true }" => "client_id = { schema = { type = \"text\" } }": "profile.access-token.claims.client_id.schema", 48, "JSON Schema";
+        // Encryption and SD-JWTs.
+        "scope = {" => "_sd = {": "profile.access-token.claims._sd", 49, "means digests";
+        "scope = {" => "\"...\" = {": "profile.access-token.claims.\"...\"", 49, "means digests";
+        "sub = { required = true, type = \"string\" }" => "sub = { required = true, sensitive = true }": "profile.access-token.claims.sub.sensitive", 47, "write encrypt";
+        "nbf = false" => "encrypt = \"when-sensitive\"": "profile.access-token.encrypt", 44, "no claim is sensitive";
+        "nbf = false" => "encrypt = \"sometimes\"": "profile.access-token.encrypt", 44, "\"always\", \"when-sensitive\"";
+        "typ = \"JWT\"" => "typ = \"JWT\"\nencrypt = \"always\"": "profile.deploy.audiences[0]", 57, "add [recipient.\"https://ci.example.com\"]";
+        "[caller.billing]" => "[recipient.\"https://ci.example.com\"]\njwks = \"ci.json\"\n[caller.billing]": "recipient.\"https://ci.example.com\".jwks", 60, "absolute path of a JWK Set file";
+        "[caller.billing]" => "[recipient.\"https://ci.example.com\"]\njwks = \"/does/not/exist.json\"\n[caller.billing]": "recipient.\"https://ci.example.com\".jwks", 60, "/does/not";
+        "[caller.billing]" => "[recipient.\"https://ci.example.com\"]\n[caller.billing]": "recipient.\"https://ci.example.com\".jwks", 59, "missing";
+        "[caller.billing]" => "[recipient.\"https://ci.example.org\"]\njwks = \"/ci.json\"\n[caller.billing]": "recipient.\"https://ci.example.org\"", 59, "did you mean \"https://ci.example.com\"?";
+        "client_id = { required = true }" => "client_id = { disclosable = true }": "profile.access-token.claims.client_id.disclosable", 48, "sd_jwt = {}";
+        "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}": "profile.deploy.sd_jwt", 55, "no claim is disclosable";
+        "typ = \"JWT\"" => "typ = \"JWT\"\nsd_jwt = {}\nclaims = { a = { disclosable = true } }": "profile.deploy.typ", 54, "ends in \"+sd-jwt\"";
+        "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = { decoys = 33 }\nclaims = { a = { disclosable = true } }": "profile.deploy.sd_jwt.decoys", 55, "write 0 to 32";
+        "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = { key_binding = \"never\" }\nclaims = { cnf = {}, a = { disclosable = true } }": "profile.deploy.sd_jwt.key_binding", 55, "\"required\", \"optional\"";
+        "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = { key_binding = \"required\" }\nclaims = { a = { disclosable = true } }": "profile.deploy.claims", 56, "add cnf = {}";
+        "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nclaims = { cnf = { disclosable = true } }": "profile.deploy.claims.cnf.disclosable", 56, "always see";
+        "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nclaims = { vct = { disclosable = true } }": "profile.deploy.claims.vct.disclosable", 56, "always see";
+        "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nclaims = { status = { disclosable = true } }": "profile.deploy.claims.status.disclosable", 56, "always see";
+        "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nencrypt = \"when-sensitive\"\nclaims = { a = { disclosable = true, sensitive = true } }": "profile.deploy.sd_jwt", 55, "remove one";
         // Callers.
         "user = \"billing\"" => "": "caller.billing", 59, "write `user`, `group` or both";
         "user = \"billing\"" => "user = \"biling\"": "caller.billing.user", 60, "no user \"biling\"";
@@ -357,7 +378,8 @@ fn each_fault_is_told_with_path_line_and_remedy() {
                     .iter()
                     .filter(|fault| !fault.path.is_empty() && fault.path != row.path)
                     .count();
-                let echoes = ["[callr", "[key.Access]", "\"bill ing\"", "[log.x]", "at+jwt\"", "AT+JWT"];
+                let echoes =
+                    ["[callr", "[key.Access]", "\"bill ing\"", "[log.x]", "at+jwt\"", "AT+JWT", "sometimes"];
                 if echo > 0 && !echoes.iter().any(|known| row.to.contains(known)) {
                     wrong.push(format!("{}: echoes\n{faults}", row.to));
                 }

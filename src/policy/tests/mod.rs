@@ -6,10 +6,10 @@ mod properties;
 
 use super::*;
 use crate::caller::{Callers, Rule};
-use crate::jose::json;
+use crate::jose::{json, jwe};
 use crate::profile::{
-    AudienceForm, ClaimRule, ClaimType, Consent, ConsentWhen, Detector, DetectorSet, Detectors, OwnDetector,
-    OwnDetectors,
+    AudienceForm, ClaimRule, ClaimType, Consent, ConsentWhen, Detector, DetectorSet, Detectors, Encrypt,
+    KeyBinding, OwnDetector, OwnDetectors, SdJwt,
 };
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
@@ -64,6 +64,26 @@ fn policy() -> Policy {
     );
     many.audience_form = AudienceForm::Array;
     let mut whole = profile("whole", "test+jwt", &[API], vec![("x", free()), ("y", free())]);
+    let sensitive = || ClaimRule { sensitive: true, ..free() };
+    let mut sealed = profile("sealed", "sealed+jwt", &[API, "b"], vec![("x", free())]);
+    sealed.audience_form = AudienceForm::Array;
+    sealed.encrypt = Some(Encrypt::Always);
+    let mut careful =
+        profile("careful", "careful+jwt", &[API, "b"], vec![("x", free()), ("diagnosis", sensitive())]);
+    careful.audience_form = AudienceForm::Array;
+    careful.encrypt = Some(Encrypt::WhenSensitive);
+    let person = |name: &str, key_binding, cnf| Profile {
+        sd_jwt: Some(SdJwt { decoys: 0, key_binding: Some(key_binding) }),
+        ..profile(
+            name,
+            "person+sd-jwt",
+            &[API],
+            vec![("cnf", cnf), ("x", ClaimRule { disclosable: true, ..free() })],
+        )
+    };
+    let bound = person("bound", KeyBinding::Required, free());
+    let loose = person("loose", KeyBinding::Optional, free());
+    let strict = person("strict", KeyBinding::Required, required());
     whole.schema =
         schema(json!({"dependentRequired": {"x": ["y"]}, "additionalProperties": {"type": "integer"}}));
     let mut profiles = profiles::governed();
@@ -124,10 +144,21 @@ fn policy() -> Policy {
             ),
             many,
             whole,
+            sealed,
+            careful,
+            bound,
+            loose,
+            strict,
         ],
     );
     Policy::new(profiles, "0123456789abcdef".into())
+        .with_recipients([(API.to_owned(), RECIPIENT.clone())].into())
 }
+static RECIPIENT: LazyLock<Recipient> = LazyLock::new(|| {
+    let set = jwe::tests::Owner::agreement(&aws_lc_rs::agreement::ECDH_P256).set();
+    let key = jwe::Recipient::choose(&set, jwe::ContentEncryption::A256GCM, None).unwrap();
+    Recipient { jwks: "/api.json".into(), alg: None, key: Arc::new(key) }
+});
 fn caller() -> Caller {
     let rule = Rule {
         name: "billing".into(),
@@ -292,6 +323,21 @@ fn a_grant_says_what_was_asked_within_the_limits() {
     assert_eq!(grant.terms().audience, [API], "the only one");
     assert_eq!(grant.terms().ttl, Duration::from_secs(300), "the default");
     assert_eq!(serde_json::to_string(&grant.terms().claims).unwrap(), r#"{"client_id":"c","sub":"s"}"#);
+}
+
+#[test]
+fn a_grant_names_whom_to_encrypt_to_where_that_is_due() {
+    let to = |profile, claims| {
+        let grant = authorize(&with(profile, claims)).unwrap();
+        grant.terms().recipient.as_ref().map(|recipient| recipient.thumbprint().to_owned())
+    };
+    let api = Some(RECIPIENT.key.thumbprint().to_owned());
+    assert_eq!(to("sealed", json!({"aud": API})), api);
+    assert_eq!(to("careful", json!({"aud": API, "diagnosis": "J06.9"})), api);
+    assert_eq!(to("careful", json!({"aud": API, "diagnosis": null})), api, "that it is null may say much");
+    assert_eq!(to("careful", json!({"aud": API, "x": 1})), None);
+    assert_eq!(to("careful", json!({"aud": ["b", API]})), None);
+    assert_eq!(to("many", json!({"aud": "a0"})), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Path, Resolver};
 use crate::config::file::{Claim, Named};
-use crate::profile::{ClaimRule, ClaimType, OwnDetectors, RESERVED_CLAIMS, is_claim_name};
+use crate::profile::{ClaimRule, ClaimType, OwnDetectors, RESERVED_CLAIMS, SD_NAMES, is_claim_name};
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ impl Resolver<'_> {
         } else if is_ours(&lower) {
             // Attack J7: verifiers that ignore case would take it for the real one.
             self.fault(path, format!("looks like the daemon's own claim {lower:?}: write another name"));
+        } else if SD_NAMES.contains(&name) {
+            self.fault(path, "means digests in an SD-JWT (RFC 9901): write another name");
         } else if !is_claim_name(name) {
             self.fault(path, "a claim's name is 1 to 64 printable ASCII characters without spaces");
         }
@@ -88,6 +90,7 @@ impl Resolver<'_> {
             max: written.max.clone(),
             personal: written.personal,
             sensitive: written.sensitive,
+            disclosable: written.disclosable,
             ..ClaimRule::default()
         }
     }
