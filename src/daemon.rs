@@ -42,6 +42,8 @@ const SUBJECT_KEY: &str = "subject-tag";
 const SELF_TEST_EVERY: Duration = Duration::from_secs(10);
 /// Reloads that wait for the one under way, at most.
 const RELOADS: usize = 8;
+/// Work that blocks gets so long when all else has ended.
+const END_WITHIN: Duration = Duration::from_secs(5);
 /// How often those that failed lately are tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -120,7 +122,10 @@ pub fn serve(config: Config, file: &Path, ready: impl FnOnce()) -> Result<(), Se
     telemetry::init(&config.log.level, config.log.json).map_err(ServeError::Telemetry)?;
     let file = std::path::absolute(file).map_err(ServeError::Runtime)?;
     let runtime = runtime()?;
-    runtime.block_on(run(config, file, ready))
+    let outcome = runtime.block_on(run(config, file, ready));
+    // A directory of users that does not answer a reload must not keep the process.
+    runtime.shutdown_timeout(END_WITHIN);
+    outcome
 }
 
 /// A runtime for everything that talks to a backend. Half the cores: the workers' sessions need the others, and

@@ -50,8 +50,51 @@ impl Current {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The policy alone, for all requests that begin from now on, unless another than `known` is in force by now.
+    pub fn replace_policy(&self, known: &Arc<Policy>, next: Policy) -> bool {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current.policy, known) {
+            return false;
+        }
+        let InForce { callers, rates, limits, .. } = &**current;
+        let (callers, rates, limits) = (Arc::clone(callers), Arc::clone(rates), limits.clone());
+        *current = Arc::new(InForce { callers, policy: Arc::new(next), rates, limits });
+        true
+    }
+
     /// For all requests that begin from now on.
     pub fn replace(&self, in_force: InForce) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_policy_is_replaced_only_if_it_is_still_the_one() {
+        let limits = Limits {
+            body: 1,
+            batch_body: 1,
+            batch_items: 1,
+            deadline: Duration::ZERO,
+            in_flight: 1,
+            jwks_max_age: Duration::ZERO,
+        };
+        let policy = |digest: &str| Policy::new(Vec::new(), digest.to_owned());
+        let current = Current::new(InForce::new(Callers::default(), policy("a"), limits.clone()));
+        let began = current.get();
+        assert!(current.replace_policy(&began.policy, policy("b")));
+        assert_eq!(
+            (began.policy.digest(), current.get().policy.digest()),
+            ("a", "b"),
+            "a request keeps its own"
+        );
+        assert!(Arc::ptr_eq(&began.callers, &current.get().callers), "the rest stays");
+        assert!(!current.replace_policy(&began.policy, policy("c")));
+        current.replace(began.followed_by(Callers::default(), policy("d"), limits));
+        assert_eq!(current.get().policy.digest(), "d");
     }
 }
