@@ -206,7 +206,7 @@ async fn serve_from(
         subject_key,
         config.limits.deadline,
     );
-    let wanted = config.callers.wanted();
+    let wanted = config.callers.wanted().or(policy.wanted());
     let tracker = TaskTracker::new();
     let counters: [Arc<Counters>; 3] = Default::default();
     let api = Arc::new(Api {

@@ -87,6 +87,10 @@ fn the_defaults_shown_are_the_defaults() {
                 "stop",
                 "jwks_uri",
                 "certificates",
+                "condition",
+                "condition_message",
+                "rates",
+                "hours",
             ];
             !free.contains(&key) && *line != r#"dir = "/srv/jwsd""#
         })

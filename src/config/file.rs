@@ -406,6 +406,12 @@ table! {
         /// JSON Schema over the caller's claims as a whole: a file, relative to this one or absolute.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         schema: Option<String>,
+        /// What a request must fulfil besides: a CEL expression over claims, caller, request and now, true or false.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        condition: Option<String>,
+        /// What callers are told when the condition does not hold: what to change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        condition_message: Option<String>,
         /// Claims that a caller may set, by name; all others are refused.
         #[serde(default)]
         claims: Named<Claim>,

@@ -19,7 +19,7 @@ use super::units::{Quantity, RateText, Readable};
 use super::{Config, Loader, LogSettings};
 use crate::{audit, backend as stores, profile as model, state};
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +51,14 @@ impl Resolver<'_> {
     fn fault(&mut self, path: &Path, message: impl Into<String>) {
         if !self.replaced.iter().any(|replaced| path.is_within(replaced)) {
             let place = self.document.locate(path);
+            self.faults.push(Fault::new(path, message, place));
+        }
+    }
+
+    /// A fault of a part (bytes) of a key's text.
+    fn fault_within(&mut self, path: &Path, text: &str, part: Range<usize>, message: impl Into<String>) {
+        if !self.replaced.iter().any(|replaced| path.is_within(replaced)) {
+            let place = self.document.locate_part(path, text, part);
             self.faults.push(Fault::new(path, message, place));
         }
     }

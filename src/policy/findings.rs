@@ -88,12 +88,16 @@ impl Findings {
     ) {
         self.check(rule, false, at, message);
     }
-    /// Everything that was kept.
+    /// Whether a rule is broken by now.
+    pub(super) fn has_violation(&self) -> bool {
+        self.verdicts.iter().any(|verdict| !verdict.holds)
+    }
     /// A violation that was found before.
     pub(super) fn add(&mut self, violation: Violation) {
         self.verdicts.push(violation.into());
     }
 
+    /// Everything that was kept.
     pub(super) fn into_verdicts(self) -> Vec<Verdict> {
         self.verdicts
     }

@@ -1,7 +1,7 @@
 //! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
 
 use super::findings::{Findings, at_claim};
-use super::{claims, request};
+use super::{claims, condition, request};
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
 use crate::profile::{AudienceForm, Profile};
@@ -13,7 +13,6 @@ use std::time::Duration;
 const MAX_AUDIENCES: usize = 8;
 
 /// What is judged: the request taken apart, `aud` out of the claims, since the daemon writes it.
-#[expect(dead_code, reason = "judged by the next stations")]
 pub(super) struct Case<'a> {
     pub(super) caller: &'a Caller,
     pub(super) profile: &'a Profile,
@@ -36,6 +35,7 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
     let ttl = lifetime(case, findings);
     let audience = audience(case, findings);
     claims::judge(case.profile, case.claims, findings);
+    condition::judge(case, &audience, ttl, findings);
     Judged { audience, ttl }
 }
 

@@ -4,6 +4,7 @@
 //! Pure: no tokio, no files; touches no key. Messages name rules and pointers, never a value.
 
 mod claims;
+mod condition;
 mod findings;
 mod grant;
 mod judge;
@@ -18,7 +19,8 @@ pub use rules::RULES;
 
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
-use crate::profile::Profile;
+use crate::profile::{CallerFact, Profile};
+use crate::transport::FactsWanted;
 use findings::Findings;
 use jiff::Timestamp;
 use judge::Case;
@@ -63,6 +65,14 @@ impl Policy {
     /// All profiles, by name.
     pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
         self.profiles.values()
+    }
+    /// Facts beyond uid and gid that some condition looks at.
+    pub fn wanted(&self) -> FactsWanted {
+        let wants = |fact| {
+            let mut conditions = self.profiles.values().filter_map(|profile| profile.condition.as_ref());
+            conditions.any(|condition| condition.wants(fact))
+        };
+        FactsWanted { groups: false, exe: wants(CallerFact::Exe), unit: wants(CallerFact::Unit) }
     }
     /// Decides at `now`, which becomes the time of the JWT.
     ///

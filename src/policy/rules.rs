@@ -34,6 +34,11 @@ pub const RULES: &[(&str, &str)] = &[
     ("claim.schema", "A claim keeps to its JSON Schema."),
     ("claim.control", "No string in a claim has control, zero-width or text-direction characters."),
     ("profile.schema", "The claims as a whole keep to the profile's JSON Schema."),
+    ("condition.holds", "The profile's condition is true."),
+    (
+        "condition.error",
+        "The profile's condition can be evaluated: what it looks at is there and of the right type.",
+    ),
     (
         "at.sub",
         "An access token names its subject: sub is a string that is not empty (RFC 9068 section 2.2).",

@@ -1,9 +1,13 @@
 //! Profiles: the kinds of JWT that may be issued. Pure data with the parsing of its parts; rules are judged by `policy`.
 
 mod claim;
+mod condition;
 mod name;
 
 pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name};
+#[cfg(test)]
+pub(crate) use condition::tests::words as condition_words;
+pub use condition::{CallerFact, Condition, ConditionFault, Input, PATTERN_TYPE, Pattern};
 pub use name::{BadName, KeyName, ProfileName};
 
 use std::collections::BTreeMap;
@@ -32,6 +36,8 @@ pub struct Profile {
     pub claims: BTreeMap<String, ClaimRule>,
     /// A JSON Schema over the caller's claims as a whole.
     pub schema: Option<jsonschema::Validator>,
+    /// What else a request must fulfil.
+    pub condition: Option<Condition>,
 }
 /// How `aud` is written. One form per profile, so that verifiers meet no surprise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +79,7 @@ impl Profile {
             nbf: false,
             claims: BTreeMap::new(),
             schema: None,
+            condition: None,
         }
     }
 }

@@ -29,6 +29,18 @@ pub struct FactsWanted {
     pub unit: bool,
 }
 
+impl FactsWanted {
+    /// What either wants.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            groups: self.groups || other.groups,
+            exe: self.exe || other.exe,
+            unit: self.unit || other.unit,
+        }
+    }
+}
+
 /// Facts of one peer, taken when it connected.
 #[derive(Debug, Clone)]
 pub struct PeerCredentials {

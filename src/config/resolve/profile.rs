@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 mod claim;
+mod condition;
 use claim::compile;
 
 /// Largest JSON Schema file, bytes.
@@ -69,6 +70,7 @@ impl Resolver<'_> {
         }
         let source = written.schema.as_mut().and_then(|schema| self.schema_file(&path.key("schema"), schema));
         let schema = source.as_ref().and_then(|source| self.compile(&path.key("schema"), source));
+        let condition = self.condition(path, written, &claims);
         let names = ProfileName::new(name).ok().zip(KeyName::new(&written.key).ok());
         let profile = names.map(|(name, key)| Profile {
             name,
@@ -84,6 +86,7 @@ impl Resolver<'_> {
             nbf: written.nbf,
             claims,
             schema,
+            condition,
         });
         (profile, source)
     }

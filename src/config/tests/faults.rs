@@ -61,6 +61,15 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "sub = { required = true, type = \"string\" }" => "sub = { type = \"text\" }": "profile.access-token.claims.sub.type", 47, "\"string\"";
         "enum = [1, 2, 3]" => "const = 1979-05-27": "profile.access-token.claims.level.const", 50, "JSON has no dates";
         "enum = [1, 2, 3]" => "const = nan": "profile.access-token.claims.level.const", 50, "finite";
+        // Conditions: the place is that within the expression.
+        "nbf = false" => "condition = \"claims.sub == 1 &&\"": "profile.access-token.condition", 44, "not an expression of CEL";
+        "nbf = false" => "condition = \"claims.subject == 'x'\"": "profile.access-token.condition", 44, "this profile has no claim \"subject\"";
+        "nbf = false" => "condition = \"\"\"\nclaims.sub != '' &&\n  size(claim.scope) < 5\"\"\"": "profile.access-token.condition", 46, "there is no \"claim\" here";
+        "nbf = false" => "condition = \"claims.scope.map(x, x) == []\"": "profile.access-token.condition", 44, "all, exists, exists_one, map and filter";
+        "nbf = false" => "condition = \"claims.scope + 'x'\"": "profile.access-token.condition", 44, "neither true nor false";
+        "nbf = false" => "condition_message = \"x\"": "profile.access-token.condition_message", 44, "no `condition`";
+        "nbf = false" => "condition = \"now > 0\"\ncondition_message = \"\"": "profile.access-token.condition_message", 45, "1 to 256";
+        "nbf = false" => "condition = \"now > 0\"\ncondition_message = \"a\\nb\"": "profile.access-token.condition_message", 45, "one line";
         // Sockets.
         "\"/run/jwsd/sign.sock\"" => "\"run/sign.sock\"": "listen.signing.path", 5, "absolute path";
         "\"/run/jwsd/sign.sock\"" => "\"@jwsd\"": "listen.signing.path", 5, "abstract names have no permissions";

@@ -1,11 +1,12 @@
 //! Requests and the rules they break; what a grant never exceeds.
 
+mod condition;
 mod properties;
 
 use super::*;
 use crate::caller::{Callers, Rule};
 use crate::jose::json;
-use crate::profile::{AudienceForm, ClaimRule, ClaimType};
+use crate::profile::{AudienceForm, ClaimRule, ClaimType, Condition};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -45,8 +46,13 @@ fn policy() -> Policy {
     let mut whole = profile("whole", "test+jwt", &[API], vec![("x", free()), ("y", free())]);
     whole.schema =
         schema(json!({"dependentRequired": {"x": ["y"]}, "additionalProperties": {"type": "integer"}}));
+    let mut conditional =
+        profile("conditional", "test+jwt", &[API], vec![("amount", free()), ("any", free())]);
+    let text = "claims.amount < 1000 && (!has(claims.any) || caller.name == 'audit')";
+    conditional.condition = Condition::compile(text, &["amount", "any"].into()).ok();
     Policy::new(
         vec![
+            conditional,
             profile(
                 "access-token",
                 "at+jwt",
@@ -112,7 +118,9 @@ fn caller() -> Caller {
         gid: None,
         exe: None,
         unit: None,
-        profiles: ["access-token", "forgetful", "rules", "many", "whole", "ghost"].map(str::to_owned).into(),
+        profiles: ["access-token", "conditional", "forgetful", "rules", "many", "whole", "ghost"]
+            .map(str::to_owned)
+            .into(),
         rate: None,
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
