@@ -23,6 +23,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::issuer::Issuer;
 use crate::keyring::{Keyring, LoadError, selftest};
+use crate::misuse::Misuse;
 use crate::state;
 use crate::sys::{process, secure_file};
 use crate::telemetry;
@@ -198,11 +199,13 @@ async fn serve_from(
     }
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
     let policy = Arc::new(config.policy);
+    let misuse = Arc::new(Misuse::new(config.misuse));
     let issuer = Issuer::new(
         Arc::clone(&policy),
         Arc::clone(&keyring),
         log.clone(),
         Arc::clone(&time),
+        Arc::clone(&misuse),
         subject_key,
         config.limits.deadline,
     );
@@ -218,6 +221,7 @@ async fn serve_from(
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
         clock: Arc::clone(&time),
+        misuse,
         log: log.clone(),
         limits: config.limits.clone(),
         tracker: tracker.clone(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::audit::{self, Actor, Entry, Event, Outcome, Recorded, Unavailable};
@@ -18,7 +19,9 @@ use crate::clock::{Guarded, Untrusted};
 use crate::jose::base64url_encode;
 use crate::jwt::{Draft, DraftError, Jti, SealError, SignedJwt};
 use crate::keyring::{Keyring, NoVersion, Shut};
-use crate::policy::{Denial, Policy, Request, Verdict};
+use crate::misuse::{self, Alert, Misuse, SubjectTag};
+use crate::policy::{Denial, Grant, Policy, Request, Verdict};
+use crate::profile::Per;
 use crate::telemetry::Chain;
 
 /// How long the records of failures may take beyond the request's deadline.
@@ -33,6 +36,14 @@ pub enum Refusal {
     /// Policy said no; the key was not touched.
     #[error(transparent)]
     Denied(#[from] Denial),
+    /// There were too many; the key was not touched.
+    #[error("there were too many: {}", .of.rule.id())]
+    Rate {
+        /// Of what, and for how long.
+        of: misuse::Refused,
+        /// The profile, unless nothing was judged.
+        profile: Option<String>,
+    },
     /// Nobody knows what time it is.
     #[error("the clock is not trusted")]
     Clock(#[from] Untrusted),
@@ -69,6 +80,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Denied(_) => "policy.denied",
+            Self::Rate { .. } => "rate.refused",
             Self::Clock(_) => "clock.untrusted",
             Self::NoKey { source: NoVersion::None, .. } => "key.missing",
             Self::NoKey { source: NoVersion::Shut(Shut::Revoked), .. } | Self::Seal(SealError::Shut(_)) => {
@@ -89,6 +101,7 @@ pub struct Issuer {
     keyring: Arc<Keyring>,
     log: audit::Log,
     clock: Arc<Guarded>,
+    misuse: Arc<Misuse>,
     subject_key: hmac::Key,
     deadline: Duration,
 }
@@ -100,10 +113,11 @@ impl Issuer {
         keyring: Arc<Keyring>,
         log: audit::Log,
         clock: Arc<Guarded>,
+        misuse: Arc<Misuse>,
         subject_key: hmac::Key,
         deadline: Duration,
     ) -> Self {
-        Self { policy, keyring, log, clock, subject_key, deadline }
+        Self { policy, keyring, log, clock, misuse, subject_key, deadline }
     }
 
     /// The policy in force.
@@ -126,14 +140,17 @@ impl Issuer {
         let deadline = Instant::now() + self.deadline;
         let base = self.base(caller, request_id);
 
+        let mut alerts = Alerts { base: &base, entries: Vec::new() };
+        alerts.extend(self.misuse.see(caller), None, None);
         // Policy before key: a request that breaks a rule never becomes a draft.
         let drafts: Vec<Result<Draft, Refusal>> =
-            wants.into_iter().map(|want| self.draft(caller, want?)).collect();
+            wants.into_iter().map(|want| self.draft(caller, want, &mut alerts)).collect();
 
         // The record is appended before the key is used. It syncs while the key signs; when many sign, once for all of
         // them, as soon as the first has signed.
-        let intents: Vec<Entry> = drafts.iter().map(|draft| self.intent(&base, draft)).collect();
+        let mut intents: Vec<Entry> = drafts.iter().map(|draft| self.intent(&base, draft)).collect();
         let jtis: Vec<Option<String>> = intents.iter().map(|intent| intent.jti.clone()).collect();
+        intents.append(&mut alerts.entries);
         let ticket = self.log.append(intents)?;
 
         // Only what verified with the pinned key comes back from there.
@@ -199,12 +216,39 @@ impl Issuer {
         }
     }
 
-    fn draft(&self, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
+    fn draft(
+        &self,
+        caller: &Caller,
+        want: Result<Request, Denial>,
+        alerts: &mut Alerts<'_>,
+    ) -> Result<Draft, Refusal> {
         let now = self.clock.now();
-        // What breaks a rule is told so whatever the clock does.
-        let grant = self.policy.authorize(caller, want, now.unwrap_or_else(|_| self.clock.shown()))?;
-        let now = now?;
-        let key = &grant.terms().profile.key;
+        let shown = now.unwrap_or_else(|_| self.clock.shown());
+        if let Err((of, alert)) = self.misuse.may_ask(caller, shown) {
+            alerts.extend(alert, None, None);
+            return Err(Refusal::Rate { of, profile: None });
+        }
+        let drafted = want.map_err(Refusal::from).and_then(|want| {
+            // What breaks a rule is told so whatever the clock does.
+            let grant = self.policy.authorize(caller, want, shown)?;
+            self.assemble(caller, grant, now?, alerts)
+        });
+        // What a caller did wrong; what failed here is no misuse.
+        if let Err(Refusal::Denied(_) | Refusal::TooLong { .. }) = drafted {
+            alerts.extend(self.misuse.denied(caller, shown), None, None);
+        }
+        drafted
+    }
+
+    fn assemble(
+        &self,
+        caller: &Caller,
+        grant: Grant,
+        now: Timestamp,
+        alerts: &mut Alerts<'_>,
+    ) -> Result<Draft, Refusal> {
+        let profile = Arc::clone(&grant.terms().profile);
+        let key = &profile.key;
         let right = self
             .keyring
             .enter(key.as_str(), now, grant.terms().ttl)
@@ -214,7 +258,15 @@ impl Issuer {
         if bytes > limit {
             return Err(Refusal::TooLong { bytes, limit });
         }
-        Ok(draft)
+        // Last, so that only what a key signs is counted.
+        let subject = draft.subject().filter(|_| profile.rates.iter().any(|rate| rate.per == Per::Subject));
+        let subject = subject.map(|subject| self.mark(subject));
+        let (raised, admitted) = self.misuse.admit(caller, &profile, subject, now);
+        alerts.extend(raised, Some(profile.name.as_str()), subject);
+        match admitted {
+            Ok(()) => Ok(draft),
+            Err(of) => Err(Refusal::Rate { of, profile: Some(profile.name.to_string()) }),
+        }
     }
 
     /// What every record of one call has in common.
@@ -239,6 +291,7 @@ impl Issuer {
                 aud: draft.audience().to_vec(),
                 iat: Some(draft.iat()),
                 exp: Some(draft.exp()),
+                clk: self.clock.is_doubtful().then_some("unsync"),
                 subject: draft.subject().map(|subject| self.tag(subject)),
                 ..base.clone()
             },
@@ -247,6 +300,13 @@ impl Issuer {
                 outcome: Outcome::Denied,
                 profile: denial.profile.clone(),
                 rules: denial.violations.iter().map(|violation| violation.rule).collect(),
+                ..base.clone()
+            },
+            Err(refusal @ Refusal::Rate { of, profile }) => Entry {
+                event: Event::JwtDenied,
+                outcome: Outcome::Denied,
+                profile: profile.clone(),
+                rules: vec![refusal.code(), of.rule.id()],
                 ..base.clone()
             },
             Err(refusal) => {
@@ -302,7 +362,43 @@ impl Issuer {
 
     /// Stands for a subject in records: the same person has the same tag, and the tag says nothing without the key.
     fn tag(&self, subject: &str) -> String {
+        base64url_encode(&self.mark(subject))
+    }
+
+    fn mark(&self, subject: &str) -> SubjectTag {
         let tag = hmac::sign(&self.subject_key, subject.as_bytes());
-        base64url_encode(tag.as_ref().get(..16).unwrap_or_default())
+        tag.as_ref().first_chunk().copied().unwrap_or_default()
+    }
+}
+
+/// The records of the alerts of one call.
+struct Alerts<'a> {
+    base: &'a Entry,
+    entries: Vec<Entry>,
+}
+
+impl Alerts<'_> {
+    /// About a profile, and a subject of which only an alert about subjects says anything.
+    fn extend(
+        &mut self,
+        alerts: impl IntoIterator<Item = Alert>,
+        profile: Option<&str>,
+        subject: Option<SubjectTag>,
+    ) {
+        for Alert { rule, count, reason } in alerts {
+            let (caller, id) = (self.base.actor.as_ref().and_then(|actor| actor.name.as_deref()), rule.id());
+            tracing::warn!(rule = id, caller, profile, count, reason, "Alert raised");
+            let subject = subject.filter(|_| rule == misuse::Rule::RateSubject);
+            self.entries.push(Entry {
+                event: Event::AlertRaised,
+                outcome: Outcome::Success,
+                profile: profile.map(str::to_owned),
+                rules: vec![id],
+                count,
+                subject: subject.map(|tag| base64url_encode(&tag)),
+                reason: Some(reason),
+                ..self.base.clone()
+            });
+        }
     }
 }

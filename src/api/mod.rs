@@ -32,6 +32,7 @@ use crate::caller::Callers;
 use crate::clock::Guarded;
 use crate::issuer::Issuer;
 use crate::keyring::{Backends, Keyring};
+use crate::misuse::Misuse;
 use crate::transport::{Counters, Handler, PeerCredentials, Rejection};
 use exit::Exit;
 pub use in_flight::InFlight;
@@ -69,6 +70,8 @@ pub struct Api {
     pub backends: Backends,
     /// The clock that JWTs are dated by.
     pub clock: Arc<Guarded>,
+    /// What is unusual.
+    pub misuse: Arc<Misuse>,
     /// Where refusals are recorded.
     pub log: audit::Log,
     /// Limits of requests.

@@ -169,6 +169,12 @@ impl Guarded {
         self.lock().watch.fault()
     }
 
+    /// Whether JWTs are dated although the kernel does not call the clock synchronised: mode `warn` marks their records.
+    pub fn is_doubtful(&self) -> bool {
+        let watched = self.lock();
+        watched.watch.mode() == Mode::Warn && !watched.watch.is_synchronised()
+    }
+
     /// What must be kept for the next start: at once, after every event, and within 10 s of the last. `ended`: no time
     /// will be asked for any more.
     pub fn head(&self, ended: bool) -> Head {

@@ -15,7 +15,7 @@ mod units;
 
 use crate::sys::{secure_file, users};
 use crate::telemetry::Chain;
-use crate::{admin, api, audit, backend, caller, clock, keyring, policy, state, transport};
+use crate::{admin, api, audit, backend, caller, clock, keyring, misuse, policy, state, transport};
 pub use fault::{Fault, FaultKind, Faults};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -48,6 +48,8 @@ pub struct Config {
     pub state: state::Settings,
     /// What follows from a clock that cannot be trusted.
     pub clock: clock::Mode,
+    /// What is unusual whatever the profile.
+    pub misuse: misuse::Settings,
     /// The operators' log.
     pub log: LogSettings,
     /// Backends by name.

@@ -7,6 +7,7 @@ mod aws_kms;
 mod backend;
 mod caller;
 mod daemon;
+mod misuse;
 mod pkcs11;
 mod profile;
 mod publish;
@@ -83,6 +84,7 @@ impl Resolver<'_> {
             let message = "the audit log has its own directory: write another one here";
             self.fault(&root.key("state").key("dir"), message);
         }
+        let misuse = self.misuse(&root.key("misuse"), &file.misuse);
         let log = LogSettings {
             level: format!("{:?}", file.log.level).to_lowercase(),
             json: file.log.format == file::Format::Json,
@@ -115,6 +117,7 @@ impl Resolver<'_> {
             audit,
             state,
             clock: file.clock.mode,
+            misuse,
             log,
             backends,
             keys,

@@ -1,7 +1,7 @@
 //! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
 
 use super::findings::{Findings, at_claim};
-use super::{claims, condition, request};
+use super::{claims, condition, hours, request};
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
 use crate::profile::{AudienceForm, Profile};
@@ -32,6 +32,7 @@ pub(super) struct Judged {
 }
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
+    hours::judge(case, findings);
     let ttl = lifetime(case, findings);
     let audience = audience(case, findings);
     claims::judge(case.profile, case.claims, findings);

@@ -7,6 +7,7 @@ mod claims;
 mod condition;
 mod findings;
 mod grant;
+mod hours;
 mod judge;
 mod request;
 mod rules;

@@ -11,6 +11,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("ttl.positive", "The lifetime is at least one second."),
     ("ttl.max", "The lifetime is at most the profile's lifetime.max."),
     ("caller.profile", "The profile exists and is listed for this caller."),
+    ("hours.open", "The profile is used within its hours, where it says that it must be."),
     ("aud.required", "An audience is named, unless the profile has exactly one."),
     ("aud.form", "The claim aud is a string or an array of strings."),
     (

@@ -2,13 +2,17 @@
 
 mod claim;
 mod condition;
+mod hours;
 mod name;
+mod rate;
 
 pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name};
 #[cfg(test)]
 pub(crate) use condition::tests::words as condition_words;
 pub use condition::{CallerFact, Condition, ConditionFault, Input, PATTERN_TYPE, Pattern};
+pub use hours::{Action, Hours, days, minute};
 pub use name::{BadName, KeyName, ProfileName};
+pub use rate::{Per, Rate, Threshold};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +42,10 @@ pub struct Profile {
     pub schema: Option<jsonschema::Validator>,
     /// What else a request must fulfil.
     pub condition: Option<Condition>,
+    /// How often it may be used.
+    pub rates: Vec<Rate>,
+    /// When it may be used.
+    pub hours: Option<Hours>,
 }
 /// How `aud` is written. One form per profile, so that verifiers meet no surprise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +88,8 @@ impl Profile {
             claims: BTreeMap::new(),
             schema: None,
             condition: None,
+            rates: Vec::new(),
+            hours: None,
         }
     }
 }

@@ -71,6 +71,8 @@ impl Resolver<'_> {
         let source = written.schema.as_mut().and_then(|schema| self.schema_file(&path.key("schema"), schema));
         let schema = source.as_ref().and_then(|source| self.compile(&path.key("schema"), source));
         let condition = self.condition(path, written, &claims);
+        let rates = self.rates(&path.key("rates"), written);
+        let hours = written.hours.as_ref().and_then(|hours| self.hours(&path.key("hours"), hours));
         let names = ProfileName::new(name).ok().zip(KeyName::new(&written.key).ok());
         let profile = names.map(|(name, key)| Profile {
             name,
@@ -87,6 +89,8 @@ impl Resolver<'_> {
             claims,
             schema,
             condition,
+            rates,
+            hours,
         });
         (profile, source)
     }
@@ -209,7 +213,7 @@ pub(super) fn digest(file: &File, schemas: &Schemas, callers: &[Rule]) -> String
         profile.schema = None;
     }
     let numbers: Vec<_> = callers.iter().map(|rule| (&rule.name, rule.uid, rule.gid)).collect();
-    let text = json!([profiles, schemas, file.caller, numbers]).to_string();
+    let text = json!([profiles, schemas, file.caller, numbers, file.misuse]).to_string();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     hex(hash.as_ref().get(..8).unwrap_or_default())
 }

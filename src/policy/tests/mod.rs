@@ -6,7 +6,7 @@ mod properties;
 use super::*;
 use crate::caller::{Callers, Rule};
 use crate::jose::json;
-use crate::profile::{AudienceForm, ClaimRule, ClaimType, Condition};
+use crate::profile::{Action, AudienceForm, ClaimRule, ClaimType, Condition, Hours};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -50,8 +50,16 @@ fn policy() -> Policy {
         profile("conditional", "test+jwt", &[API], vec![("amount", free()), ("any", free())]);
     let text = "claims.amount < 1000 && (!has(claims.any) || caller.name == 'audit')";
     conditional.condition = Condition::compile(text, &["amount", "any"].into()).ok();
+    let opening = |name, days, action| {
+        let days = crate::profile::days(days).unwrap();
+        let hours = Hours::new(days, (8 * 60, 23 * 60), jiff::tz::TimeZone::UTC, action);
+        Profile { hours: Some(hours), ..profile(name, "test+jwt", &[API], vec![]) }
+    };
     Policy::new(
         vec![
+            opening("weekend", "sat-sun", Action::Refuse),
+            opening("weekdays", "mon-fri", Action::Refuse),
+            opening("watched", "sat-sun", Action::Warn),
             conditional,
             profile(
                 "access-token",
@@ -118,9 +126,10 @@ fn caller() -> Caller {
         gid: None,
         exe: None,
         unit: None,
-        profiles: ["access-token", "conditional", "forgetful", "rules", "many", "whole", "ghost"]
+        profiles: "access-token conditional forgetful ghost many rules watched weekdays weekend whole"
+            .split(' ')
             .map(str::to_owned)
-            .into(),
+            .collect(),
         rate: None,
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
