@@ -271,6 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn only_mode_warn_doubts_what_the_kernel_does_not_vouch_for() {
+        for (mode, error, doubtful) in [
+            (Mode::Warn, None, true),
+            (Mode::Warn, Some(16), true),
+            (Mode::Warn, Some(15), false),
+            (Mode::Strict, None, false),
+            (Mode::Off, None, false),
+        ] {
+            let kernel = move || error.map(Duration::from_secs);
+            let clock = Arc::new(Script(Mutex::new([(1000, 10)].into())));
+            let clock = Guarded::new(mode, clock, kernel, (None, None), mpsc::unbounded_channel().0);
+            assert_eq!(clock.is_doubtful(), doubtful, "{mode:?} {error:?}");
+        }
+    }
+
+    #[test]
     fn looking_uses_no_time() {
         let (clock, _, _) =
             guarded(&[(9000, 10), (9000, 10), (9001, 11), (9002, 12), (1000, 13), (1000, 13)]);
