@@ -65,6 +65,10 @@ impl Caller {
         self.rule.rate
     }
 
+    /// Whether the rule names the executable.
+    pub fn is_by_exe(&self) -> bool {
+        self.rule.exe.is_some()
+    }
     /// The process itself.
     pub fn peer(&self) -> &PeerCredentials {
         &self.peer

@@ -26,6 +26,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::issuer::Issuer;
 use crate::keyring::{Keyring, LoadError, selftest};
+use crate::misuse::Misuse;
 use crate::state;
 use crate::sys::{process, secure_file};
 use crate::telemetry;
@@ -219,16 +220,18 @@ async fn serve_from(
         }
     }
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
+    let misuse = Arc::new(Misuse::new(config.misuse));
     let issuer = Issuer::new(
         Arc::clone(&keyring),
         log.clone(),
         Arc::clone(&time),
+        Arc::clone(&misuse),
         subject_key,
         config.limits.deadline,
     );
-    let wanted = watch::Sender::new(config.callers.wanted());
     let (reloads, asked) = mpsc::channel(RELOADS);
     let in_force = Current::new(InForce::new(config.callers, config.policy, config.limits.clone()));
+    let wanted = watch::Sender::new(in_force.get().wanted());
     let tracker = TaskTracker::new();
     let counters: [Arc<Counters>; 3] = Default::default();
     let api = Arc::new(Api {
@@ -240,6 +243,7 @@ async fn serve_from(
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
         clock: Arc::clone(&time),
+        misuse,
         log: log.clone(),
         tracker: tracker.clone(),
         counters: counters.clone(),

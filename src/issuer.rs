@@ -4,11 +4,14 @@
 //! It is written in one piece on purpose: the only way to a signature is to have come through every line above it,
 //! and the only way out is a [`Recorded`] value.
 
+mod alerts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::audit::{self, Actor, Entry, Event, Outcome, Recorded, Unavailable};
@@ -18,8 +21,11 @@ use crate::clock::{Guarded, Untrusted};
 use crate::jose::base64url_encode;
 use crate::jwt::{Draft, DraftError, Jti, SealError, SignedJwt};
 use crate::keyring::{Keyring, NoVersion, Shut};
-use crate::policy::{Denial, Policy, Request, Verdict};
+use crate::misuse::{self, Misuse, SubjectTag};
+use crate::policy::{Denial, Grant, Policy, Request, Verdict};
+use crate::profile::Per;
 use crate::telemetry::Chain;
+use alerts::Alerts;
 
 /// How long the records of failures may take beyond the request's deadline.
 const FAILURE_GRACE: Duration = Duration::from_secs(1);
@@ -33,6 +39,14 @@ pub enum Refusal {
     /// Policy said no; the key was not touched.
     #[error(transparent)]
     Denied(#[from] Denial),
+    /// There were too many; the key was not touched.
+    #[error("there were too many: {}", .of.rule.id())]
+    Rate {
+        /// Of what, and for how long.
+        of: misuse::Refused,
+        /// The profile, unless nothing was judged.
+        profile: Option<String>,
+    },
     /// Nobody knows what time it is.
     #[error("the clock is not trusted")]
     Clock(#[from] Untrusted),
@@ -69,6 +83,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Denied(_) => "policy.denied",
+            Self::Rate { .. } => "rate.refused",
             Self::Clock(_) => "clock.untrusted",
             Self::NoKey { source: NoVersion::None, .. } => "key.missing",
             Self::NoKey { source: NoVersion::Shut(Shut::Revoked), .. } | Self::Seal(SealError::Shut(_)) => {
@@ -89,6 +104,7 @@ pub struct Issuer {
     keyring: Arc<Keyring>,
     log: audit::Log,
     clock: Arc<Guarded>,
+    misuse: Arc<Misuse>,
     subject_key: hmac::Key,
     deadline: Duration,
 }
@@ -99,10 +115,11 @@ impl Issuer {
         keyring: Arc<Keyring>,
         log: audit::Log,
         clock: Arc<Guarded>,
+        misuse: Arc<Misuse>,
         subject_key: hmac::Key,
         deadline: Duration,
     ) -> Self {
-        Self { keyring, log, clock, subject_key, deadline }
+        Self { keyring, log, clock, misuse, subject_key, deadline }
     }
 
     /// Issues a JWT under `policy` for each of `wants`, or says why not; every one of them is recorded, whatever comes of it.
@@ -121,14 +138,17 @@ impl Issuer {
         let deadline = Instant::now() + self.deadline;
         let base = base(policy, caller, request_id);
 
+        let mut alerts = Alerts::new(&base);
+        alerts.extend(self.misuse.see(caller), None, None);
         // Policy before key: a request that breaks a rule never becomes a draft.
         let drafts: Vec<Result<Draft, Refusal>> =
-            wants.into_iter().map(|want| self.draft(policy, caller, want?)).collect();
+            wants.into_iter().map(|want| self.draft(policy, caller, want, &mut alerts)).collect();
 
         // The record is appended before the key is used. It syncs while the key signs; when many sign, once for all of
         // them, as soon as the first has signed.
-        let intents: Vec<Entry> = drafts.iter().map(|draft| self.intent(&base, draft)).collect();
+        let mut intents: Vec<Entry> = drafts.iter().map(|draft| self.intent(&base, draft)).collect();
         let jtis: Vec<Option<String>> = intents.iter().map(|intent| intent.jti.clone()).collect();
+        intents.extend(alerts.into_entries());
         let ticket = self.log.append(intents)?;
 
         // Only what verified with the pinned key comes back from there.
@@ -195,12 +215,40 @@ impl Issuer {
         }
     }
 
-    fn draft(&self, policy: &Policy, caller: &Caller, want: Request) -> Result<Draft, Refusal> {
+    fn draft(
+        &self,
+        policy: &Policy,
+        caller: &Caller,
+        want: Result<Request, Denial>,
+        alerts: &mut Alerts<'_>,
+    ) -> Result<Draft, Refusal> {
         let now = self.clock.now();
-        // What breaks a rule is told so whatever the clock does.
-        let grant = policy.authorize(caller, want, now.unwrap_or_else(|_| self.clock.shown()))?;
-        let now = now?;
-        let key = &grant.terms().profile.key;
+        let shown = now.unwrap_or_else(|_| self.clock.shown());
+        if let Err((of, alert)) = self.misuse.may_ask(caller, shown) {
+            alerts.extend(alert, None, None);
+            return Err(Refusal::Rate { of, profile: None });
+        }
+        let drafted = want.map_err(Refusal::from).and_then(|want| {
+            // What breaks a rule is told so whatever the clock does.
+            let grant = policy.authorize(caller, want, shown)?;
+            self.assemble(caller, grant, now?, alerts)
+        });
+        // What a caller did wrong; what failed here is no misuse.
+        if let Err(Refusal::Denied(_) | Refusal::TooLong { .. }) = drafted {
+            alerts.extend(self.misuse.denied(caller, shown), None, None);
+        }
+        drafted
+    }
+
+    fn assemble(
+        &self,
+        caller: &Caller,
+        grant: Grant,
+        now: Timestamp,
+        alerts: &mut Alerts<'_>,
+    ) -> Result<Draft, Refusal> {
+        let profile = Arc::clone(&grant.terms().profile);
+        let key = &profile.key;
         let right = self
             .keyring
             .enter(key.as_str(), now, grant.terms().ttl)
@@ -210,7 +258,15 @@ impl Issuer {
         if bytes > limit {
             return Err(Refusal::TooLong { bytes, limit });
         }
-        Ok(draft)
+        // Last, so that only what a key signs is counted.
+        let subject = draft.subject().filter(|_| profile.rates.iter().any(|rate| rate.per == Per::Subject));
+        let subject = subject.map(|subject| self.mark("", subject));
+        let (raised, admitted) = self.misuse.admit(caller, &profile, subject, now);
+        alerts.extend(raised, Some(profile.name.as_str()), subject);
+        match admitted {
+            Ok(()) => Ok(draft),
+            Err(of) => Err(Refusal::Rate { of, profile: Some(profile.name.to_string()) }),
+        }
     }
 
     fn intent(&self, base: &Entry, draft: &Result<Draft, Refusal>) -> Entry {
@@ -227,6 +283,7 @@ impl Issuer {
                 aud: draft.audience().to_vec(),
                 iat: Some(draft.iat()),
                 exp: Some(draft.exp()),
+                clk: self.clock.is_doubtful().then_some("unsync"),
                 subject: draft.subject().map(|subject| self.tag("", subject)),
                 session: draft.session().map(|id| self.tag("session\0", id)),
                 consent: draft.consent().map(|id| self.tag("consent\0", id)),
@@ -238,6 +295,13 @@ impl Issuer {
                 outcome: Outcome::Denied,
                 profile: denial.profile.clone(),
                 rules: denial.violations.iter().map(|violation| violation.rule).collect(),
+                ..base.clone()
+            },
+            Err(refusal @ Refusal::Rate { of, profile }) => Entry {
+                event: Event::JwtDenied,
+                outcome: Outcome::Denied,
+                profile: profile.clone(),
+                rules: vec![refusal.code(), of.rule.id()],
                 ..base.clone()
             },
             Err(refusal) => {
@@ -294,10 +358,14 @@ impl Issuer {
     /// Stands for a subject, or something else of a person, in records: the same has the same tag, and the tag says
     /// nothing without the key. `kind` keeps tags apart; no text of a request begins with it, since none has U+0000.
     fn tag(&self, kind: &str, text: &str) -> String {
+        base64url_encode(&self.mark(kind, text))
+    }
+
+    fn mark(&self, kind: &str, text: &str) -> SubjectTag {
         let mut context = hmac::Context::with_key(&self.subject_key);
         context.update(kind.as_bytes());
         context.update(text.as_bytes());
-        base64url_encode(context.sign().as_ref().get(..16).unwrap_or_default())
+        context.sign().as_ref().first_chunk().copied().unwrap_or_default()
     }
 }
 

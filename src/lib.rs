@@ -24,7 +24,7 @@
 //! # Floors
 //! Modules import from lower floors only, never sideways or up; `tests/architecture.rs` holds them to it.
 //! ```text
-//! 9 main   8 cli   7 daemon   6 config   5 api   4 issuer admin   3 jwt audit   2 policy keyring
+//! 9 main   8 cli   7 daemon   6 config   5 api   4 issuer admin   3 jwt audit misuse   2 policy keyring
 //! 1 caller profile backend state   0 jose transport telemetry clock sys
 //! ```
 
@@ -41,6 +41,7 @@ pub mod issuer;
 pub mod jose;
 pub mod jwt;
 pub mod keyring;
+pub mod misuse;
 pub mod policy;
 pub mod profile;
 pub mod state;

@@ -136,6 +136,28 @@ fn modes_differ() {
     eventually("every jump is recorded", || of(&daemon.records(), "clock.jumped").len() == 3);
 }
 
+/// Mode `warn` signs by a clock that nobody vouches for, and says so in the record of each JWT.
+#[test]
+fn records_say_that_the_clock_is_not_synchronised() {
+    let signed = |daemon: &Daemon| {
+        assert_eq!(refusal(daemon), None);
+        of(&daemon.records(), "jwt.issued").last().unwrap()["clk"].clone()
+    };
+    let bed = Bed::new("warn");
+    let daemon = bed.site.start();
+    assert_eq!(signed(&daemon), "unsync");
+    bed.kernel(SYNCHRONISED);
+    eventually("the kernel's word is heard", || signed(&daemon).is_null());
+    bed.kernel(UNKNOWN);
+    eventually("and that it takes it back", || signed(&daemon) == "unsync");
+
+    let bed = Bed::new("off");
+    assert!(signed(&bed.site.start()).is_null());
+    let bed = Bed::new("strict");
+    bed.kernel(SYNCHRONISED);
+    assert!(signed(&bed.site.start()).is_null());
+}
+
 /// The hardware's clock is ahead until it is set right; what nobody used binds nobody.
 #[test]
 fn a_clock_that_is_put_right_before_it_is_used_is_trusted() {

@@ -89,6 +89,10 @@ fn the_defaults_shown_are_the_defaults() {
                 "certificates",
                 "issuers",
                 "legal_basis",
+                "condition",
+                "condition_message",
+                "rates",
+                "hours",
             ];
             !free.contains(&key) && *line != r#"dir = "/srv/jwsd""#
         })

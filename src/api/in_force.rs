@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::{Limits, Rates};
 use crate::caller::Callers;
 use crate::policy::Policy;
+use crate::transport::FactsWanted;
 
 /// Callers, policy, rates and limits that belong together. Immutable.
 pub struct InForce {
@@ -32,6 +33,11 @@ impl InForce {
     pub fn followed_by(&self, callers: Callers, policy: Policy, limits: Limits) -> Self {
         let rates = Arc::new(Rates::new(callers.rates(), &self.rates));
         Self { callers: Arc::new(callers), policy: Arc::new(policy), rates, limits }
+    }
+
+    /// What is looked up of callers when they connect.
+    pub fn wanted(&self) -> FactsWanted {
+        self.callers.wanted().or(self.policy.wanted())
     }
 }
 

@@ -34,6 +34,7 @@ use crate::audit::{self, Actor, Entry, Event, Outcome};
 use crate::clock::Guarded;
 use crate::issuer::Issuer;
 use crate::keyring::{Backends, Keyring};
+use crate::misuse::Misuse;
 use crate::transport::{Counters, Handler, PeerCredentials, Rejection};
 use exit::Exit;
 pub use in_flight::InFlight;
@@ -73,6 +74,8 @@ pub struct Api {
     pub backends: Backends,
     /// The clock that JWTs are dated by.
     pub clock: Arc<Guarded>,
+    /// What is unusual.
+    pub misuse: Arc<Misuse>,
     /// Where refusals are recorded.
     pub log: audit::Log,
     /// Bounds requests being issued.

@@ -20,6 +20,7 @@ use crate::issuer::Refusal;
 use crate::jose::json::JsonError;
 use crate::jwt::SealError;
 use crate::keyring::{MakeError, NoVersion};
+use crate::misuse;
 use crate::policy::{Denial, Violation};
 use crate::telemetry::Chain;
 use crate::transport::{BodyError, Rejection};
@@ -240,6 +241,16 @@ impl From<&Refusal> for Problem {
         let unavailable = |detail: &str| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         match refusal {
             Refusal::Denied(denial) => denial.into(),
+            Refusal::Rate { of, .. } => {
+                let detail = if of.rule == misuse::Rule::Denials {
+                    "too many requests of this caller were refused lately, and none is judged now"
+                } else {
+                    "as many JWTs as the profile allows in its time were issued"
+                };
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, code, "").retry_after(of.wait);
+                let seconds = problem.retry_after.unwrap_or_default();
+                Self { detail: Some(format!("{detail}; try again in {seconds} s")), ..problem }
+            }
             Refusal::Clock(fault) => {
                 let problem = unavailable("the daemon's clock is not trusted now; an operator must look");
                 fault.retry_after().into_iter().fold(problem, Self::retry_after)

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Api, InForce, json};
 use crate::backend::Member;
-use crate::{audit, backend, clock};
+use crate::{audit, backend, clock, misuse};
 
 #[derive(Serialize)]
 struct Status {
@@ -20,6 +20,7 @@ struct Status {
     policy: String,
     audit: audit::Health,
     clock: clock::State,
+    misuse: misuse::Report,
     backends: BTreeMap<String, Backend>,
     keys: BTreeMap<String, Key>,
     published: Published,
@@ -120,6 +121,7 @@ impl Api {
             policy: now.policy.digest().to_owned(),
             audit: self.log.health(),
             clock: self.clock.state(),
+            misuse: self.misuse.report(),
             backends,
             keys: keys.collect(),
             published: Published {

@@ -166,6 +166,9 @@ pub enum Event {
     /// An operator said that the clock is right as it is.
     #[serde(rename = "clock.accepted")]
     ClockAccepted,
+    /// Something unusual, which people should look at: `rules` says what.
+    #[serde(rename = "alert.raised")]
+    AlertRaised,
     /// A backend stopped working.
     #[serde(rename = "backend.down")]
     BackendDown,
@@ -251,6 +254,12 @@ pub struct Entry {
     /// Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exp: Option<i64>,
+    /// `unsync`: the kernel did not call the clock synchronised that dated the JWT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clk: Option<&'static str>,
+    /// `alert.raised`: how many there were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// HMAC tag of the subject under the state's key.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub subject: Option<String>,
@@ -310,6 +319,8 @@ impl Entry {
             aud: Vec::new(),
             iat: None,
             exp: None,
+            clk: None,
+            count: None,
             subject: None,
             session: None,
             consent: None,

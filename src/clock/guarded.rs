@@ -169,6 +169,12 @@ impl Guarded {
         self.lock().watch.fault()
     }
 
+    /// Whether JWTs are dated although the kernel does not call the clock synchronised: mode `warn` marks their records.
+    pub fn is_doubtful(&self) -> bool {
+        let watched = self.lock();
+        watched.watch.mode() == Mode::Warn && !watched.watch.is_synchronised()
+    }
+
     /// What must be kept for the next start: at once, after every event, and within 10 s of the last. `ended`: no time
     /// will be asked for any more.
     pub fn head(&self, ended: bool) -> Head {
@@ -262,6 +268,22 @@ mod tests {
         assert!(clock.accept(&clock.acceptable().unwrap()));
         assert_eq!(steady.now().as_second(), 9003);
         assert_eq!((clock.now().unwrap().as_second(), clock.fault()), (9003, None));
+    }
+
+    #[test]
+    fn only_mode_warn_doubts_what_the_kernel_does_not_vouch_for() {
+        for (mode, error, doubtful) in [
+            (Mode::Warn, None, true),
+            (Mode::Warn, Some(16), true),
+            (Mode::Warn, Some(15), false),
+            (Mode::Strict, None, false),
+            (Mode::Off, None, false),
+        ] {
+            let kernel = move || error.map(Duration::from_secs);
+            let clock = Arc::new(Script(Mutex::new([(1000, 10)].into())));
+            let clock = Guarded::new(mode, clock, kernel, (None, None), mpsc::unbounded_channel().0);
+            assert_eq!(clock.is_doubtful(), doubtful, "{mode:?} {error:?}");
+        }
     }
 
     #[test]

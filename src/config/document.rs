@@ -88,6 +88,15 @@ impl<'a> Document<'a> {
     pub(super) fn locate(&self, path: &Path) -> Option<Place> {
         Some(self.find(path)?.value)
     }
+    /// Where a part (bytes) of a key's text stands, if the text is written just as it is meant; else where the key's
+    /// whole value does.
+    pub(super) fn locate_part(&self, path: &Path, text: &str, part: Range<usize>) -> Option<Place> {
+        let place = self.locate(path)?;
+        let within = self.text.get(place.span.clone()).and_then(|written| written.find(text));
+        let Some(within) = within else { return Some(place) };
+        let start = place.span.start + within;
+        Some(Place::new(self.text, start + part.start..start + part.end))
+    }
     /// Where the key itself stands.
     pub(super) fn locate_key(&self, path: &Path) -> Option<Place> {
         Some(self.find(path)?.key)

@@ -43,9 +43,11 @@ macro_rules! optional_table {
 mod backend;
 mod data;
 mod encryption;
+mod misuse;
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
 pub(super) use data::{Consent, Detector, Detectors};
 pub(super) use encryption::{Recipient, SdJwt};
+pub(super) use misuse::{Denials, Hours, Misuse, NewExe, ProfileRate};
 
 table! {
     /// Configuration of jwsd.
@@ -76,6 +78,9 @@ table! {
         /// The clock that JWTs are dated by.
         #[serde(default)]
         clock: Clock,
+        /// What is unusual whatever the profile.
+        #[serde(default)]
+        misuse: Misuse,
         /// The log for operators, on standard error.
         #[serde(default)]
         log: Log,
@@ -343,6 +348,18 @@ table! {
         /// Why its claims may say something of a person without consent: "contract", "legal-obligation", "vital-interests", "public-task" or "legitimate-interests" (GDPR article 6).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         legal_basis: Option<LegalBasis>,
+        /// What a request must fulfil besides: a CEL expression over claims, caller, request and now, true or false.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        condition: Option<String>,
+        /// What callers are told when the condition does not hold: what to change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        condition_message: Option<String>,
+        /// How often it may be used before an alert is raised or no more is issued.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rates: Vec<ProfileRate>,
+        /// When it may be used. Always when left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hours: Option<Hours>,
         /// Claims that a caller may set, by name; all others are refused.
         #[serde(default)]
         claims: Named<Claim>,

@@ -16,7 +16,7 @@ mod written;
 
 use crate::sys::{secure_file, users};
 use crate::telemetry::Chain;
-use crate::{admin, api, audit, backend, caller, clock, keyring, policy, state, transport};
+use crate::{admin, api, audit, backend, caller, clock, keyring, misuse, policy, state, transport};
 pub use fault::{Fault, FaultKind, Faults};
 pub use resolve::read_recipient;
 use std::collections::BTreeMap;
@@ -51,6 +51,8 @@ pub struct Config {
     pub state: state::Settings,
     /// What follows from a clock that cannot be trusted.
     pub clock: clock::Mode,
+    /// What is unusual whatever the profile.
+    pub misuse: misuse::Settings,
     /// The operators' log.
     pub log: LogSettings,
     /// Backends by name.

@@ -8,6 +8,7 @@ mod backend;
 mod caller;
 mod daemon;
 mod environment;
+mod misuse;
 mod pkcs11;
 mod profile;
 mod publish;
@@ -21,7 +22,7 @@ use super::units::{Quantity, RateText, Readable};
 use super::{Config, Loader, LogSettings, Written};
 use crate::{audit, backend as stores, profile as model, state};
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +60,14 @@ impl Resolver<'_> {
         }
     }
 
+    /// A fault of a part (bytes) of a key's text.
+    fn fault_within(&mut self, path: &Path, text: &str, part: Range<usize>, message: impl Into<String>) {
+        if !self.replaced.iter().any(|replaced| path.is_within(replaced)) {
+            let place = self.document.locate_part(path, text, part);
+            self.faults.push(Fault::new(path, message, place));
+        }
+    }
+
     /// `None` only after a fault.
     fn config(&mut self, file: &mut File) -> Option<Config> {
         let root = Path::default();
@@ -80,6 +89,7 @@ impl Resolver<'_> {
             let message = "the audit log has its own directory: write another one here";
             self.fault(&root.key("state").key("dir"), message);
         }
+        let misuse = self.misuse(&root.key("misuse"), &file.misuse);
         let log = LogSettings {
             level: format!("{:?}", file.log.level).to_lowercase(),
             json: file.log.format == file::Format::Json,
@@ -120,6 +130,7 @@ impl Resolver<'_> {
             audit,
             state,
             clock: file.clock.mode,
+            misuse,
             log,
             backends,
             keys,

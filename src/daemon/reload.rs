@@ -130,10 +130,11 @@ impl Reloader {
             return Err(error.into());
         }
         let before = self.in_force.get();
-        let (known, wanted) = (before.callers.wanted(), config.callers.wanted());
+        let next = before.followed_by(config.callers, config.policy, config.limits);
+        let (known, wanted) = (before.wanted(), next.wanted());
         // Connections that know too little end by themselves; until the exchange both are judged by.
-        self.wanted.send_replace(known.and(wanted));
-        self.in_force.replace(before.followed_by(config.callers, config.policy, config.limits));
+        self.wanted.send_replace(known.or(wanted));
+        self.in_force.replace(next);
         self.wanted.send_replace(wanted);
         self.written = config.written;
         Ok(())

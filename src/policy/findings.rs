@@ -111,6 +111,10 @@ impl Findings {
     ) {
         self.check(rule, false, at, message);
     }
+    /// Whether a rule is broken by now.
+    pub(super) fn has_violation(&self) -> bool {
+        self.verdicts.iter().any(|verdict| !verdict.holds)
+    }
     /// A violation that was found before.
     pub(super) fn add(&mut self, violation: Violation) {
         self.verdicts.push(violation.into());

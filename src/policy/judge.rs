@@ -1,7 +1,7 @@
 //! One request against one profile: lifetime, audience, then the claims. Every rule is judged, whatever the others say.
 
 use super::findings::{Findings, at_claim};
-use super::{claims, consent, disclosure, encryption, kind, lifetime, secrets};
+use super::{claims, condition, consent, disclosure, encryption, hours, kind, lifetime, secrets};
 use crate::caller::Caller;
 use crate::jose::jwe;
 use crate::profile::{AudienceForm, Fixed, Profile, Recipient};
@@ -53,6 +53,7 @@ pub(super) struct Limit {
 }
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
+    hours::judge(case, findings);
     let session = lifetime::session(case, findings);
     let (consent, of_consent) = consent::judge(case, findings);
     let limits = session.limits.into_iter().flatten().chain(of_consent);
@@ -63,6 +64,7 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {
     let exceptions = secrets::judge(case, findings);
     disclosure::judge(case, findings);
     let recipient = encryption::judge(case, &audience, findings);
+    condition::judge(case, &audience, times.ttl, findings);
     let session = session.id.map(str::to_owned);
     Judged { audience, times, session, consent, exceptions, recipient }
 }

@@ -4,11 +4,13 @@
 //! Pure: no tokio, no files; touches no key. Messages name rules and pointers, never a value.
 
 mod claims;
+mod condition;
 mod consent;
 mod disclosure;
 mod encryption;
 mod findings;
 mod grant;
+mod hours;
 mod judge;
 mod kind;
 mod lifetime;
@@ -25,7 +27,8 @@ pub use rules::RULES;
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
 use crate::jose::{Digest, hex};
-use crate::profile::{Profile, Recipient};
+use crate::profile::{CallerFact, Profile, Recipient};
+use crate::transport::FactsWanted;
 use findings::Findings;
 use jiff::Timestamp;
 use judge::Case;
@@ -97,6 +100,14 @@ impl Policy {
     /// All profiles, by name.
     pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
         self.profiles.values()
+    }
+    /// Facts beyond uid and gid that some condition looks at.
+    pub fn wanted(&self) -> FactsWanted {
+        let wants = |fact| {
+            let mut conditions = self.profiles.values().filter_map(|profile| profile.condition.as_ref());
+            conditions.any(|condition| condition.wants(fact))
+        };
+        FactsWanted { groups: false, exe: wants(CallerFact::Exe), unit: wants(CallerFact::Unit) }
     }
     /// Decides at `now`, which becomes the time of the JWT.
     ///

@@ -25,6 +25,7 @@ pub const RULES: &[(&str, &str)] = &[
         "The time of login is not more than a minute ahead, and is told where the profile limits lifetimes by it.",
     ),
     ("caller.profile", "The profile exists and is listed for this caller."),
+    ("hours.open", "The profile is used within its hours, where it says that it must be."),
     ("aud.required", "An audience is named, unless the profile has exactly one."),
     ("aud.form", "The claim aud is a string or an array of strings."),
     (
@@ -82,6 +83,11 @@ pub const RULES: &[(&str, &str)] = &[
     ("kind.required", "Every claim that the profile's kind needs is there and not null."),
     ("kind.forbidden", "No claim is one that the profile's kind never has."),
     ("kind.form", "A claim that the profile's kind speaks of looks as its specification says."),
+    ("condition.holds", "The profile's condition is true."),
+    (
+        "condition.error",
+        "The profile's condition can be evaluated: what it looks at is there and of the right type.",
+    ),
     (
         "at.sub",
         "An access token names its subject: sub is a string that is not empty (RFC 9068 section 2.2).",

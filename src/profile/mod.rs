@@ -1,24 +1,32 @@
 //! Profiles: the kinds of JWT that may be issued. Pure data with the parsing of its parts; rules are judged by `policy`.
 
 mod claim;
+mod condition;
 mod consent;
 mod detector;
 mod disclosure;
 mod encryption;
 mod fixed;
+mod hours;
 mod kind;
 mod lifetime;
 mod name;
+mod rate;
 
 pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name};
+#[cfg(test)]
+pub(crate) use condition::tests::words as condition_words;
+pub use condition::{CallerFact, Condition, ConditionFault, Input, PATTERN_TYPE, Pattern};
 pub use consent::{Consent, ConsentWhen, LegalBasis};
 pub use detector::{Detector, DetectorSet, Detectors, MAX_OWN, OwnDetector, OwnDetectors};
 pub use disclosure::{KeyBinding, NEVER_DISCLOSABLE, SD_NAMES, SdJwt};
 pub use encryption::{Encrypt, Recipient};
 pub use fixed::{BadTemplate, Fixed, NoText, Template, is_var_name};
+pub use hours::{Action, Hours, days, minute};
 pub use kind::{Forbidden, Form, Kind, Own, Spec, Subject};
 pub use lifetime::{Aal, LONGEST, Lifetime, SessionRule};
 pub use name::{BadName, KeyName, ProfileName};
+pub use rate::{Per, Rate, Threshold};
 
 use crate::jose::Algorithm;
 use std::collections::BTreeMap;
@@ -69,6 +77,12 @@ pub struct Profile {
     pub encrypt: Option<Encrypt>,
     /// How it makes SD-JWTs; it makes plain ones if none.
     pub sd_jwt: Option<SdJwt>,
+    /// What else a request must fulfil.
+    pub condition: Option<Condition>,
+    /// How often it may be used.
+    pub rates: Vec<Rate>,
+    /// When it may be used.
+    pub hours: Option<Hours>,
 }
 /// How `aud` is written. One form per profile, so that verifiers meet no surprise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -130,6 +144,9 @@ impl Profile {
             legal_basis: None,
             encrypt: None,
             sd_jwt: None,
+            condition: None,
+            rates: Vec::new(),
+            hours: None,
         }
     }
 }

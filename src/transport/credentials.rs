@@ -35,12 +35,12 @@ impl FactsWanted {
 
     /// Whether all that `other` wants is wanted here too.
     pub fn covers(self, other: Self) -> bool {
-        self.and(other) == self
+        self.or(other) == self
     }
 
     /// What either wants.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub fn or(self, other: Self) -> Self {
         Self {
             groups: self.groups || other.groups,
             exe: self.exe || other.exe,

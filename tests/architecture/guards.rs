@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 11] = [
     &["jose", "transport", "telemetry", "clock", "sys"],
     &["caller", "profile", "backend", "state"],
     &["policy", "keyring"],
-    &["jwt", "audit", "revocation"],
+    &["jwt", "audit", "misuse", "revocation"],
     &["issuer", "admin"],
     &["api"],
     &["config"],
@@ -21,7 +21,8 @@ const FLOORS: [&[&str]; 11] = [
 ];
 
 /// Modules (and files) whose result depends on their arguments alone.
-const PURE: [&str; 7] = ["policy", "profile", "jwt", "jose", "caller", "keyring::machine", "clock::watch"];
+const PURE: [&str; 8] =
+    ["policy", "profile", "jwt", "jose", "caller", "misuse", "keyring::machine", "clock::watch"];
 
 /// What a pure module may not name: a path that starts so, or contains `Type::now`.
 const IMPURE: [&[&str]; 9] = [

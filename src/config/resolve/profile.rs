@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 mod claim;
+mod condition;
 mod confidential;
 mod data;
 mod fixed;
@@ -92,6 +93,9 @@ impl Resolver<'_> {
         let (fixed, issuers) = self.fixed(path, (name, kind), written, &claims, callers);
         let source = written.schema.as_mut().and_then(|schema| self.schema_file(&path.key("schema"), schema));
         let schema = source.as_ref().and_then(|source| self.compile(&path.key("schema"), source));
+        let condition = self.condition(path, written, &claims);
+        let rates = self.rates(&path.key("rates"), written);
+        let hours = written.hours.as_ref().and_then(|hours| self.hours(&path.key("hours"), hours));
         let names = ProfileName::new(name).ok().zip(KeyName::new(&written.key).ok());
         let profile = names.zip(algorithm).zip(written.typ.clone());
         let profile = profile.map(|(((name, key), algorithm), typ)| Profile {
@@ -119,6 +123,9 @@ impl Resolver<'_> {
             legal_basis: written.legal_basis,
             encrypt: written.encrypt,
             sd_jwt,
+            condition,
+            rates,
+            hours,
         });
         (profile, issuers, source)
     }

@@ -61,6 +61,34 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "sub = { required = true, type = \"string\" }" => "sub = { type = \"text\" }": "profile.access-token.claims.sub.type", 47, "\"string\"";
         "enum = [1, 2, 3]" => "const = 1979-05-27": "profile.access-token.claims.level.const", 50, "JSON has no dates";
         "enum = [1, 2, 3]" => "const = nan": "profile.access-token.claims.level.const", 50, "finite";
+        // Conditions: the place is that within the expression.
+        "nbf = false" => "condition = \"claims.sub == 1 &&\"": "profile.access-token.condition", 44, "not an expression of CEL";
+        "nbf = false" => "condition = \"claims.subject == 'x'\"": "profile.access-token.condition", 44, "this profile has no claim \"subject\"";
+        "nbf = false" => "condition = \"\"\"\nclaims.sub != '' &&\n  size(claim.scope) < 5\"\"\"": "profile.access-token.condition", 46, "there is no \"claim\" here";
+        "nbf = false" => "condition = \"claims.scope.map(x, x) == []\"": "profile.access-token.condition", 44, "all, exists, exists_one, map and filter";
+        "nbf = false" => "condition = \"claims.scope + 'x'\"": "profile.access-token.condition", 44, "neither true nor false";
+        "nbf = false" => "condition_message = \"x\"": "profile.access-token.condition_message", 44, "no `condition`";
+        "nbf = false" => "condition = \"now > 0\"\ncondition_message = \"\"": "profile.access-token.condition_message", 45, "1 to 256";
+        "nbf = false" => "condition = \"now > 0\"\ncondition_message = \"a\\nb\"": "profile.access-token.condition_message", 45, "one line";
+        // Rates, hours, misuse.
+        "nbf = false" => "rates = [{ per = \"host\", window = \"1m\", warn = 1 }]": "profile.access-token.rates[0].per", 44, "\"caller\"";
+        "nbf = false" => "rates = [{ per = \"caller\", window = \"1m\" }]": "profile.access-token.rates[0]", 44, "write `warn`, `refuse` or both";
+        "nbf = false" => "rates = [{ per = \"caller\", window = \"0s\", warn = 1 }]": "profile.access-token.rates[0].window", 44, "write 1s to";
+        "nbf = false" => "rates = [{ per = \"caller\", window = \"1500ms\", warn = 1 }]": "profile.access-token.rates[0].window", 44, "whole seconds";
+        "nbf = false" => "rates = [{ per = \"caller\", window = \"1m\", warn = 2, refuse = 2 }]": "profile.access-token.rates[0].warn", 44, "less than `refuse`";
+        "nbf = false" => "rates = [{ per = \"caller\", window = \"1m\", refuse = 0 }]": "profile.access-token.rates[0].refuse", 44, "at least 1";
+        "lifetime = { default = \"2m\", max = \"10m\" }" => "lifetime = { default = \"2m\", max = \"10m\" }\nrates = [{ per = \"subject\", window = \"1m\", warn = 1 }]": "profile.deploy.rates[0].per", 58, "no claim \"sub\"";
+        "nbf = false" => "rates = [{ per = \"caller\", window = \"1s\", warn = 1 }, { per = \"caller\", window = \"2s\", warn = 1 }, { per = \"caller\", window = \"3s\", warn = 1 }, { per = \"caller\", window = \"4s\", warn = 1 }, { per = \"caller\", window = \"5s\", warn = 1 }, { per = \"caller\", window = \"6s\", warn = 1 }, { per = \"caller\", window = \"7s\", warn = 1 }, { per = \"caller\", window = \"8s\", warn = 1 }, { per = \"caller\", window = \"9s\", warn = 1 }]": "profile.access-token.rates", 44, "at most 8";
+        "nbf = false" => "hours = { days = \"Mon\", from = \"08:00\", to = \"18:00\" }": "profile.access-token.hours.days", 44, "mon-fri";
+        "nbf = false" => "hours = { from = \"8\", to = \"18:00\" }": "profile.access-token.hours.from", 44, "time of day";
+        "nbf = false" => "hours = { from = \"08:00\", to = \"24:01\" }": "profile.access-token.hours.to", 44, "time of day";
+        "nbf = false" => "hours = { from = \"08:00\", to = \"08:00\" }": "profile.access-token.hours.to", 44, "the same as `from`";
+        "nbf = false" => "hours = { from = \"08:00\", to = \"18:00\", zone = \"Europe/Atlantis\" }": "profile.access-token.hours.zone", 44, "no such time zone";
+        "nbf = false" => "hours = { from = \"08:00\", to = \"18:00\", action = \"wait\" }": "profile.access-token.hours.action", 44, "\"warn\"";
+        "[log]" => "[misuse]\ndenials = { window = \"1m\", warn = 5, refuse = 5 }\n[log]": "misuse.denials.warn", 20, "less than `refuse`";
+        "[log]" => "[misuse]\ndenials = { window = \"2d\" }\n[log]": "misuse.denials.window", 20, "write 1s to";
+        "[log]" => "[misuse]\nnew_exe = \"refuse\"\n[log]": "misuse.new_exe", 20, "\"off\"";
+        "[log]" => "[misuse]\nnew_exes = \"off\"\n[log]": "misuse.new_exes", 20, "did you mean \"new_exe\"?";
         // Sockets.
         "\"/run/jwsd/sign.sock\"" => "\"run/sign.sock\"": "listen.signing.path", 5, "absolute path";
         "\"/run/jwsd/sign.sock\"" => "\"@jwsd\"": "listen.signing.path", 5, "abstract names have no permissions";

@@ -1,5 +1,6 @@
 //! Requests and the rules they break; what a grant never exceeds.
 
+mod condition;
 mod data;
 mod profiles;
 mod properties;
@@ -8,8 +9,8 @@ use super::*;
 use crate::caller::{Callers, Rule};
 use crate::jose::{json, jwe};
 use crate::profile::{
-    AudienceForm, ClaimRule, ClaimType, Consent, ConsentWhen, Detector, DetectorSet, Detectors, Encrypt,
-    KeyBinding, OwnDetector, OwnDetectors, SdJwt,
+    Action, AudienceForm, ClaimRule, ClaimType, Condition, Consent, ConsentWhen, Detector, DetectorSet,
+    Detectors, Encrypt, Hours, KeyBinding, OwnDetector, OwnDetectors, SdJwt,
 };
 use crate::transport::{PeerCredentials, ProcessFacts};
 use serde_json::json;
@@ -88,6 +89,7 @@ fn policy() -> Policy {
         schema(json!({"dependentRequired": {"x": ["y"]}, "additionalProperties": {"type": "integer"}}));
     let mut profiles = profiles::governed();
     profiles.extend(data::governed());
+    profiles.extend(condition::governed());
     profiles.extend(
         [
             profile(
