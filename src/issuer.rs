@@ -4,6 +4,8 @@
 //! It is written in one piece on purpose: the only way to a signature is to have come through every line above it,
 //! and the only way out is a [`Recorded`] value.
 
+mod alerts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +21,11 @@ use crate::clock::{Guarded, Untrusted};
 use crate::jose::base64url_encode;
 use crate::jwt::{Draft, DraftError, Jti, SealError, SignedJwt};
 use crate::keyring::{Keyring, NoVersion, Shut};
-use crate::misuse::{self, Alert, Misuse, SubjectTag};
+use crate::misuse::{self, Misuse, SubjectTag};
 use crate::policy::{Denial, Grant, Policy, Request, Verdict};
 use crate::profile::Per;
 use crate::telemetry::Chain;
+use alerts::Alerts;
 
 /// How long the records of failures may take beyond the request's deadline.
 const FAILURE_GRACE: Duration = Duration::from_secs(1);
@@ -140,7 +143,7 @@ impl Issuer {
         let deadline = Instant::now() + self.deadline;
         let base = self.base(caller, request_id);
 
-        let mut alerts = Alerts { base: &base, entries: Vec::new() };
+        let mut alerts = Alerts::new(&base);
         alerts.extend(self.misuse.see(caller), None, None);
         // Policy before key: a request that breaks a rule never becomes a draft.
         let drafts: Vec<Result<Draft, Refusal>> =
@@ -150,7 +153,7 @@ impl Issuer {
         // them, as soon as the first has signed.
         let mut intents: Vec<Entry> = drafts.iter().map(|draft| self.intent(&base, draft)).collect();
         let jtis: Vec<Option<String>> = intents.iter().map(|intent| intent.jti.clone()).collect();
-        intents.append(&mut alerts.entries);
+        intents.extend(alerts.into_entries());
         let ticket = self.log.append(intents)?;
 
         // Only what verified with the pinned key comes back from there.
@@ -368,37 +371,5 @@ impl Issuer {
     fn mark(&self, subject: &str) -> SubjectTag {
         let tag = hmac::sign(&self.subject_key, subject.as_bytes());
         tag.as_ref().first_chunk().copied().unwrap_or_default()
-    }
-}
-
-/// The records of the alerts of one call.
-struct Alerts<'a> {
-    base: &'a Entry,
-    entries: Vec<Entry>,
-}
-
-impl Alerts<'_> {
-    /// About a profile, and a subject of which only an alert about subjects says anything.
-    fn extend(
-        &mut self,
-        alerts: impl IntoIterator<Item = Alert>,
-        profile: Option<&str>,
-        subject: Option<SubjectTag>,
-    ) {
-        for Alert { rule, count, reason } in alerts {
-            let (caller, id) = (self.base.actor.as_ref().and_then(|actor| actor.name.as_deref()), rule.id());
-            tracing::warn!(rule = id, caller, profile, count, reason, "Alert raised");
-            let subject = subject.filter(|_| rule == misuse::Rule::RateSubject);
-            self.entries.push(Entry {
-                event: Event::AlertRaised,
-                outcome: Outcome::Success,
-                profile: profile.map(str::to_owned),
-                rules: vec![id],
-                count,
-                subject: subject.map(|tag| base64url_encode(&tag)),
-                reason: Some(reason),
-                ..self.base.clone()
-            });
-        }
     }
 }

@@ -213,11 +213,10 @@ impl From<&Refusal> for Problem {
         match refusal {
             Refusal::Denied(denial) => denial.into(),
             Refusal::Rate { of, .. } => {
-                let detail = match of.rule {
-                    misuse::Rule::Denials => {
-                        "too many requests of this caller were refused lately, and none is judged now"
-                    }
-                    _ => "as many JWTs as the profile allows in its time were issued",
+                let detail = if of.rule == misuse::Rule::Denials {
+                    "too many requests of this caller were refused lately, and none is judged now"
+                } else {
+                    "as many JWTs as the profile allows in its time were issued"
                 };
                 let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, code, "").retry_after(of.wait);
                 let seconds = problem.retry_after.unwrap_or_default();
