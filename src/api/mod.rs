@@ -37,6 +37,7 @@ use exit::Exit;
 pub use in_flight::InFlight;
 use problem::Problem;
 pub use rate::Rates;
+pub use sign::ONE as ONE_REQUEST;
 
 /// Limits of requests above those of the transport.
 #[derive(Debug, Clone)]

@@ -21,7 +21,7 @@ macro_rules! table {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
-        pub(super) struct $name { $($(#[$key_meta])* pub(super) $key: $type,)* }
+        pub(in crate::config) struct $name { $($(#[$key_meta])* pub(in crate::config) $key: $type,)* }
     };
 }
 /// A table in which every key may be left out; its defaults stand beside the keys.
@@ -30,7 +30,7 @@ macro_rules! optional_table {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
-        pub(super) struct $name { $($(#[$key_meta])* pub(super) $key: $type,)* }
+        pub(in crate::config) struct $name { $($(#[$key_meta])* pub(in crate::config) $key: $type,)* }
         impl Default for $name {
             fn default() -> Self {
                 Self { $($key: $default.into(),)* }
@@ -38,6 +38,7 @@ macro_rules! optional_table {
         }
     };
 }
+pub(super) use {optional_table, table};
 
 table! {
     /// Configuration of jwsd.

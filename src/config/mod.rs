@@ -3,6 +3,7 @@
 //! `text -> document (TOML) -> structure (shape, by JSON Schema) -> file (as written) -> resolve (settings)`.
 //! Never holds a secret, only where one is read from; never yields settings from a file that has a fault.
 
+mod cases;
 mod document;
 mod fault;
 mod file;
@@ -16,6 +17,7 @@ mod units;
 use crate::sys::{secure_file, users};
 use crate::telemetry::Chain;
 use crate::{admin, api, audit, backend, caller, clock, keyring, policy, state, transport};
+pub use cases::{Bounds, Case, Expect, UNKNOWN_CALLER};
 pub use fault::{Fault, FaultKind, Faults};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -95,6 +97,13 @@ impl Loader<'_> {
             Faults::of_file(FaultKind::Configuration, message, name)
         })
     }
+    /// Test cases for the policy of `config`; `name` is shown in faults.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn cases(&self, text: &str, name: &str, config: &Config) -> Result<Vec<Case>, Faults> {
+        resolve::cases(text, config, self).map_err(|faults| Faults::of_text(faults, name, text))
+    }
     fn resolve(&self, text: &str, name: &str) -> Result<(Config, file::File), Faults> {
         resolve::resolve(text, self).map_err(|faults| Faults::of_text(faults, name, text))
     }
@@ -106,17 +115,32 @@ const SYSTEM: Loader<'static> = Loader { users: &users::System, directory: None 
 /// # Errors
 /// The file cannot be read or others could have changed it ([`FaultKind::Permission`]), or its content has faults.
 pub fn load(path: &Path) -> Result<Config, Faults> {
-    with_file(path, |loader, text, name| loader.parse(text, name))
+    load_for(path, &users::System)
+}
+/// As [`load`], for a machine with these users and groups.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_for(path: &Path, users: &dyn users::Users) -> Result<Config, Faults> {
+    with_file(path, users, |loader, text, name| loader.parse(text, name))
+}
+/// Test cases for the policy of `config`, which was loaded for the same users and groups.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_cases(path: &Path, users: &dyn users::Users, config: &Config) -> Result<Vec<Case>, Faults> {
+    with_file(path, users, |loader, text, name| loader.cases(text, name, config))
 }
 /// The resolved form of a file, as [`describe`] gives it.
 ///
 /// # Errors
 /// As for [`load`].
 pub fn describe_file(path: &Path) -> Result<String, Faults> {
-    with_file(path, |loader, text, name| loader.describe(text, name))
+    with_file(path, &users::System, |loader, text, name| loader.describe(text, name))
 }
 fn with_file<T>(
     path: &Path,
+    users: &dyn users::Users,
     read: impl FnOnce(&Loader<'_>, &str, &str) -> Result<T, Faults>,
 ) -> Result<T, Faults> {
     let name = path.display().to_string();
@@ -129,7 +153,7 @@ fn with_file<T>(
     })?;
     let absolute = std::path::absolute(path).ok();
     let directory = absolute.as_deref().and_then(Path::parent);
-    let loader = Loader { directory, ..SYSTEM };
+    let loader = Loader { users, directory };
     read(&loader, &text, &name)
 }
 /// Parses and resolves text; `name` is shown in faults. JSON Schemas need absolute paths here.
@@ -142,6 +166,10 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Faults> {
 /// The JSON Schema of the file.
 pub fn json_schema() -> serde_json::Value {
     schema::SCHEMA.text.clone()
+}
+/// The JSON Schema of a file of test cases.
+pub fn cases_schema() -> serde_json::Value {
+    cases::SCHEMA.text.clone()
 }
 /// The resolved form, with every default, as TOML. `jwsd check` prints it.
 ///

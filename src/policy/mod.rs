@@ -4,6 +4,7 @@
 //! Pure: no tokio, no files; touches no key. Messages name rules and pointers, never a value.
 
 mod claims;
+mod explain;
 mod findings;
 mod grant;
 mod judge;
@@ -12,6 +13,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use explain::{CONTROLS, Sentence, open_to, sentences};
 pub use findings::{Denial, Verdict, Violation};
 pub use grant::{Grant, Terms};
 pub use rules::RULES;

@@ -1,5 +1,6 @@
 //! Requests and the rules they break; what a grant never exceeds.
 
+mod explain;
 mod properties;
 
 use super::*;
