@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use jwsd::config::Loader;
+use jwsd::sys::users::Assumed;
 use serde_json::{Value, json};
 
 fn root() -> &'static Path {
@@ -183,6 +185,38 @@ fn profiles_are_explained_to_people_and_machines() {
     let (code, _, error) = desk.run(&["explain", "--config", "jwsd.toml", "deplo"]);
     assert_eq!(code, 64);
     assert!(error.contains("the profiles are access-token, deploy"), "{error}");
+}
+
+/// Each policy of `config/examples/` loads, has cases that come out as they say, and shows what each profile grants.
+#[test]
+fn the_examples_do_as_their_cases_say() {
+    let examples = root().join("config/examples");
+    let mut names: Vec<String> = fs::read_dir(&examples)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".toml") && !name.ends_with(".cases.toml"))
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["github-app.toml", "health.toml", "microservices.toml", "oauth-server.toml", "payments.toml"]
+    );
+    for name in names {
+        let config = examples.join(&name);
+        let cases = examples.join(name.replace(".toml", ".cases.toml"));
+        let text = fs::read_to_string(&config).unwrap();
+        assert!(text.starts_with("#:schema ../jwsd.schema.json\n"), "{name}");
+        assert!(fs::read_to_string(&cases).unwrap().starts_with("#:schema ../cases.schema.json\n"), "{name}");
+        let loader = Loader { users: &Assumed::default(), directory: Some(&examples) };
+        loader.describe(&text, &name).unwrap_or_else(|faults| panic!("{faults}"));
+        let paths = [config.to_str().unwrap(), cases.to_str().unwrap()];
+        let (code, said, error) =
+            Desk::new("").run(&["test", "--json", "--coverage", "--config", paths[0], paths[1]]);
+        assert_eq!(code, 0, "{name}: {said}{error}");
+        let report: Value = serde_json::from_str(&said).unwrap();
+        assert!(report["passed"].as_u64() >= Some(5), "{name}");
+        assert_eq!(report["coverage"]["profiles"], json!([]), "{name}: no case shows what it grants");
+    }
 }
 
 #[test]
