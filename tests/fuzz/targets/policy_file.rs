@@ -4,4 +4,6 @@
 #[path = "../checks.rs"]
 mod checks;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::policy_file(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    checks::policy_file(bytes);
+});
