@@ -2,7 +2,7 @@
 //!
 //! Pure. An unknown process is an answer ([`Unknown`]), never a default caller.
 
-use crate::transport::{FactsWanted, PeerCredentials};
+use crate::transport::{FactsWanted, PeerCredentials, ProcessFacts};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -107,7 +107,32 @@ impl Callers {
     pub fn rates(&self) -> impl Iterator<Item = (&str, NonZeroU32)> {
         self.rules.iter().filter_map(|rule| Some((rule.name.as_str(), rule.rate?)))
     }
-
+    /// The names of all, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.name.as_str())
+    }
+    /// The names of those that may use the profile, in order.
+    pub fn of_profile<'a>(&'a self, profile: &'a str) -> impl Iterator<Item = &'a str> {
+        let rules = self.rules.iter().filter(move |rule| rule.profiles.contains(profile));
+        rules.map(|rule| rule.name.as_str())
+    }
+    /// A user and a group that no rule asks for.
+    pub fn nobody(&self) -> (u32, u32) {
+        // The kernel's own "nobody in particular" is below; there are fewer rules than numbers.
+        let unused = |number: &u32| {
+            let asks = |rule: &Arc<Rule>| rule.uid == Some(*number) || rule.gid == Some(*number);
+            !self.rules.iter().any(asks)
+        };
+        let number = (0..u32::MAX).rev().find(unused).unwrap_or(u32::MAX);
+        (number, number)
+    }
+    /// A process, with no pid, that has what the rule of this name asks for and nothing more; for trying a policy.
+    pub fn example(&self, name: &str) -> Option<PeerCredentials> {
+        let rule = self.rules.iter().find(|rule| rule.name == name)?;
+        let (uid, gid) = self.nobody();
+        let facts = ProcessFacts { groups: Some(Vec::new()), exe: rule.exe.clone(), unit: rule.unit.clone() };
+        Some(PeerCredentials::assume(rule.uid.unwrap_or(uid), rule.gid.unwrap_or(gid), 0, facts))
+    }
     /// Facts beyond uid and gid that some rule needs.
     pub fn wanted(&self) -> FactsWanted {
         self.wanted
@@ -139,7 +164,6 @@ impl Callers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::ProcessFacts;
 
     fn rule(name: &str, uid: Option<u32>, gid: Option<u32>, exe: &str, unit: &str) -> Rule {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -231,6 +255,26 @@ mod tests {
         assert!(!caller.may_use("profile-other") && !caller.may_use(""));
         assert_eq!(caller.peer().pid(), 4711);
         assert!(callers.rates().eq([(caller.name(), NonZeroU32::new(7).unwrap())]));
+    }
+
+    #[test]
+    fn an_example_of_each_rule_is_taken_for_it() {
+        let callers = Callers::new(vec![
+            rule("user", Some(u32::MAX - 1), None, "", ""),
+            rule("group", None, Some(u32::MAX - 2), "", ""),
+            rule("program", Some(u32::MAX - 1), None, "/usr/bin/app", ""),
+            rule("whole", Some(7), Some(u32::MAX - 2), "/usr/bin/app", "app.service"),
+        ]);
+        for name in ["user", "group", "program", "whole"] {
+            let process = Arc::new(callers.example(name).unwrap());
+            assert_eq!(callers.identify(process).unwrap().name(), name);
+        }
+        assert!(callers.example("nobody").is_none());
+        let (uid, gid) = callers.nobody();
+        let nobody = PeerCredentials::assume(uid, gid, 0, ProcessFacts::default());
+        assert_eq!(callers.identify(Arc::new(nobody)).unwrap_err(), Unknown::NoMatch);
+        assert!(callers.of_profile("profile-whole").eq(["whole"]));
+        assert_eq!(callers.names().count(), 4);
     }
 
     #[test]

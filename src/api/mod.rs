@@ -42,6 +42,7 @@ pub use in_force::{Current, InForce};
 use problem::Problem;
 pub use rate::Rates;
 pub use reload::{Changes, Fault, Faulty, NotReloaded, Reload, Reloaded};
+pub use sign::ONE as ONE_REQUEST;
 
 /// Limits of requests above those of the transport.
 #[derive(Debug, Clone)]

@@ -27,7 +27,7 @@ const DEPTH: usize = 8;
 /// Values in one request's JSON.
 const NODES: usize = 512;
 /// One request; its bytes are a matter of configuration.
-pub(super) const ONE: strict::Limits = strict::Limits { bytes: usize::MAX, depth: DEPTH, nodes: NODES };
+pub const ONE: strict::Limits = strict::Limits { bytes: usize::MAX, depth: DEPTH, nodes: NODES };
 
 #[derive(Serialize)]
 struct Answer<'a> {

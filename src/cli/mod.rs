@@ -8,6 +8,7 @@ mod dev;
 mod keys;
 mod manual;
 mod output;
+mod policy;
 mod reload;
 mod serve;
 mod sign;
@@ -47,6 +48,9 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::Command),
     Clock(clock::Arguments),
+    /// Try a policy on test cases, say what it comes to, list its rules
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Check and follow the audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -97,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Keys(command) => keys::run(&command),
         Command::Clock(arguments) => clock::run(&arguments),
+        Command::Policy(command) => policy::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Schema => manual::schema(),
         Command::Completions { shell } => manual::completions(shell),

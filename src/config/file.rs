@@ -38,6 +38,7 @@ macro_rules! optional_table {
         }
     };
 }
+pub(super) use {optional_table, table};
 
 // After the macros, which they use.
 mod backend;

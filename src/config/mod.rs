@@ -3,6 +3,7 @@
 //! `text -> document (TOML) -> structure (shape, by JSON Schema) -> file (as written) -> resolve (settings)`.
 //! Never holds a secret, only where one is read from; never yields settings from a file that has a fault.
 
+mod cases;
 mod document;
 mod fault;
 mod file;
@@ -17,6 +18,7 @@ mod written;
 use crate::sys::{secure_file, users};
 use crate::telemetry::Chain;
 use crate::{admin, api, audit, backend, caller, clock, keyring, misuse, policy, state, transport};
+pub use cases::{Bounds, Case, Expect, UNKNOWN_CALLER};
 pub use fault::{Fault, FaultKind, Faults};
 pub use resolve::read_recipient;
 use std::collections::BTreeMap;
@@ -104,6 +106,13 @@ impl Loader<'_> {
             Faults::of_file(FaultKind::Configuration, message, name)
         })
     }
+    /// Test cases for the policy of `config`; `name` is shown in faults.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn cases(&self, text: &str, name: &str, config: &Config) -> Result<Vec<Case>, Faults> {
+        resolve::cases(text, config, self).map_err(|faults| Faults::of_text(faults, name, text))
+    }
     fn resolve(&self, text: &str, name: &str) -> Result<(Config, file::File), Faults> {
         resolve::resolve(text, self).map_err(|faults| Faults::of_text(faults, name, text))
     }
@@ -115,24 +124,41 @@ const SYSTEM: Loader<'static> = Loader { users: &users::System, directory: None,
 /// # Errors
 /// The file cannot be read or others could have changed it ([`FaultKind::Permission`]), or its content has faults.
 pub fn load(path: &Path) -> Result<Config, Faults> {
-    with_file(path, |loader, text, name| loader.parse(text, name))
+    load_for(path, &users::System)
+}
+/// As [`load`], for a machine with these users and groups.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_for(path: &Path, users: &dyn users::Users) -> Result<Config, Faults> {
+    with_file(path, users, |loader, text, name| loader.parse(text, name))
+}
+/// Test cases for the policy of `config`, which was loaded for the same users and groups.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_cases(path: &Path, users: &dyn users::Users, config: &Config) -> Result<Vec<Case>, Faults> {
+    with_file(path, users, |loader, text, name| loader.cases(text, name, config))
 }
 /// Reads the file again that a running daemon has read; it is a fault to change what only a restart changes.
 ///
 /// # Errors
 /// As for [`load`].
 pub fn reload(path: &Path, running: &Written) -> Result<Config, Faults> {
-    with_file(path, |loader, text, name| Loader { running: Some(running), ..*loader }.parse(text, name))
+    with_file(path, &users::System, |loader, text, name| {
+        Loader { running: Some(running), ..*loader }.parse(text, name)
+    })
 }
 /// The resolved form of a file, as [`describe`] gives it.
 ///
 /// # Errors
 /// As for [`load`].
 pub fn describe_file(path: &Path) -> Result<String, Faults> {
-    with_file(path, |loader, text, name| loader.describe(text, name))
+    with_file(path, &users::System, |loader, text, name| loader.describe(text, name))
 }
 fn with_file<T>(
     path: &Path,
+    users: &dyn users::Users,
     read: impl FnOnce(&Loader<'_>, &str, &str) -> Result<T, Faults>,
 ) -> Result<T, Faults> {
     let name = path.display().to_string();
@@ -145,7 +171,7 @@ fn with_file<T>(
     })?;
     let absolute = std::path::absolute(path).ok();
     let directory = absolute.as_deref().and_then(Path::parent);
-    let loader = Loader { directory, ..SYSTEM };
+    let loader = Loader { users, directory, ..SYSTEM };
     read(&loader, &text, &name)
 }
 /// Parses and resolves text; `name` is shown in faults. JSON Schemas need absolute paths here.
@@ -158,6 +184,10 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Faults> {
 /// The JSON Schema of the file.
 pub fn json_schema() -> serde_json::Value {
     schema::SCHEMA.text.clone()
+}
+/// The JSON Schema of a file of test cases.
+pub fn cases_schema() -> serde_json::Value {
+    cases::SCHEMA.text.clone()
 }
 /// The resolved form, with every default, as TOML. `jwsd check` prints it.
 ///

@@ -6,6 +6,7 @@
 mod aws_kms;
 mod backend;
 mod caller;
+mod cases;
 mod daemon;
 mod environment;
 mod misuse;
@@ -17,6 +18,7 @@ mod recipient;
 use super::document::{Document, Path};
 use super::fault::Fault;
 use super::file::{self, File, NameOrNumber};
+use super::schema::SCHEMA;
 use super::structure::{self, Shape, nearest};
 use super::units::{Quantity, RateText, Readable};
 use super::{Config, Loader, LogSettings, Written};
@@ -26,6 +28,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(super) use cases::cases;
 pub use recipient::read_recipient;
 
 /// Reads a whole file: the settings, and the written form with every default filled in.
@@ -34,8 +37,8 @@ pub use recipient::read_recipient;
 /// All faults.
 pub(super) fn resolve(text: &str, loader: &Loader<'_>) -> Result<(Config, File), Vec<Fault>> {
     let document = Document::parse(text)?;
-    let Shape { file, faults, replaced } = structure::read(&document);
-    let Some(mut file) = file else {
+    let Shape { file, faults, replaced } = structure::read(&document, &SCHEMA);
+    let Some(mut file): Option<File> = file else {
         return Err(faults);
     };
     let mut resolver = Resolver { document: &document, loader, replaced, faults };

@@ -1,31 +1,36 @@
-//! The JSON Schema of the file, made from its types: one list of keys for reading, for faults and for editors.
+//! The JSON Schemas of the files, made from their types: one list of keys for reading, for faults and for editors.
 
 use super::file::File;
 use jsonschema::Validator;
-use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
+use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 use std::sync::LazyLock;
 
-/// The schema of the file.
+/// The schema of one kind of file.
 pub(super) struct FileSchema {
     pub(super) text: Value,
-    /// Compiled; `None` would be a defect of ours, which reading into [`File`] makes up for.
+    /// Compiled; `None` would be a defect of ours, which reading into the types makes up for.
     pub(super) validator: Option<Validator>,
 }
-/// Made from [`File`] on first use.
-pub(super) static SCHEMA: LazyLock<FileSchema> = LazyLock::new(|| {
-    let mut settings = SchemaSettings::draft2020_12();
-    // Without references, the place of a rule in the schema is also the place of its neighbours.
-    settings.inline_subschemas = true;
-    let settings = settings.with_transform(simplify);
-    let mut schema = settings.into_generator().into_root_schema_for::<File>();
-    schema.insert("title".to_owned(), Value::from("jwsd.toml"));
-    let text = schema.to_value();
-    let validator = jsonschema::options().build(&text).ok();
-    FileSchema { text, validator }
-});
+/// Of the configuration; made from [`File`] on first use.
+pub(super) static SCHEMA: LazyLock<FileSchema> = LazyLock::new(|| FileSchema::of::<File>("jwsd.toml"));
+
+impl FileSchema {
+    /// Made from the type that the file is read into.
+    pub(super) fn of<T: JsonSchema>(title: &str) -> Self {
+        let mut settings = SchemaSettings::draft2020_12();
+        // Without references, the place of a rule in the schema is also the place of its neighbours.
+        settings.inline_subschemas = true;
+        let settings = settings.with_transform(simplify);
+        let mut schema = settings.into_generator().into_root_schema_for::<T>();
+        schema.insert("title".to_owned(), Value::from(title));
+        let text = schema.to_value();
+        let validator = jsonschema::options().build(&text).ok();
+        Self { text, validator }
+    }
+}
 
 /// Says in the plainest way what schemars says in several: faults and editors show it to people.
 fn simplify(schema: &mut Schema) {

@@ -1,34 +1,34 @@
-//! The shape of the file, judged by its own JSON Schema: unknown and missing keys, wrong types, unknown choices.
+//! The shape of a file, judged by its own JSON Schema: unknown and missing keys, wrong types, unknown choices.
 //!
 //! Each faulty part is replaced by an empty one and its path remembered, so that what follows can look for further
 //! faults without being misled.
 
 use super::document::{Document, Path, Step};
 use super::fault::Fault;
-use super::file::File;
-use super::schema::SCHEMA;
+use super::schema::FileSchema;
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// The file as read, with what is wrong with its shape.
-pub(super) struct Shape {
+pub(super) struct Shape<T> {
     /// `None` only when `faults` says why.
-    pub(super) file: Option<File>,
+    pub(super) file: Option<T>,
     pub(super) faults: Vec<Fault>,
     /// Paths whose values are not the operator's.
     pub(super) replaced: Vec<Path>,
 }
-/// Reads the tree into [`File`].
-pub(super) fn read(document: &Document<'_>) -> Shape {
+/// Reads the tree into the type that `schema` was made from.
+pub(super) fn read<T: DeserializeOwned>(document: &Document<'_>, schema: &'static FileSchema) -> Shape<T> {
     let (mut tree, unusable) = document.to_json();
-    let mut repair = Repair { document, faults: Vec::new(), replaced: Vec::new() };
+    let mut repair = Repair { document, schema: &schema.text, faults: Vec::new(), replaced: Vec::new() };
     for (path, problem) in unusable {
         repair.fault(path, problem);
     }
     // Each round repairs one level of depth at least; the file has six.
     for _ in 0..8 {
-        let errors: Vec<ValidationError<'static>> = match &SCHEMA.validator {
+        let errors: Vec<ValidationError<'static>> = match &schema.validator {
             Some(validator) => validator.iter_errors(&tree).map(|error| error.to_owned()).collect(),
             None => Vec::new(),
         };
@@ -54,6 +54,7 @@ pub(super) fn read(document: &Document<'_>) -> Shape {
 
 struct Repair<'d, 'a> {
     document: &'d Document<'a>,
+    schema: &'static Value,
     faults: Vec<Fault>,
     replaced: Vec<Path>,
 }
@@ -66,12 +67,17 @@ impl Repair<'_, '_> {
             self.replaced.push(path);
         }
     }
+    /// The keys that the table may have in which `error` was found, with their descriptions.
+    fn properties(&self, error: &ValidationError<'_>) -> Option<&'static Map<String, Value>> {
+        let (table, _) = error.schema_path().as_str().rsplit_once('/')?;
+        self.schema.pointer(table)?.get("properties")?.as_object()
+    }
     fn apply(&mut self, error: &ValidationError<'_>, tree: &mut Value) {
         let pointer = error.instance_path().as_str();
         let path = path_of(tree, pointer);
         match error.kind() {
             Kind::AdditionalProperties { unexpected } => {
-                let accepted = properties(error);
+                let accepted = self.properties(error);
                 for name in unexpected {
                     let path = path.key(name);
                     let place = self.document.locate_key(&path);
@@ -81,7 +87,8 @@ impl Repair<'_, '_> {
                 }
             }
             Kind::Required { property: Value::String(name) } => {
-                let what = properties(error).and_then(|keys| keys.get(name)?.get("description")?.as_str());
+                let what =
+                    self.properties(error).and_then(|keys| keys.get(name)?.get("description")?.as_str());
                 let what = what.and_then(|text| text.lines().next()).unwrap_or_default();
                 self.fault(path.key(name), format!("missing: {what}"));
                 if let Some(Value::Object(table)) = tree.pointer_mut(pointer) {
@@ -144,11 +151,6 @@ fn constant(error: &ValidationError<'_>) -> Option<String> {
         _ => None,
     }
 }
-/// The keys that the table may have in which `error` was found, with their descriptions.
-fn properties(error: &ValidationError<'_>) -> Option<&'static Map<String, Value>> {
-    let (table, _) = error.schema_path().as_str().rsplit_once('/')?;
-    SCHEMA.text.pointer(table)?.get("properties")?.as_object()
-}
 fn unknown_key(name: &str, accepted: Option<&Map<String, Value>>) -> String {
     let accepted: Vec<&str> = accepted.into_iter().flat_map(Map::keys).map(String::as_str).collect();
     match nearest(name, accepted.iter().copied()) {
@@ -170,6 +172,9 @@ fn empty(kind: &TypeKind) -> (&'static str, Value) {
         [JsonType::Boolean] => ("true or false", Value::from(false)),
         [JsonType::Array] => ("a list in square brackets", Value::from(Vec::<Value>::new())),
         [JsonType::Object] => ("a table", Value::from(Map::new())),
+        [JsonType::String, JsonType::Object] | [JsonType::Object, JsonType::String] => {
+            ("a table, or JSON in quotes,", Value::from(Map::new()))
+        }
         _ => ("a name in quotes or a whole number", Value::from("")),
     }
 }

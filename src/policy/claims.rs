@@ -152,7 +152,7 @@ fn judge_value(name: &str, value: &Value, rule: Option<&ClaimRule>, findings: &m
 
 /// Types that the standards give, for when the profile gives none (RFC 7519 section 4.1.2, RFC 8693 section 4.3,
 /// OpenID Connect Core section 2). Wrong types are refused because some verifiers take them for absent.
-fn usual_type(name: &str) -> Option<ClaimType> {
+pub(super) fn usual_type(name: &str) -> Option<ClaimType> {
     match name {
         "sub" | "client_id" => Some(ClaimType::String),
         "auth_time" => Some(ClaimType::Date),

@@ -8,6 +8,7 @@ mod condition;
 mod consent;
 mod disclosure;
 mod encryption;
+mod explain;
 mod findings;
 mod grant;
 mod hours;
@@ -20,6 +21,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
+pub use explain::{CONTROLS, Sentence, open_to, sentences};
 pub use findings::{Denial, Verdict, Violation};
 pub use grant::{Grant, Terms};
 pub use rules::RULES;

@@ -4,6 +4,7 @@
 
 use nix::unistd::{Group, Uid, User};
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 /// A table of users and groups. A parameter, so that a configuration can be read against another machine's names.
 pub trait Users {
@@ -31,6 +32,32 @@ impl Users for System {
     }
 }
 
+/// This machine's users and groups, and for each name that it does not have a number that nobody has: for reading a
+/// configuration on a machine that it is not meant for. Never for a daemon.
+#[derive(Debug, Default)]
+pub struct Assumed {
+    users: Mutex<Vec<String>>,
+    groups: Mutex<Vec<String>>,
+}
+impl Users for Assumed {
+    fn uid(&self, name: &str) -> io::Result<Option<u32>> {
+        Ok(Some(System.uid(name)?.unwrap_or_else(|| assume(&self.users, name))))
+    }
+    fn gid(&self, name: &str) -> io::Result<Option<u32>> {
+        Ok(Some(System.gid(name)?.unwrap_or_else(|| assume(&self.groups, name))))
+    }
+}
+/// The same number for the same name; above all that Linux distributions and systemd give away.
+fn assume(names: &Mutex<Vec<String>>, name: &str) -> u32 {
+    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+    let position = names.iter().position(|known| known == name).unwrap_or_else(|| {
+        names.push(name.to_owned());
+        names.len() - 1
+    });
+    FIRST_ASSUMED.saturating_add(u32::try_from(position).unwrap_or(u32::MAX))
+}
+const FIRST_ASSUMED: u32 = 0xf000_0000;
+
 /// The name of a user, for people; `None` when it has none or the database does not answer.
 pub fn user_name(uid: u32) -> Option<String> {
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten()?;
@@ -46,6 +73,15 @@ mod tests {
         assert_eq!(System.uid("root").unwrap(), Some(0));
         assert_eq!(System.gid("root").unwrap(), Some(0));
         assert_eq!(user_name(0).as_deref(), Some("root"));
+    }
+    #[test]
+    fn names_of_another_machine_have_numbers_of_their_own() {
+        let assumed = Assumed::default();
+        assert_eq!(assumed.uid("root").unwrap(), Some(0));
+        let (one, other) = (assumed.uid("no-such-user-here").unwrap(), assumed.uid("nor-this").unwrap());
+        assert_ne!(one, other);
+        assert_eq!(assumed.uid("no-such-user-here").unwrap(), one);
+        assert_eq!(assumed.gid("no-such-group-here").unwrap(), one, "groups are counted by themselves");
     }
     #[test]
     fn nobody_of_that_name_is_an_answer() {

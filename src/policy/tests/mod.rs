@@ -2,6 +2,8 @@
 
 mod condition;
 mod data;
+mod explain;
+mod pairs;
 mod profiles;
 mod properties;
 
@@ -200,11 +202,10 @@ fn with(profile: &str, claims: Value) -> String {
     json!({"profile": profile, "claims": claims}).to_string()
 }
 
-#[test]
-fn each_request_breaks_exactly_these_rules() {
-    let mut seen = BTreeSet::new();
+/// The lines of `requests.txt`: each request as JSON, and what it breaks.
+fn table() -> impl Iterator<Item = (String, &'static str)> {
     let lines = include_str!("requests.txt").lines();
-    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| {
         let (request, expected) = line.split_once(" => ").unwrap();
         let request = match request.split_once(" {") {
             Some((profile, claims)) if !profile.contains('{') => {
@@ -212,6 +213,14 @@ fn each_request_breaks_exactly_these_rules() {
             }
             _ => request.to_owned(),
         };
+        (request, expected)
+    })
+}
+
+#[test]
+fn each_request_breaks_exactly_these_rules() {
+    let mut seen = BTreeSet::new();
+    for (request, expected) in table() {
         let broken = match authorize(&request) {
             Ok(_) => "ok".to_owned(),
             Err(denial) => rules(&denial),

@@ -68,7 +68,7 @@ impl Resolver<'_> {
         if written.max_length == Some(0) {
             self.fault(&path.key("max_length"), "nothing would be allowed: write at least 1");
         }
-        self.bounds(path, written);
+        self.range(path, written);
         if written.from_caller.is_some() {
             let others = written.constant.is_some() || written.one_of.is_some();
             if others || written.kind.is_some_and(|kind| kind != String) {
@@ -94,7 +94,7 @@ impl Resolver<'_> {
             ..ClaimRule::default()
         }
     }
-    fn bounds(&mut self, path: &Path, written: &Claim) {
+    fn range(&mut self, path: &Path, written: &Claim) {
         use ClaimType::{Date, Integer, Number};
         for (key, bound) in [("min", &written.min), ("max", &written.max)] {
             if bound.is_some() && written.kind.is_some_and(|kind| ![Integer, Number, Date].contains(&kind)) {
