@@ -243,7 +243,7 @@ async fn serve_from(
         keyring: Arc::clone(&keyring),
         backends: backends.clone(),
         clock: Arc::clone(&time),
-        misuse,
+        misuse: Arc::clone(&misuse),
         log: log.clone(),
         tracker: tracker.clone(),
         counters: counters.clone(),
@@ -289,6 +289,7 @@ async fn serve_from(
         followed: Followed::new(&config.keys, &config.publication),
         in_force,
         wanted,
+        misuse,
         admin,
         log: log.clone(),
     };

@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// Another lifetime than the profile's default, at most its max, such as 90s or 5m
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
+    /// The person's consent: {"id": ..., "purposes": [...], "granted_at": ...}
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    consent: Option<Value>,
     /// Only say which rules hold and which do not; no JWT is made
     #[arg(long)]
     check: bool,
@@ -56,8 +59,11 @@ fn text_claim(argument: &str) -> Result<(String, Value), String> {
 
 fn json_claim(argument: &str) -> Result<(String, Value), String> {
     let (name, value) = split(argument)?;
-    let value = serde_json::from_str(value).map_err(|error| format!("the value is not JSON: {error}"))?;
-    Ok((name.to_owned(), value))
+    Ok((name.to_owned(), json(value)?))
+}
+
+fn json(argument: &str) -> Result<Value, String> {
+    serde_json::from_str(argument).map_err(|error| format!("the value is not JSON: {error}"))
 }
 
 impl Arguments {
@@ -78,6 +84,9 @@ impl Arguments {
         request.insert("claims".to_owned(), claims.into());
         if let Some(ttl) = &self.ttl {
             request.insert("ttl".to_owned(), ttl.as_str().into());
+        }
+        if let Some(consent) = &self.consent {
+            request.insert("consent".to_owned(), consent.clone());
         }
         Ok(request.into())
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Sections that a reload changes; all others need a restart.
-const RELOADED: [&str; 5] = ["caller", "detector", "issuers", "profile", "recipient"];
+const RELOADED: [&str; 6] = ["caller", "detector", "issuers", "misuse", "profile", "recipient"];
 /// The same, for keys of `[limits]`.
 const RELOADED_LIMITS: [&str; 3] = ["batch_body", "batch_items", "body"];
 
@@ -42,7 +42,8 @@ impl Written {
 
     /// What requests are judged by, for the digest.
     pub(super) fn judged(&self) -> Value {
-        json!([self.profiles, self.callers, self.sections.get("detector")])
+        let sections = ["detector", "misuse"].map(|name| self.sections.get(name));
+        json!([self.profiles, self.callers, sections])
     }
 
     /// Where the other one differs and only a restart changes that.

@@ -17,6 +17,7 @@ use crate::admin::{Admin, AdminError, By, Followed};
 use crate::api::{Current, Fault, Faulty, NotReloaded, Reload, Reloaded};
 use crate::audit::{Entry, Event, Log, Outcome, Unavailable};
 use crate::config::{self, Config, FaultKind, Faults, Written};
+use crate::misuse::Misuse;
 use crate::policy::Policy;
 use crate::profile::Profile;
 use crate::sys::process;
@@ -38,6 +39,8 @@ pub(super) struct Reloader {
     pub(super) in_force: Arc<Current>,
     /// What is looked up of callers when they connect.
     pub(super) wanted: watch::Sender<FactsWanted>,
+    /// What is watched for.
+    pub(super) misuse: Arc<Misuse>,
     /// For the keys.
     pub(super) admin: Arc<Admin>,
     /// Where it is recorded.
@@ -135,6 +138,7 @@ impl Reloader {
         // Connections that know too little end by themselves; until the exchange both are judged by.
         self.wanted.send_replace(known.or(wanted));
         self.in_force.replace(next);
+        self.misuse.set(config.misuse);
         self.wanted.send_replace(wanted);
         self.written = config.written;
         Ok(())
