@@ -36,7 +36,7 @@ fn number(name: &str) -> u32 {
     name.bytes().fold(1, |sum, byte| (sum * 31 + u32::from(byte)) % 1_000_003)
 }
 pub fn loader() -> Loader<'static> {
-    Loader { users: &Everyone, directory: None }
+    Loader { users: &Everyone, directory: None, running: None }
 }
 
 /// Every policy, with every caller that it knows.
