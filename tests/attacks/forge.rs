@@ -156,7 +156,7 @@ fn confusion(forge: &mut Forge) -> Attack {
     if forge.below(3) == 0 {
         let claim = forge.pick(&["events", "typ", "cnf", "nonce", "at_hash", "htm", "sid"]);
         let value = forge.value();
-        return broken("J3", "claim.unknown", &with_claim(claim, value));
+        return broken("J3", stranger(claim), &with_claim(claim, value));
     }
     broken("J3", "caller.profile", &with_member("profile", json!(profile)))
 }
@@ -379,7 +379,14 @@ fn smuggle(forge: &mut Forge) -> Attack {
         "azp",
         "email",
     ]);
-    broken("J13", "claim.unknown", &with_claim(name, json!({ "sub": value, "scope": ["admin"] })))
+    broken("J13", stranger(name), &with_claim(name, json!({ "sub": value, "scope": ["admin"] })))
+}
+/// What refuses a claim that the profile, which makes access tokens, does not list.
+fn stranger(name: &str) -> &'static str {
+    match name {
+        "cnf" | "events" | "nonce" | "at_hash" => "kind.forbidden",
+        _ => "claim.unknown",
+    }
 }
 fn hidden(forge: &mut Forge) -> Attack {
     let what = forge.pick(&[

@@ -114,5 +114,9 @@ fn overrides_are_told() {
     let mut long = profile("long", "at+jwt", &[API], vec![]);
     assert!(long.overrides().is_empty());
     long.lifetime.over_ceiling = Some("a batch job that runs all night".into());
-    assert_eq!(long.overrides(), ["over the ceiling of 1800 s (a batch job that runs all night)"]);
+    long.detectors.off = DetectorSet::when(true, Detector::IBAN);
+    assert_eq!(
+        long.overrides(),
+        ["over the ceiling of 1800 s (a batch job that runs all night)", "without the detectors iban"]
+    );
 }
