@@ -101,7 +101,9 @@ impl Profile {
             let ceiling = Kind::ceiling(self.kind).as_secs();
             format!("over the ceiling of {ceiling} s ({reason})")
         });
-        long.into_iter().collect()
+        let off: Vec<&str> = self.detectors.names_off().collect();
+        let off = (!off.is_empty()).then(|| format!("detectors off: {}", off.join(", ")));
+        long.into_iter().chain(off).collect()
     }
     /// What the specification of its kind says, if it has one.
     pub fn spec(&self) -> Option<&'static Spec> {
