@@ -4,14 +4,22 @@ use super::{Sentence, quoted};
 use crate::policy::claims::usual_type;
 use crate::profile::{ClaimRule, ClaimType, Profile};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn claims(profile: &Profile, sentences: &mut Vec<Sentence>) {
-    let names = |required: bool| -> Vec<&str> {
-        let rules = profile.claims.iter().filter(|(_, rule)| rule.required == required);
-        rules.map(|(name, _)| name.as_str()).collect()
+    let spec = profile.spec();
+    let needed =
+        || spec.into_iter().flat_map(|spec| spec.claims).filter(|own| own.needed).map(|own| own.name);
+    let either = || spec.into_iter().flat_map(|spec| spec.either).copied();
+    let listed = |required: bool| {
+        let rules = profile.claims.iter().filter(move |(_, rule)| rule.required == required);
+        rules.map(|(name, _)| name.as_str())
     };
-    let (required, optional) = (names(true), names(false));
+    let required: BTreeSet<&str> = listed(true).chain(needed()).collect();
+    let optional: BTreeSet<&str> =
+        listed(false).chain(either()).filter(|name| !required.contains(name)).collect();
+    let (required, optional): (Vec<&str>, Vec<&str>) =
+        (required.into_iter().collect(), optional.into_iter().collect());
     let text = match (required.as_slice(), optional.as_slice()) {
         ([], []) => "It has no claims of the caller's: all are refused.".to_owned(),
         ([], optional) => format!("It may have the claims {}, and no others.", quoted(optional)),
@@ -23,7 +31,7 @@ pub(super) fn claims(profile: &Profile, sentences: &mut Vec<Sentence>) {
         ),
     };
     let mut rules = vec!["claim.unknown", "claim.lookalike"];
-    if !required.is_empty() {
+    if listed(true).next().is_some() {
         rules.push("claim.required");
     }
     sentences.push(Sentence { text, controls: &["data.min"], rules });
