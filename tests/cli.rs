@@ -160,6 +160,16 @@ fn signing_and_verifying() {
         said.contains("claim.unknown") && said.contains("aud.required") && said.contains("request id"),
         "{said}"
     );
+    for (option, value, rule) in
+        [("--session", r#"{"expires_at": 1}"#, "life.session"), ("--consent", "{}", "consent.unexpected")]
+    {
+        let refused = with(&["--aud", "https://api.test", option, value]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(rule), "{}", text(&refused.stderr));
+        let unreadable = with(&[option, "{"]);
+        assert_eq!(unreadable.status.code(), Some(64));
+        assert!(text(&unreadable.stderr).contains("not JSON"), "{}", text(&unreadable.stderr));
+    }
     let checked = with(&["--check", "--aud", "https://api.test", "--claim", "role=admin"]);
     assert_eq!(checked.status.code(), Some(1));
     assert!(text(&checked.stdout).contains("BROKEN  claim.enum"), "{}", text(&checked.stdout));

@@ -28,14 +28,17 @@ pub(super) struct Arguments {
     text: Vec<(String, Value)>,
     /// A claim with a JSON value, such as roles='["admin"]'; may be given more than once
     #[arg(long = "claim-json", value_name = "NAME=JSON", value_parser = json_claim)]
-    json: Vec<(String, Value)>,
+    json_claims: Vec<(String, Value)>,
     /// An audience; may be given more than once
     #[arg(long = "aud", value_name = "URI")]
     audiences: Vec<String>,
     /// Another lifetime than the profile's default, at most its max, such as 90s or 5m
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
-    /// The person's consent: {"id": ..., "purposes": [...], "granted_at": ...}
+    /// The login session, which the JWT does not outlive, such as '{"id": "s1", "expires_at": 1800000000}'
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    session: Option<Value>,
+    /// The person's consent, such as '{"id": "c1", "purposes": ["billing"], "granted_at": 1700000000}'
     #[arg(long, value_name = "JSON", value_parser = json)]
     consent: Option<Value>,
     /// Only say which rules hold and which do not; no JWT is made
@@ -69,7 +72,7 @@ fn json(argument: &str) -> Result<Value, String> {
 impl Arguments {
     fn request(&self) -> Result<Value, Failure> {
         let mut claims = Map::new();
-        for (name, value) in self.text.iter().chain(&self.json) {
+        for (name, value) in self.text.iter().chain(&self.json_claims) {
             if claims.insert(name.clone(), value.clone()).is_some() {
                 return Err(Failure::new(USAGE, format_args!("claim {name:?} is given twice")));
             }
@@ -85,8 +88,10 @@ impl Arguments {
         if let Some(ttl) = &self.ttl {
             request.insert("ttl".to_owned(), ttl.as_str().into());
         }
-        if let Some(consent) = &self.consent {
-            request.insert("consent".to_owned(), consent.clone());
+        for (name, value) in [("session", &self.session), ("consent", &self.consent)] {
+            if let Some(value) = value {
+                request.insert(name.to_owned(), value.clone());
+            }
         }
         Ok(request.into())
     }

@@ -11,7 +11,9 @@ use crate::jose::{
 };
 use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Policy, Request};
-use crate::profile::{AudienceForm, ClaimRule, Encrypt, LAST_DATE, Profile, Recipient, SdJwt};
+use crate::profile::{
+    AudienceForm, ClaimRule, DetectorSet, Detectors, Encrypt, LAST_DATE, Profile, Recipient, SdJwt,
+};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -55,12 +57,14 @@ fn policy() -> Policy {
         audiences: vec!["https://api.example.com".into(), "b".into()],
         audience_form,
         nbf,
+        // Values are random here, and what detectors find in them is for the tests of policy.
+        detectors: Detectors { off: DetectorSet::ALL, ..Detectors::default() },
         claims: ["sub", "client_id", "z", "a"].map(|name| (name.to_owned(), ClaimRule::default())).into(),
         ..Profile::sample(name, "access", "at+jwt")
     };
     let sealed = Profile { encrypt: Some(Encrypt::Always), ..profile("sealed", AudienceForm::Array, true) };
     let mut person = profile("person", AudienceForm::String, false);
-    person.typ = "person+sd-jwt".into();
+    (person.typ, person.kind) = ("person+sd-jwt".into(), None);
     person.sd_jwt = Some(SdJwt { decoys: 2, key_binding: None });
     for name in ["sub", "a", "z"] {
         person.claims.get_mut(name).unwrap().disclosable = true;

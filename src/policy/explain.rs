@@ -4,10 +4,15 @@
 //! Says only what the profile makes so, never what it might have said. One function per station of the policy, in
 //! the order in which they are judged.
 
-use super::claims::usual_type;
-use crate::profile::{AudienceForm, ClaimRule, ClaimType, Profile};
+mod claims;
+mod data;
+mod kind;
+mod person;
+mod time;
+mod usage;
+
+use crate::profile::{AudienceForm, Profile};
 use jiff::SignedDuration;
-use serde_json::Value;
 use std::time::Duration;
 
 /// What one part of a profile comes to.
@@ -38,7 +43,25 @@ pub const CONTROLS: &[(&str, &str)] = &[
 ];
 
 /// The stations.
-const STATIONS: [fn(&Profile, &mut Vec<Sentence>); 5] = [kind, requests, lifetime, audience, claims];
+const STATIONS: [fn(&Profile, &mut Vec<Sentence>); 17] = [
+    identity,
+    kind::kind,
+    requests,
+    usage::hours,
+    usage::rates,
+    time::lifetime,
+    time::dates,
+    time::session,
+    person::consent,
+    audience,
+    claims::claims,
+    person::personal,
+    data::detectors,
+    data::selective,
+    data::encryption,
+    usage::condition,
+    claims::whole,
+];
 
 /// What `profile` comes to.
 pub fn sentences(profile: &Profile) -> Vec<Sentence> {
@@ -56,26 +79,25 @@ pub fn open_to(callers: &[&str]) -> Sentence {
     Sentence { text, controls: &["acc.issue"], rules: vec!["caller.profile"] }
 }
 
-fn kind(profile: &Profile, sentences: &mut Vec<Sentence>) {
+fn identity(profile: &Profile, sentences: &mut Vec<Sentence>) {
     let Profile { typ, key, issuer, .. } = profile;
+    let own: Vec<String> = (profile.fixed.iter())
+        .filter(|(_, fixed)| fixed.issuer != *issuer)
+        .map(|(caller, fixed)| format!("{:?} for caller {caller:?}", fixed.issuer))
+        .collect();
+    let issuer = match own.as_slice() {
+        [] => format!("{issuer:?}"),
+        own => own.join(", as "),
+    };
     sentences.push(Sentence {
         text: format!(
-            "It is issued as {issuer:?}, signed by key {:?} with its one algorithm, and marked as {typ:?}; \
+            "It is issued as {issuer}, signed by key {:?} with its one algorithm, and marked as {typ:?}; \
              callers have no say in its header.",
             key.as_str()
         ),
         controls: &["key.alg", "life.claims"],
         rules: vec!["request.member", "claim.reserved"],
     });
-    if profile.kind.is_some_and(|kind| kind.spec().typ == "at+jwt") {
-        sentences.push(Sentence {
-            text: "It is an access token: it names its subject and its client, and its scope is a list of words \
-                   (RFC 9068)."
-                .into(),
-            controls: &["life.claims"],
-            rules: vec!["at.sub", "at.client_id", "at.scope"],
-        });
-    }
 }
 
 fn requests(_: &Profile, sentences: &mut Vec<Sentence>) {
@@ -88,27 +110,14 @@ fn requests(_: &Profile, sentences: &mut Vec<Sentence>) {
     });
 }
 
-fn lifetime(profile: &Profile, sentences: &mut Vec<Sentence>) {
-    let (default, max) = (readable(profile.lifetime.default), readable(profile.lifetime.max));
-    sentences.push(Sentence {
-        text: match default == max {
-            true => format!("It lives for {max}, or for less if the caller asks for less."),
-            false => {
-                format!("It lives for {default} unless the caller asks otherwise, and for {max} at most.")
-            }
-        },
-        controls: &["life.max"],
-        rules: vec!["ttl.form", "ttl.positive", "ttl.max"],
-    });
-    let nbf = if profile.nbf { ", nbf" } else { "" };
-    sentences.push(Sentence {
-        text: format!("The daemon alone writes iss, iat{nbf}, exp and jti; a caller cannot."),
-        controls: &["life.claims"],
-        rules: vec!["claim.reserved"],
-    });
-}
-
 fn audience(profile: &Profile, sentences: &mut Vec<Sentence>) {
+    if profile.spec().is_some_and(|spec| !spec.audience) {
+        return sentences.push(Sentence {
+            text: "It is for nobody in particular: it has no audience, and none may be asked for.".into(),
+            controls: &["life.claims"],
+            rules: vec!["kind.forbidden"],
+        });
+    }
     let names: Vec<&str> = profile.audiences.iter().map(String::as_str).collect();
     let text = match (names.as_slice(), profile.audience_form) {
         ([one], _) => format!("It is for {one:?} and nobody else."),
@@ -124,90 +133,16 @@ fn audience(profile: &Profile, sentences: &mut Vec<Sentence>) {
     });
 }
 
-fn claims(profile: &Profile, sentences: &mut Vec<Sentence>) {
-    let names = |required: bool| -> Vec<&str> {
-        let rules = profile.claims.iter().filter(|(_, rule)| rule.required == required);
-        rules.map(|(name, _)| name.as_str()).collect()
-    };
-    let (required, optional) = (names(true), names(false));
-    let text = match (required.as_slice(), optional.as_slice()) {
-        ([], []) => "It has no claims of the caller's: all are refused.".to_owned(),
-        ([], optional) => format!("It may have the claims {}, and no others.", quoted(optional)),
-        (required, []) => format!("It has the claims {}, and no others.", quoted(required)),
-        (required, optional) => format!(
-            "It has the claims {}, may have {}, and has no others.",
-            quoted(required),
-            quoted(optional)
-        ),
-    };
-    let mut rules = vec!["claim.unknown", "claim.lookalike"];
-    if !required.is_empty() {
-        rules.push("claim.required");
-    }
-    sentences.push(Sentence { text, controls: &["data.min"], rules });
-    sentences.push(Sentence {
-        text: "No text in it has control, zero-width or text-direction characters.".into(),
-        controls: &["data.secret"],
-        rules: vec!["claim.control"],
-    });
-    for (name, rule) in &profile.claims {
-        values(name, rule, sentences);
-    }
-    if profile.schema.is_some() {
-        sentences.push(Sentence {
-            text: "Its claims as a whole keep to the JSON Schema of the profile.".into(),
-            controls: &["data.min"],
-            rules: vec!["profile.schema"],
-        });
-    }
-}
-/// What the value of one claim must be.
-fn values(name: &str, rule: &ClaimRule, sentences: &mut Vec<Sentence>) {
-    let (mut parts, mut rules) = (Vec::new(), Vec::new());
-    let mut say = |what: String, id| {
-        parts.push(what);
-        rules.push(id);
-    };
-    let kind = rule.kind.or_else(|| usual_type(name));
-    if let Some(kind) = kind {
-        say(format!("is {}", kind.described()), "claim.type");
-    }
-    if let Some(value) = &rule.constant {
-        say(format!("is always {value}"), "claim.const");
-    }
-    if let Some(values) = &rule.one_of {
-        let values: Vec<String> = values.iter().map(Value::to_string).collect();
-        say(format!("is one of {}", values.join(", ")), "claim.enum");
-    }
-    if let Some(pattern) = &rule.pattern {
-        // As it was written, without the anchors that make it match as a whole.
-        let written = pattern.as_str().strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$"));
-        say(format!("matches {} as a whole", written.unwrap_or(pattern.as_str())), "claim.pattern");
-    }
-    if let Some(most) = rule.max_length {
-        let of = match kind {
-            Some(ClaimType::String) => "characters",
-            Some(ClaimType::Array) => "elements",
-            Some(ClaimType::Object) => "members",
-            _ => "characters, elements or members",
-        };
-        say(format!("has at most {most} {of}"), "claim.length");
-    }
-    if rule.schema.is_some() {
-        say("keeps to its JSON Schema".to_owned(), "claim.schema");
-    }
-    if !parts.is_empty() {
-        let text = format!("Claim {name:?} {}.", parts.join(", "));
-        sentences.push(Sentence { text, controls: &["data.min"], rules });
-    }
-}
-
 /// `"a", "b" and "c"`.
 fn quoted(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
-    match quoted.split_last() {
+    listed(&quoted, "and")
+}
+/// `a, b WORD c`.
+fn listed(names: &[String], word: &str) -> String {
+    match names.split_last() {
         Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        Some((last, rest)) => format!("{} {word} {last}", rest.join(", ")),
         None => String::new(),
     }
 }

@@ -75,6 +75,8 @@ const TRUTHS: usize = 10;
 /// A checked expression. Its identifiers are `@0`, `@1`...: numbers of its [`inputs`](Self::inputs).
 #[derive(Debug, Clone)]
 pub struct Condition {
+    /// As written.
+    text: String,
     expression: IdedExpr,
     inputs: Vec<Input>,
     /// What callers are told when it does not hold.
@@ -124,11 +126,20 @@ impl Condition {
             check.rewrite(&mut expression);
         }
         if check.faults.is_empty() {
-            return Ok(Self { expression, inputs: check.inputs, message: None });
+            return Ok(Self {
+                text: text.trim().to_owned(),
+                expression,
+                inputs: check.inputs,
+                message: None,
+            });
         }
         Err(place(text, check.faults))
     }
 
+    /// As written, for sentences.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
     /// What to evaluate.
     pub fn expression(&self) -> &IdedExpr {
         &self.expression

@@ -124,10 +124,12 @@ pub(super) fn prepare() {
     national::prepare();
 }
 
-fn rule(detector: Detector) -> &'static str {
+/// The rule that a detector stands for.
+pub(super) fn rule(detector: Detector) -> &'static str {
     KINDS.iter().find(|(kind, ..)| *kind == detector).map_or(CUSTOM, |(_, rule, ..)| rule)
 }
-fn what(profile: &Profile, detector: Detector) -> String {
+/// What a detector finds, for a sentence.
+pub(super) fn what(profile: &Profile, detector: Detector) -> String {
     match KINDS.iter().find(|(kind, ..)| *kind == detector) {
         Some((_, _, what, _)) => (*what).to_owned(),
         None => format!("what detector {:?} looks for", profile.detectors.own.name(detector)),

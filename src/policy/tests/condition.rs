@@ -28,6 +28,11 @@ fn profile_with(condition: &str) -> Profile {
     let claims = CLAIMS.map(|name| (name, free())).into();
     Profile {
         condition: Some(Condition::compile(condition, &CLAIMS.into()).unwrap()),
+        consent: Some(Consent {
+            purposes: vec!["care".into()],
+            max_age: Duration::from_secs(2_000_000_000),
+            ..consent(ConsentWhen::Personal)
+        }),
         ..profile("p", "test+jwt", &[API], claims)
     }
 }

@@ -64,7 +64,7 @@ fn sentences_follow_the_profile() {
     let said = text(&rich);
     for due in [
         "It is for one or more of \"a\" and \"b\", at most eight.",
-        "It has the claims \"sub\", may have \"free\", \"role\" and \"scope\", and has no others.",
+        "It has the claims \"client_id\" and \"sub\", may have \"free\", \"role\" and \"scope\", and has no others.",
         "Claim \"sub\" is a string, has at most 9 characters.",
         "Claim \"role\" is one of \"a\", 2.",
         "Claim \"scope\" is a string, matches a|b as a whole, has at most 5 characters.",
@@ -72,7 +72,9 @@ fn sentences_follow_the_profile() {
     ] {
         assert!(said.iter().any(|text| text == due), "{due}\n{said:#?}");
     }
-    assert!(said.iter().any(|text| text.starts_with("It is an access token")));
+    assert!(
+        said.iter().any(|text| text.starts_with("Its kind is \"access-token\" (RFC 9068): it always has"))
+    );
     assert!(!said.iter().any(|text| text.starts_with("Claim \"free\"")));
     assert_eq!(open_to(&[]).text, "No caller may ask for it.");
     assert_eq!(open_to(&["a", "b"]).text, "Only callers \"a\" and \"b\" may ask for it.");
