@@ -359,7 +359,12 @@ fn claim_cases() -> Vec<Case> {
             r#"{"profile":"access","claims":{"sub":"b","aud":"https://api.test"}}"#.into(),
             "claim.required",
         ),
-        rule("J20", "consent where the profile has none", with_members(r#""consent":{}"#), "consent.unexpected"),
+        rule(
+            "J20",
+            "consent where the profile has none",
+            with_members(r#""consent":{}"#),
+            "consent.unexpected",
+        ),
         rule("J20", "an encryption request", with_members(r#""enc":"A256GCM""#), "request.member"),
     ]
 }
