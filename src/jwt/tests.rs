@@ -5,7 +5,7 @@ use crate::caller::{Caller, Callers, Rule};
 use crate::jose::{Algorithm, BadSignature, Curve, PublicKey, Signature, Verifier, compact, json as strict};
 use crate::keyring::{Shut, Use, Version};
 use crate::policy::{Grant, Policy, Request};
-use crate::profile::{AudienceForm, ClaimRule, LAST_DATE, Profile};
+use crate::profile::{AudienceForm, ClaimRule, DetectorSet, LAST_DATE, Profile};
 use crate::transport::{PeerCredentials, ProcessFacts};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -49,12 +49,16 @@ fn policy() -> Policy {
         audiences: vec!["https://api.example.com".into(), "b".into()],
         audience_form,
         nbf,
-        claims: ["sub", "client_id", "z", "a"].map(|name| (name.to_owned(), ClaimRule::default())).into(),
+        claims: ["sub", "client_id", "z", "a"].map(|name| (name.to_owned(), anything())).into(),
         ..Profile::sample(name, "access", "at+jwt")
     };
     let profiles =
         vec![profile("one", AudienceForm::String, false), profile("array", AudienceForm::Array, true)];
     Policy::new(profiles, "0123456789abcdef".into())
+}
+/// Among all the numbers are some of cards.
+fn anything() -> ClaimRule {
+    ClaimRule { may_hold: DetectorSet::ALL, ..ClaimRule::default() }
 }
 fn caller() -> Caller {
     let rule = Rule {
