@@ -44,24 +44,27 @@ const CUSTOM: &str = "data.custom";
 
 /// Standard claims and members that are random or hashed by definition, at any depth: identifiers (RFC 7519, RFC 8693,
 /// RFC 8417, OpenID Connect), hashes of other things and thumbprints of keys (RFC 7800, RFC 8705, RFC 9449).
-const RANDOM_BY_DEFINITION: [&str; 16] = [
-    "sub",
-    "client_id",
-    "azp",
-    "sid",
-    "jti",
-    "txn",
-    "nonce",
-    "at_hash",
-    "c_hash",
-    "s_hash",
-    "jkt",
-    "kid",
-    "x5t",
-    "x5t#S256",
-    "ath",
-    "content_digest",
-];
+fn is_random_by_definition(name: &str) -> bool {
+    matches!(
+        name,
+        "sub"
+            | "client_id"
+            | "azp"
+            | "sid"
+            | "jti"
+            | "txn"
+            | "nonce"
+            | "at_hash"
+            | "c_hash"
+            | "s_hash"
+            | "ath"
+            | "jkt"
+            | "kid"
+            | "x5t"
+            | "x5t#S256"
+            | "content_digest"
+    )
+}
 
 /// Judges all claims. Gives the exceptions that were used, as `DETECTOR:CLAIM`.
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Vec<String> {
@@ -151,7 +154,7 @@ fn in_member(detectors: &Detectors, name: &str, value: &Value, active: DetectorS
         Value::Null | Value::Bool(_) => DetectorSet::default(),
         _ => detectors.of_name(name),
     };
-    let active = if RANDOM_BY_DEFINITION.contains(&name) { without_entropy(active) } else { active };
+    let active = if is_random_by_definition(name) { without_entropy(active) } else { active };
     by_name.or(in_value(detectors, value, active))
 }
 /// As deep as the parser allowed.
@@ -263,11 +266,8 @@ fn locate(detectors: &Detectors, name: &str, value: &Value, detector: Detector) 
     if detectors.of_name(name).contains(detector) {
         return at;
     }
-    let active = if RANDOM_BY_DEFINITION.contains(&name) {
-        without_entropy(detectors.active())
-    } else {
-        detectors.active()
-    };
+    let active =
+        if is_random_by_definition(name) { without_entropy(detectors.active()) } else { detectors.active() };
     locate_in(detectors, value, detector, active, at)
 }
 fn locate_in(

@@ -39,15 +39,16 @@ const PREFIXES: [&str; 17] = [
 pub(super) fn look(text: &str) -> (bool, bool) {
     let (mut jwt, mut entropy) = (false, false);
     let is_digest = is_digest(text);
-    for word in text.split(|c: char| !c.is_ascii_alphanumeric() && !"-_+/=.".contains(c)) {
+    let is_gap = |byte: &u8| {
         step();
-        if word.len() < LEAST {
-            continue;
-        }
-        if word.split(['+', '/', '=']).any(is_jwt) {
+        !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'_' | b'+' | b'/' | b'=' | b'.')
+    };
+    for word in text.as_bytes().split(is_gap).filter(|word| word.len() >= LEAST) {
+        let word = std::str::from_utf8(word).unwrap_or_default(); // it is ASCII
+        if word.contains('.') && word.split(['+', '/', '=']).any(is_jwt) {
             jwt = true;
         } else if !is_digest {
-            entropy |= is_access_key(word) || word.split('.').any(is_random);
+            entropy |= is_access_key(word) || (is_mixed(word) && word.split('.').any(is_random));
         }
     }
     (jwt, entropy)
@@ -84,6 +85,11 @@ fn is_digest(text: &str) -> bool {
     })
 }
 
+/// Whether it can have unruly pieces at all.
+fn is_mixed(word: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
+    word.len() > LONGEST_ID || (has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase))
+}
 /// `word` in pieces, of which enough change between upper case, lower case and digits as often as chance would have it.
 /// In words that people make, these stand in groups.
 fn is_random(word: &str) -> bool {

@@ -22,12 +22,11 @@ pub(super) fn fold(name: &str) -> String {
 pub(super) fn look(name: &str, own: &BTreeMap<String, Detector>) -> DetectorSet {
     let words = Words::of(name);
     let mut found = DetectorSet::default();
-    // What is said about a secret is none: `password_changed_at`, `pwd_exp`, `secret_name`.
-    let about = words.phrases().any(|phrase| phrase.is_last && ABOUT.contains(&phrase.text));
     // `userpassword`, without any sign where a word begins.
-    if !about
-        && (words.folded().windows(5).any(|part| part == b"passw")
-            || words.phrases().any(|phrase| is_secret(phrase.text)))
+    if (words.folded().windows(5).any(|part| part == b"passw")
+        || words.phrases().any(|phrase| is_secret(phrase.text)))
+        // What is said about a secret is none: `password_changed_at`, `pwd_exp`, `secret_name`.
+        && !words.phrases().any(|phrase| phrase.is_last && ABOUT.contains(&phrase.text))
     {
         found.insert(Detector::NAME);
     }
