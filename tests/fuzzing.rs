@@ -82,7 +82,7 @@ fn requests_hold() {
     let mut dice = Dice::new("fuzz-request");
     let mut granted = 0;
     let mut whole = 0;
-    for _ in 0..rounds(50_000) {
+    for _ in 0..rounds(10_000) {
         let bytes = mutate(&mut dice, &seeds);
         whole += usize::from(serde_json::from_slice::<Value>(&bytes).is_ok());
         granted += checks::request(&bytes);
@@ -113,5 +113,5 @@ fn conditions_hold() {
     for _ in 0..rounds {
         compiled += u64::from(checks::condition(&mutate(&mut dice, &seeds)).compiled);
     }
-    assert!(compiled > 0 && compiled < u64::from(rounds), "{compiled} of {rounds} are conditions");
+    assert!(compiled > 0 && compiled < rounds, "{compiled} of {rounds} are conditions");
 }

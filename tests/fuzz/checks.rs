@@ -170,7 +170,7 @@ typ = "p+jwt"
 issuer = "https://a.example.com"
 audiences = ["https://b.example.com"]
 lifetime = { default = "5m", max = "1h" }
-consent = { purposes = ["care"], max_age = "3650d", when = "personal" }
+consent = { purposes = ["care"], max_age = "3650d" }
 claims = { amount = {}, role = {}, list = {}, address = {} }
 "#;
 const CLAIMS: [&str; 4] = ["amount", "role", "list", "address"];
@@ -184,7 +184,7 @@ static ASKED: LazyLock<[Value; 4]> = LazyLock::new(|| {
     [
         ask(json!({"amount": 100, "role": "clerk", "list": [1, "x", {"k": null}, 2.5], "address": {"city": "Bern"}})),
         ask(json!({"amount": -9223372036854775808_i64, "role": [], "list": {"a": 1e308}, "address": 18446744073709551615_u64})),
-        json!({"profile": "p", "claims": {}}),
+        json!({"profile": "p", "claims": {}, "consent": consent}),
         ask(json!({"amount": 0, "role": "a b".repeat(5000), "list": many, "address": "\u{e9}\u{1f431}"})),
     ]
 });
