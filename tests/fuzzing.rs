@@ -33,6 +33,9 @@ fn requests() -> Vec<Vec<u8>> {
     }
     seeds
 }
+fn conditions() -> Vec<Vec<u8>> {
+    include_str!("fuzz/conditions.txt").lines().map(|line| line.as_bytes().to_vec()).collect()
+}
 fn policy_files() -> Vec<Vec<u8>> {
     checks::POLICIES.into_iter().map(|(_, text)| text.as_bytes().to_vec()).collect()
 }
@@ -79,7 +82,7 @@ fn requests_hold() {
     let mut dice = Dice::new("fuzz-request");
     let mut granted = 0;
     let mut whole = 0;
-    for _ in 0..rounds(50_000) {
+    for _ in 0..rounds(10_000) {
         let bytes = mutate(&mut dice, &seeds);
         whole += usize::from(serde_json::from_slice::<Value>(&bytes).is_ok());
         granted += checks::request(&bytes);
@@ -95,4 +98,20 @@ fn policy_files_hold() {
     let mut dice = Dice::new("fuzz-policy");
     let good = (0..rounds(1000)).filter(|_| checks::policy_file(&mutate(&mut dice, &seeds))).count();
     assert!(good > 0, "some mutations are harmless");
+}
+
+#[test]
+fn conditions_hold() {
+    let seeds = conditions();
+    write("condition", &seeds);
+    let answers: Vec<_> = seeds.iter().map(|seed| checks::condition(seed)).collect();
+    assert!(answers.iter().all(|answer| answer.compiled), "{answers:?}");
+    assert!(answers.iter().any(|answer| answer.yes > 0 && answer.no > 0 && answer.errors > 0));
+    let mut dice = Dice::new("fuzz-condition");
+    let mut compiled = 0;
+    let rounds = rounds(1000);
+    for _ in 0..rounds {
+        compiled += u64::from(checks::condition(&mutate(&mut dice, &seeds)).compiled);
+    }
+    assert!(compiled > 0 && compiled < rounds, "{compiled} of {rounds} are conditions");
 }

@@ -53,13 +53,13 @@ const CASES: &str = r#"
 [[case]]
 name = "billing gets an access token"
 caller = "billing"
-request = { profile = "access-token", claims = { sub = "alice", client_id = "web", aud = "https://api.example.com" } }
+request = { profile = "access-token", claims = { sub = "alice", client_id = "billing-app", aud = "https://api.example.com" } }
 expect = { grant = { ttl = "5m", ttl_max = "15m", audience = ["https://api.example.com"], issuer = "https://login.example.com", claims = { sub = "alice" }, absent = ["scope"] } }
 
 [[case]]
 name = "no roles, and no escape in writing"
 caller = "billing"
-request = '{"profile":"access-token","claims":{"\u0073ub":"alice","client_id":"web","role":"x"},"alg":"none"}'
+request = '{"profile":"access-token","claims":{"\u0073ub":"alice","client_id":"billing-app","role":"x"},"alg":"none"}'
 expect = { denied = ["request.member", "claim.unknown", "aud.required"] }
 
 [[case]]
@@ -135,14 +135,14 @@ fn machines_get_json_with_what_no_case_shows() {
     );
     assert_eq!(first["grant"]["audience"], json!(["https://api.example.com"]));
     let rules = |report: &Value| report["coverage"]["rules"].as_array().unwrap().clone();
-    assert_eq!(report["coverage"]["profiles"], json!([]));
+    assert_eq!(report["coverage"]["profiles"], json!(["id-token", "support"]));
     assert!(rules(&report).contains(&json!("ttl.max")) && !rules(&report).contains(&json!("claim.unknown")));
     let failing =
         CASES.replace("\"claim.unknown\", ", "").replace("grant = {} }", "denied = [\"ttl.max\"] }");
     let report = Desk::new(&failing).report();
     assert_eq!(report["failed"], 2);
     assert!(rules(&report).contains(&json!("claim.unknown")), "a failed case shows nothing");
-    assert_eq!(report["coverage"]["profiles"], json!(["deploy"]));
+    assert_eq!(report["coverage"]["profiles"], json!(["deploy", "id-token", "support"]));
 }
 
 #[test]
