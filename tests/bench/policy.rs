@@ -36,7 +36,7 @@ impl Evaluation {
 fn granted(name: &str) -> Vec<(usize, Evaluation)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
     let read = |end: &str| fs::read_to_string(directory.join(format!("{name}{end}"))).unwrap();
-    let loader = Loader { users: &Assumed::default(), directory: Some(&directory) };
+    let loader = Loader { users: &Assumed::default(), directory: Some(&directory), running: None };
     let load = || loader.parse(&read(".toml"), name).unwrap_or_else(|faults| panic!("{faults}"));
     let cases = loader.cases(&read(".cases.toml"), name, &load()).unwrap_or_else(|faults| panic!("{faults}"));
     let granted = cases.into_iter().filter(|case| matches!(case.expect, Expect::Grant(_)));
