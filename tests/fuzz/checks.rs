@@ -182,8 +182,12 @@ static ASKED: LazyLock<[Value; 4]> = LazyLock::new(|| {
     let session = json!({"id": "s1", "auth_time": 1_767_225_000});
     let ask = |claims| json!({"profile": "p", "claims": claims, "consent": consent, "session": session});
     [
-        ask(json!({"amount": 100, "role": "clerk", "list": [1, "x", {"k": null}, 2.5], "address": {"city": "Bern"}})),
-        ask(json!({"amount": -9223372036854775808_i64, "role": [], "list": {"a": 1e308}, "address": 18446744073709551615_u64})),
+        ask(
+            json!({"amount": 100, "role": "clerk", "list": [1, "x", {"k": null}, 2.5], "address": {"city": "Bern"}}),
+        ),
+        ask(
+            json!({"amount": -9223372036854775808_i64, "role": [], "list": {"a": 1e308}, "address": 18446744073709551615_u64}),
+        ),
         json!({"profile": "p", "claims": {}, "consent": consent}),
         ask(json!({"amount": 0, "role": "a b".repeat(5000), "list": many, "address": "\u{e9}\u{1f431}"})),
     ]
