@@ -16,11 +16,12 @@ fn jwts_may_live_longer_at_once() {
     let long = site.config_text();
     site.rewrite(&edited(&site, &[("default = \"5m\", max = \"15m\"", "default = \"10s\", max = \"10s\"")]));
     let daemon = site.start();
-    site.rewrite(&long.replace("max = \"15m\"", "max = \"24h\", over_ceiling = \"a test\""));
+    site.rewrite(&long.replace("max = \"15m\"", "max = \"24h\", over_ceiling = \"a test of reloads\""));
     let mut wish = good("access");
     wish["ttl"] = json!("24h");
     assert_eq!(daemon.post("/v1/sign", &wish).rules(), ["ttl.max"]);
-    assert_eq!(daemon.reload().status, 200);
+    let reload = daemon.reload();
+    assert_eq!(reload.status, 200, "{}", reload.json());
     assert_eq!(daemon.post("/v1/sign", &wish).status, 200, "the state knows how late it expires");
     let state = rusqlite::Connection::open(site.path("state/state.db")).unwrap();
     let bound: i64 = state
