@@ -164,6 +164,7 @@ fn whole(text: &str, message: String) -> Vec<ConditionFault> {
 fn syntax(text: &str, error: &ParseError) -> ConditionFault {
     let info = error.source_info.as_ref();
     let at = info.and_then(|info| span(info.offset_for(error.expr_id))).unwrap_or(0..text.len());
+    let at = inside(text, at);
     let reason = error.msg.trim_start_matches("Syntax error: ");
     ConditionFault { at, message: format!("not an expression of CEL: {reason}") }
 }
@@ -172,13 +173,18 @@ fn span(offsets: Option<(u32, u32)>) -> Option<Range<usize>> {
     Some(usize::try_from(start).ok()?..usize::try_from(end.max(start)).ok()?)
 }
 
+/// Whole characters of the text: the parser takes each that it does not know, and the end, for one byte.
+fn inside(text: &str, at: Range<usize>) -> Range<usize> {
+    text.floor_char_boundary(at.start)..text.ceil_char_boundary(at.end)
+}
+
 /// By the parser's numbers of nodes, which it tells the places of beside a syntax error only: so it is given one.
 fn place(text: &str, faults: Vec<(u64, String)>) -> Vec<ConditionFault> {
     let spoilt = parser().parse(&format!("{text}\n)")).err();
     let info = spoilt.and_then(|errors| errors.errors.into_iter().find_map(|error| error.source_info));
     let at = |id| {
         let span = info.as_ref().and_then(|info| span(info.offset_for(id)));
-        span.map_or(0..text.len(), |span| with_name(text, span))
+        span.map_or(0..text.len(), |span| with_name(text, inside(text, span)))
     };
     let mut faults: Vec<_> =
         faults.into_iter().map(|(id, message)| ConditionFault { at: at(id), message }).collect();

@@ -165,6 +165,25 @@ fn no_text_makes_the_parser_fall_over() {
     }
 }
 
+/// Found by fuzzing: places in the middle of a character, and behind the end.
+#[test]
+fn faults_are_whole_characters_of_the_text() {
+    for text in [
+        "1 < \u{e9}",
+        "\u{e9} == 1",
+        "claims.amount \u{1f431} 1",
+        "1 <",
+        "",
+        "'\u{e9}",
+        "f(\u{e9}",
+        "`\u{200b}",
+    ] {
+        for fault in compile(text).unwrap_err() {
+            assert!(text.get(fault.at.clone()).is_some(), "{text:?}: {:?}", fault.at);
+        }
+    }
+}
+
 /// Words of the language in any order, most of them in an order that means something.
 pub(crate) fn words() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
@@ -249,6 +268,7 @@ proptest! {
     fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
         if let Err(faults) = compile(&text) {
             prop_assert!(!faults.is_empty());
+            prop_assert!(faults.iter().all(|fault| text.get(fault.at.clone()).is_some()), "{faults:?}");
         }
     }
 }
