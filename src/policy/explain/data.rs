@@ -15,12 +15,15 @@ pub(super) fn detectors(profile: &Profile, sentences: &mut Vec<Sentence>) {
     if !on.is_empty() {
         let mut rules: Vec<&str> = on.iter().map(|detector| secrets::rule(*detector)).collect();
         rules.dedup();
-        let text = format!("No claim of it, at any depth, has in it {}.", listed(&described(&on), "or"));
+        let text =
+            format!("No claim of it, at any depth, has any of these in it: {}.", described(&on).join("; "));
         say(text, rules);
     }
     if !off.is_empty() {
-        let text =
-            format!("It is not searched for {}, which every start records.", listed(&described(&off), "or"));
+        let text = format!(
+            "It is not searched for these, which every start records: {}.",
+            described(&off).join("; ")
+        );
         say(text, Vec::new());
     }
     for (name, rule) in &profile.claims {

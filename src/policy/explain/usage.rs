@@ -16,12 +16,14 @@ pub(super) fn hours(profile: &Profile, sentences: &mut Vec<Sentence>) {
 pub(super) fn rates(profile: &Profile, sentences: &mut Vec<Sentence>) {
     for rate in &profile.rates {
         let whose = match rate.per {
-            Per::Caller => "one caller gets",
-            Per::Profile => "all callers together get",
-            Per::Subject => "are about one subject",
+            Per::Caller => "to one caller",
+            Per::Profile => "to all callers together",
+            Per::Subject => "about one subject",
         };
         let within = readable(rate.threshold.window);
-        let over = |most: u32, what: &str| format!("{what} when more than {most} {whose} within {within}");
+        let over = |most: u32, what: &str| {
+            format!("{what} when more than {most} are issued {whose} within {within}")
+        };
         let text = match (rate.threshold.warn, rate.threshold.refuse) {
             (None, None) => continue,
             (Some(warn), None) => format!("{}.", over(warn, "An alert is raised")),
