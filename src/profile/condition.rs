@@ -33,6 +33,8 @@ const NODES: usize = 256;
 const DEPTH: usize = 16;
 /// Each could join two texts or lists, and the result is as long as both.
 const ADDITIONS: usize = 12;
+/// Each looks through a text that a caller sends.
+const MATCHES: usize = 8;
 /// Compiled size of one pattern, bytes: matching takes time in proportion to it and to the text.
 const PATTERN: usize = 64 << 10;
 
@@ -323,6 +325,10 @@ impl Check<'_> {
 
     /// Compiled once, and none is made out of what a caller sends.
     fn pattern(&mut self, node: &mut IdedExpr) {
+        let patterns = self.inputs.iter().filter(|input| matches!(input, Input::Pattern(_))).count();
+        if patterns >= MATCHES {
+            return self.fault(node, format!("more than {MATCHES} matches: join patterns with |, or use fewer"));
+        }
         let Expr::Literal(LiteralValue::String(text)) = &node.expr else {
             return self
                 .fault(node, "the pattern of matches stands in quotes here, and nothing else: write it so");

@@ -59,6 +59,8 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "lifetime = { default = \"5m\", max = \"15m\" }" => "lifetime = { default = \"5m\" }": "profile.access-token.lifetime.max", 43, "missing";
         "user = 1002" => "user = true": "caller.deployer.user", 65, "a name in quotes or a whole number";
         "sub = { required = true, type = \"string\" }" => "sub = { type = \"text\" }": "profile.access-token.claims.sub.type", 47, "\"string\"";
+        "client_id = { required = true }" => "client_id = { type = \"integer\" }": "profile.access-token.claims.client_id.type", 48, "always a string";
+        "client_id = { required = true }" => "client_id = {}\nauth_time = { type = \"string\" }": "profile.access-token.claims.auth_time.type", 49, "always an integer of seconds";
         "enum = [1, 2, 3]" => "const = 1979-05-27": "profile.access-token.claims.level.const", 50, "JSON has no dates";
         "enum = [1, 2, 3]" => "const = nan": "profile.access-token.claims.level.const", 50, "finite";
         // Conditions: the place is that within the expression.
