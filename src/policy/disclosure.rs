@@ -2,8 +2,8 @@
 
 use super::findings::{Findings, at_claim, claim};
 use super::judge::Case;
-use crate::jose::{Algorithm, PublicKey};
 use crate::jose::json::Pointer;
+use crate::jose::{Algorithm, PublicKey};
 use crate::profile::{KeyBinding, SD_NAMES};
 use serde_json::{Map, Value};
 

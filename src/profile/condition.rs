@@ -118,7 +118,8 @@ impl Condition {
                 return Err(whole(text, "the condition cannot be read: write it in another way".into()));
             }
         };
-        let mut check = Check { claims, inputs: Vec::new(), nodes: 0, additions: 0, faults: Vec::new() };
+        let mut check =
+            Check { claims, inputs: Vec::new(), nodes: 0, additions: 0, matches: 0, faults: Vec::new() };
         check.bound(&tree, 0);
         if check.faults.is_empty() && !is_truth(&tree) {
             check.fault(&tree, "this is neither true nor false: compare it with something");
@@ -223,6 +224,7 @@ struct Check<'c> {
     inputs: Vec<Input>,
     nodes: usize,
     additions: usize,
+    matches: usize,
     /// By number of the node.
     faults: Vec<(u64, String)>,
 }
@@ -252,6 +254,10 @@ impl Check<'_> {
                 self.additions += usize::from(call.func_name == operators::ADD);
                 if self.additions > ADDITIONS {
                     self.fault(node, format!("more than {ADDITIONS} additions: make the condition simpler"));
+                }
+                self.matches += usize::from(call.func_name == "matches");
+                if self.matches > MATCHES {
+                    self.fault(node, format!("more than {MATCHES} matches: join patterns with |, or use fewer"));
                 }
                 call.target.iter().for_each(|target| self.bound(target, depth + 1));
                 call.args.iter().for_each(|argument| self.bound(argument, depth + 1));
@@ -325,10 +331,6 @@ impl Check<'_> {
 
     /// Compiled once, and none is made out of what a caller sends.
     fn pattern(&mut self, node: &mut IdedExpr) {
-        let patterns = self.inputs.iter().filter(|input| matches!(input, Input::Pattern(_))).count();
-        if patterns >= MATCHES {
-            return self.fault(node, format!("more than {MATCHES} matches: join patterns with |, or use fewer"));
-        }
         let Expr::Literal(LiteralValue::String(text)) = &node.expr else {
             return self
                 .fault(node, "the pattern of matches stands in quotes here, and nothing else: write it so");

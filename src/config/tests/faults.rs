@@ -278,7 +278,7 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "client_id = { required = true }" => "client_id = { from_caller = \"{client_id}\" }": "caller.billing.vars.client_id", 59, "missing: `profile.access-token.claims.client_id.from_caller` takes it in";
         "client_id = { required = true }" => "client_id = { from_caller = \"a{\" }": "profile.access-token.claims.client_id.from_caller", 48, "braces hold a name";
         "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", enum = [\"x\"] }": "profile.access-token.claims.client_id.from_caller", 48, "fixed already";
-        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", type = \"array\" }": "profile.access-token.claims.client_id.from_caller", 48, "fixed already";
+        "client_id = { required = true }" => "tenant = { from_caller = \"{name}\", type = \"array\" }": "profile.access-token.claims.tenant.from_caller", 48, "fixed already";
         "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", pattern = \"[0-9]+\" }": "profile.access-token.claims.client_id.from_caller", 48, "`pattern` or `max_length`, or is empty, for caller \"billing\"";
         "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", max_length = 3 }": "profile.access-token.claims.client_id.from_caller", 48, "`max_length`";
         "client_id = { required = true }" => "client_id = { min = 1, type = \"string\" }": "profile.access-token.claims.client_id.min", 48, "only numbers and dates";
@@ -337,6 +337,14 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nclaims = { vct = { disclosable = true } }": "profile.deploy.claims.vct.disclosable", 56, "always see";
         "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nclaims = { status = { disclosable = true } }": "profile.deploy.claims.status.disclosable", 56, "always see";
         "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nencrypt = \"when-sensitive\"\nclaims = { a = { disclosable = true, sensitive = true } }": "profile.deploy.sd_jwt", 55, "remove one";
+        "typ = \"JWT\"" => "base = \"security-event\"\nsession = \"required\"": "profile.deploy.session", 55, "has no `exp`";
+        "typ = \"JWT\"" => "base = \"security-event\"\naal = 2": "profile.deploy.aal", 55, "has no `exp`";
+        "typ = \"JWT\"" => "base = \"security-event\"\nmax_age = \"8h\"": "profile.deploy.max_age", 55, "has no `exp`";
+        "typ = \"JWT\"" => "base = \"security-event\"\nconsent = { purposes = [\"a\"], max_age = \"1d\" }": "profile.deploy.consent", 55, "has no `exp`";
+        "client_id = { required = true }" => "client_id = {}\nNonce = {}": "profile.access-token.claims.Nonce", 49, "never has this claim";
+        "client_id = { required = true }" => "client_id = {}\nCNF = {}": "profile.access-token.claims.CNF", 49, "never has this claim";
+        "client_id = { required = true }" => "client_id = {}\nEvents = {}": "profile.access-token.claims.Events", 49, "never has this claim";
+        "client_id = { required = true }" => "client_id = {}\nClient_ID = {}": "profile.access-token.claims.Client_ID", 49, "looks like the claim \"client_id\"";
         // Callers.
         "user = \"billing\"" => "": "caller.billing", 59, "write `user`, `group` or both";
         "user = \"billing\"" => "user = \"biling\"": "caller.billing.user", 60, "no user \"biling\"";

@@ -2,7 +2,9 @@
 
 use super::{Path, Resolver};
 use crate::config::file::{Claim, Named};
-use crate::profile::{ClaimRule, ClaimType, OwnDetectors, RESERVED_CLAIMS, SD_NAMES, is_claim_name, usual_type};
+use crate::profile::{
+    ClaimRule, ClaimType, OwnDetectors, RESERVED_CLAIMS, SD_NAMES, is_claim_name, usual_type,
+};
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use std::collections::BTreeMap;

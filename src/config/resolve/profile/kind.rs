@@ -96,7 +96,8 @@ impl Resolver<'_> {
             // Verifiers that ignore case would take it for the other one.
             let lower = name.to_ascii_lowercase();
             if lower != *name && spec.claims.iter().any(|own| own.name == lower) {
-                let message = format!("looks like the claim {lower:?} of {whose}: write that, or another name");
+                let message =
+                    format!("looks like the claim {lower:?} of {whose}: write that, or another name");
                 self.fault(&path.key("claims").key(name), message);
                 continue;
             }
