@@ -427,32 +427,6 @@ fn each_fault_is_told_with_path_line_and_remedy() {
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
-/// Two tokens of one module, and one label in two token directories.
-#[test]
-fn tokens_that_differ_are_two() {
-    let other = |token: &str, conf: &str| {
-        format!(
-            "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib/softhsm/libsofthsm2.so\"\ntoken = {token}\n\
-             pin = {{ credential = \"x\" }}\nenv = {{ SOFTHSM2_CONF = \"{conf}\" }}\n[audit]"
-        )
-    };
-    for (own, two, conf) in [
-        ("{ label = \"jwsd\" }", "{ label = \"other\" }", "/etc/softhsm2.conf"),
-        (
-            "{ label = \"jwsd\", serial = \"1\" }",
-            "{ label = \"jwsd\", serial = \"2\" }",
-            "/etc/softhsm2.conf",
-        ),
-        ("{ serial = \"1\" }", "{ label = \"jwsd\", serial = \"2\" }", "/etc/softhsm2.conf"),
-        ("{ label = \"jwsd\" }", "{ label = \"jwsd\" }", "/etc/other.conf"),
-    ] {
-        let text = GOOD.replace("token = { label = \"jwsd\" }", &format!("token = {own}"));
-        let text = text.replace("[audit]", &other(two, conf));
-        let parsed = LOADER.parse(&text, "x.toml");
-        assert!(parsed.is_ok(), "{own} {two}: {}", parsed.err().unwrap());
-    }
-}
-
 #[test]
 fn ten_faults_are_ten_reports_in_the_order_of_the_file() {
     let mut text = GOOD.to_owned();
