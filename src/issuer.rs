@@ -139,7 +139,7 @@ impl Issuer {
         let base = base(policy, caller, request_id);
 
         let mut alerts = Alerts::new(&base);
-        alerts.extend(self.misuse.see(caller), None, None);
+        alerts.extend(self.misuse.see(caller, self.clock.shown()), None, None);
         // Policy before key: a request that breaks a rule never becomes a draft.
         let drafts: Vec<Result<Draft, Refusal>> =
             wants.into_iter().map(|want| self.draft(policy, caller, want, &mut alerts)).collect();

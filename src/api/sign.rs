@@ -29,6 +29,9 @@ const NODES: usize = 512;
 /// One request; its bytes are a matter of configuration.
 pub const ONE: strict::Limits = strict::Limits { bytes: usize::MAX, depth: DEPTH, nodes: NODES };
 
+const JWT: &str = "application/jwt";
+const SD_JWT: &str = "application/sd-jwt";
+
 #[derive(Serialize)]
 struct Answer<'a> {
     token: &'a str,
@@ -59,7 +62,7 @@ impl Api {
         let want = self.want(now, &caller, request).await?;
         let recorded = self.issue(now, &caller, id, vec![want]).await?;
         match recorded.into_inner().pop() {
-            Some(Ok(jwt)) if bare => Ok(answer("application/jwt", jwt.expose().to_owned())),
+            Some(Ok(jwt)) if bare => Ok(answer(media_type(jwt.expose()), jwt.expose().to_owned())),
             Some(Ok(jwt)) => Ok(json(&Answer::from(&jwt))),
             Some(Err(refusal)) => Err(Exit::issuer(&refusal)),
             None => Err(Problem::internal().into()),
@@ -222,5 +225,25 @@ fn text(tree: &Value) -> usize {
 }
 
 fn prefers_bare_jwt(headers: &HeaderMap) -> bool {
-    headers.get(ACCEPT).is_some_and(|value| value == "application/jwt")
+    headers.get(ACCEPT).is_some_and(|value| value == JWT || value == SD_JWT)
+}
+/// RFC 7519 section 10.3.1; an SD-JWT, which alone has a tilde in it, is something else (RFC 9901 section 11.4).
+fn media_type(jwt: &str) -> &'static str {
+    if jwt.contains('~') { SD_JWT } else { JWT }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_answers_are_asked_for_and_say_what_they_are() {
+        for (accept, bare) in [(JWT, true), (SD_JWT, true), ("application/json", false), ("*/*", false)] {
+            let headers = [(ACCEPT, accept.parse().unwrap())].into_iter().collect();
+            assert_eq!(prefers_bare_jwt(&headers), bare, "{accept}");
+        }
+        for (jwt, of) in [("a.b.c", JWT), ("a.b.c.d.e", JWT), ("a.b.c~", SD_JWT), ("a.b.c~d~", SD_JWT)] {
+            assert_eq!(media_type(jwt), of, "{jwt}");
+        }
+    }
 }

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 /// The `_sd_alg` value.
 pub const ALGORITHM: &str = "sha-256";
+/// Names that an SD-JWT gives a meaning of its own (RFC 9901 section 4.1), at any depth.
+pub const NAMES: [&str; 3] = ["_sd", "_sd_alg", "..."];
 /// Bytes of a salt (RFC 9901 section 9.3).
 const SALT: usize = 16;
 /// Bounds on one disclosure that is read.
@@ -103,7 +105,7 @@ pub fn reveal(
         let place = digests.iter().position(|known| *known == digest);
         // Taken out, so that none counts twice.
         digests.swap_remove(place.ok_or("a disclosure belongs to no digest in the JWT, or is there twice")?);
-        if ["_sd", "_sd_alg", "..."].contains(&name.as_str()) || claims.contains_key(&name) {
+        if NAMES.contains(&name.as_str()) || claims.contains_key(&name) {
             return Err("a disclosure has the name of a claim that is there, or that no claim may have");
         }
         claims.insert(name, value);

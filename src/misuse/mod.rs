@@ -28,6 +28,8 @@ const COUNTERS: usize = 16_384;
 /// Users whose programs are remembered, and programs of each.
 const USERS: usize = 1024;
 const PROGRAMS: usize = 32;
+/// New programs are told of once in so long, by user.
+const NEWS: Duration = Duration::from_secs(3600);
 /// Use outside the hours is told once in so long, by caller and profile.
 const OUTSIDE: Duration = Duration::from_secs(3600);
 
@@ -124,9 +126,15 @@ struct State {
     counters: Recent<(Option<ProfileName>, usize, String), Counter>,
     subjects: Recent<(ProfileName, usize, SubjectTag), Counter>,
     outside: Recent<(ProfileName, String), i64>,
-    programs: Recent<u32, VecDeque<PathBuf>>,
+    programs: Recent<u32, Programs>,
     raised: BTreeMap<Rule, u64>,
     refused: u64,
+}
+/// Those of one user, the one that asked last first, and when a new one was last told of.
+#[derive(Debug, Default)]
+struct Programs {
+    known: VecDeque<PathBuf>,
+    told: Option<i64>,
 }
 /// One count, and when it was last told of.
 #[derive(Debug)]
@@ -157,22 +165,25 @@ impl Misuse {
     }
 
     /// Looks at who asks, once for each call.
-    pub fn see(&self, caller: &Caller) -> Option<Alert> {
+    pub fn see(&self, caller: &Caller, now: Timestamp) -> Option<Alert> {
         // A program that the configuration names is no news.
         let exe = caller.peer().facts().exe.as_ref().filter(|_| !caller.is_by_exe())?;
         let mut state = self.lock();
         if !state.settings.new_exe {
             return None;
         }
-        let known = state.programs.entry(caller.peer().uid(), VecDeque::new);
-        if known.contains(exe) {
+        let Programs { known, told } = state.programs.entry(caller.peer().uid(), Programs::default);
+        let found = known.iter().position(|known| known == exe).and_then(|at| known.remove(at));
+        let is_news = found.is_none() && !known.is_empty();
+        known.truncate(PROGRAMS - 1);
+        known.push_front(found.unwrap_or_else(|| exe.clone()));
+        let now = now.as_millisecond();
+        if !is_news || !is_due(*told, now, NEWS) {
             return None;
         }
-        let is_first = known.is_empty();
-        known.truncate(PROGRAMS - 1);
-        known.push_front(exe.clone());
+        *told = Some(now);
         let reason = format!("uid {} had not asked by this program before", caller.peer().uid());
-        (!is_first).then(|| state.raise(Rule::NewExe, None, reason))
+        Some(state.raise(Rule::NewExe, None, reason))
     }
 
     /// Whether the caller may ask at all, before policy: whoever was refused too often may not.

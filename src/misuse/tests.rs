@@ -135,18 +135,24 @@ fn other_settings_hold_from_the_next_request_on() {
 #[test]
 fn a_program_that_was_not_there_before_is_told_of_once() {
     let misuse = misuse(NONE);
-    let see = |uid, exe: Option<&str>| misuse.see(&caller_of("a", uid, exe, false)).map(|alert| alert.rule);
+    let at = |second, uid, exe: Option<&str>| {
+        misuse.see(&caller_of("a", uid, exe, false), after(second)).map(|alert| alert.rule)
+    };
+    let see = |uid, exe| at(0, uid, exe);
     assert_eq!(see(1, None), None);
     assert_eq!(see(1, Some("/bin/a")), None, "the first is learnt");
     assert_eq!(see(1, Some("/bin/a")), None);
     assert_eq!(see(1, Some("/bin/b")), Some(Rule::NewExe));
     assert_eq!(see(1, Some("/bin/b")), None);
     assert_eq!(see(2, Some("/bin/b")), None, "another user");
-    assert_eq!(misuse.see(&caller_of("a", 1, Some("/bin/c"), true)), None, "the configuration names it");
-    for number in 0..100 {
-        assert_eq!(see(1, Some(&format!("/bin/{number}"))), Some(Rule::NewExe));
+    assert_eq!(misuse.see(&caller_of("a", 1, Some("/bin/c"), true), NOW), None, "the configuration names it");
+    assert_eq!(at(3599, 1, Some("/bin/c")), None, "told of one an hour ago at most");
+    assert_eq!(at(3600, 1, Some("/bin/c")), None, "known by now");
+    for number in 1..100 {
+        assert_eq!(at(number * 3600, 1, Some(&format!("/bin/{number}"))), Some(Rule::NewExe));
+        assert_eq!(at(number * 3600 + 1800, 1, Some("/bin/a")), None, "used all the time");
     }
-    assert_eq!(misuse.lock().programs.entry(1, VecDeque::new).len(), PROGRAMS);
+    assert_eq!(misuse.lock().programs.entry(1, Programs::default).known.len(), PROGRAMS);
     misuse.set(Settings { denials: NONE, new_exe: false });
     assert_eq!(see(1, Some("/bin/z")), None);
 }

@@ -4,7 +4,7 @@ use super::findings::{Findings, at_claim, claim};
 use super::judge::Case;
 use super::kind;
 use crate::jose::json::Pointer;
-use crate::profile::{ClaimRule, ClaimType, Profile, RESERVED_CLAIMS};
+use crate::profile::{ClaimRule, Profile, RESERVED_CLAIMS, usual_type};
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -102,7 +102,7 @@ fn is_lookalike(profile: &Profile, name: &str) -> bool {
 
 fn judge_value(name: &str, value: &Value, rule: Option<&ClaimRule>, findings: &mut Findings) {
     let at = || at_claim(name);
-    if let Some(kind) = rule.and_then(|rule| rule.kind).or_else(|| usual_type(name)) {
+    if let Some(kind) = usual_type(name).or(rule.and_then(|rule| rule.kind)) {
         findings.check("claim.type", kind.admits(value), at, || {
             format!("{} is not {1}; send {1}", claim(name), kind.described())
         });
@@ -147,16 +147,6 @@ fn judge_value(name: &str, value: &Value, rule: Option<&ClaimRule>, findings: &m
     }
     if let Some(schema) = &rule.schema {
         judge_schema("claim.schema", schema, value, at, || claim(name), findings);
-    }
-}
-
-/// Types that the standards give, for when the profile gives none (RFC 7519 section 4.1.2, RFC 8693 section 4.3,
-/// OpenID Connect Core section 2). Wrong types are refused because some verifiers take them for absent.
-pub(super) fn usual_type(name: &str) -> Option<ClaimType> {
-    match name {
-        "sub" | "client_id" => Some(ClaimType::String),
-        "auth_time" => Some(ClaimType::Date),
-        _ => None,
     }
 }
 

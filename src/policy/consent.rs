@@ -5,10 +5,11 @@
 
 use super::findings::Findings;
 use super::judge::{Case, Limit};
+use super::lifetime::date;
 use super::secrets;
 use crate::jose::json::Pointer;
-use crate::profile::{ClaimType, Consent, ConsentWhen, ProfileName};
-use serde_json::{Map, Value};
+use crate::profile::{Consent, ConsentWhen, ProfileName};
+use serde_json::Value;
 
 /// How far the clock of who recorded the consent may be ahead of ours, seconds.
 const FAST: i64 = 60;
@@ -58,13 +59,13 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> (Option<String>
     let now = case.now.as_second();
     findings.check(
         "consent.future",
-        given.granted_at <= now + FAST,
+        given.granted_at <= now.saturating_add(FAST),
         || at().name("granted_at"),
         || "\"granted_at\" is in the future; send the time when the person consented, in seconds".into(),
     );
     let mut limits = Vec::new();
     let age = i64::try_from(rule.max_age.as_secs()).unwrap_or(i64::MAX);
-    let until = given.granted_at.saturating_add(age);
+    let until = given.granted_at.min(now).saturating_add(age);
     if findings.check(
         "consent.age",
         now < until,
@@ -132,22 +133,22 @@ fn read<'a>(consent: &'a Value, findings: &mut Findings) -> Option<Given<'a>> {
         purposes.is_some(),
         "\"purposes\" is not a list of 1 to 32 different names of a-z, 0-9, '.', '_' and '-'; send one",
     );
-    let (granted_at, granted_holds) = read_date(members, "granted_at");
-    let (expires_at, expires_holds) = read_date(members, "expires_at");
+    let granted_at = members.get("granted_at").and_then(date);
+    let expires_at = members.get("expires_at").map(date);
     let granted_holds = holds(
         "granted_at",
-        granted_holds && granted_at.is_some(),
+        granted_at.is_some(),
         "\"granted_at\" is not a time in whole seconds since 1970; send one",
     );
     let expires_holds = holds(
         "expires_at",
-        expires_holds && expires_at.is_none_or(|end| granted_at.is_none_or(|start| start < end)),
+        expires_at.is_none_or(|end| end.is_some_and(|end| granted_at.is_none_or(|start| start < end))),
         "\"expires_at\" is not a time in whole seconds since 1970 after \"granted_at\"; send one, or leave it out",
     );
     if !(known && id_holds && purposes_hold && granted_holds && expires_holds) {
         return None;
     }
-    Some(Given { id: id?, purposes: purposes?, granted_at: granted_at?, expires_at })
+    Some(Given { id: id?, purposes: purposes?, granted_at: granted_at?, expires_at: expires_at.flatten() })
 }
 fn is_id(text: &str) -> bool {
     (1..=ID).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
@@ -161,14 +162,4 @@ fn read_purposes(value: &Value) -> Option<Vec<&str>> {
         names.push(name);
     }
     Some(names)
-}
-/// A NumericDate if it is there, and whether there is nothing else.
-fn read_date(members: &Map<String, Value>, name: &str) -> (Option<i64>, bool) {
-    match members.get(name) {
-        None => (None, true),
-        Some(value) => {
-            let date = value.as_i64().filter(|_| ClaimType::Date.admits(value));
-            (date, date.is_some())
-        }
-    }
 }

@@ -2,8 +2,8 @@
 
 use super::findings::{Findings, at_claim, claim};
 use super::judge::Case;
-use crate::jose::PublicKey;
 use crate::jose::json::Pointer;
+use crate::jose::{Algorithm, PublicKey};
 use crate::profile::{KeyBinding, SD_NAMES};
 use serde_json::{Map, Value};
 
@@ -76,5 +76,15 @@ fn judge_key(case: &Case<'_>, binding: KeyBinding, cnf: Option<&Value>, findings
 /// RFC 7800 section 3.2, with nothing else in it that a verifier could take for the key.
 fn is_holder_key(cnf: &Value) -> bool {
     let members = cnf.as_object().filter(|members| members.len() == 1);
-    members.and_then(|members| members.get("jwk")).is_some_and(|jwk| PublicKey::from_jwk(jwk).is_ok())
+    let jwk = members.and_then(|members| members.get("jwk"));
+    jwk.is_some_and(|jwk| PublicKey::from_jwk(jwk).is_ok_and(|key| says_only(jwk, &key)))
+}
+/// The key, `use`, `kid`, and an `alg` of such keys: nothing that leads elsewhere (`x5u`) or to another use of it.
+fn says_only(jwk: &Value, key: &PublicKey) -> bool {
+    jwk.as_object().into_iter().flatten().all(|(name, value)| match name.as_str() {
+        "kty" | "crv" | "x" | "y" | "n" | "e" | "pub" | "use" => true,
+        "kid" => value.is_string(),
+        "alg" => Algorithm::ALL.iter().any(|of| value == of.name() && of.key_type() == key.key_type()),
+        _ => false,
+    })
 }

@@ -82,6 +82,13 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
         );
     }
     let text = |name| tree.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    if let (Some(sub), true) = (text("sub"), spec.subject != Subject::Issuer) {
+        let issuer = case.fixed.map_or(&profile.issuer, |fixed| &fixed.issuer);
+        findings.check("kind.subject", sub != issuer, || at_claim("sub"), || {
+            "claim \"sub\" is the issuer, so that the JWT could pass for a client's assertion (RFC 7523); send whom it is about"
+                .into()
+        });
+    }
     // Where one is missing or empty, that was said already.
     if let (Some(sub), Some(client)) = (text("sub"), text("client_id")) {
         match spec.subject {

@@ -32,6 +32,11 @@ pub(super) fn session<'a>(case: &Case<'a>, findings: &mut Findings) -> Session<'
     let session = case.session.and_then(|session| members(session, findings));
     let of = |name| session.and_then(|session| session.get(name));
     let expires_at = of("expires_at").and_then(date);
+    if expires_at.is_some() && case.profile.spec().is_some_and(|spec| !spec.expires) {
+        findings.violated("session.form", || at("expires_at"), || {
+            "JWTs of this profile have no exp, so that they outlive every session; leave \"expires_at\" out".into()
+        });
+    }
     if rule.required {
         findings.check("session.required", expires_at.is_some(), || at("expires_at"), || {
             "\"session\" does not say when it ends, and the profile requires that; send {\"expires_at\": SECONDS}".into()
@@ -149,7 +154,8 @@ fn issued_at(case: &Case<'_>) -> i64 {
     iat.saturating_sub(iat.rem_euclid(round))
 }
 
-fn date(value: &Value) -> Option<i64> {
+/// A NumericDate.
+pub(super) fn date(value: &Value) -> Option<i64> {
     value.as_i64().filter(|_| ClaimType::Date.admits(value))
 }
 fn at(member: &str) -> Pointer {

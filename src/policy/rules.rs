@@ -13,7 +13,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("ttl.max", "The lifetime is at most the profile's lifetime.max."),
     (
         "session.form",
-        "The member session is an object of id (1 to 256 characters), auth_time and expires_at (integers of seconds), all optional.",
+        "The member session is an object of id (1 to 256 characters), auth_time and expires_at (integers of seconds; the latter only where JWTs have exp), all optional.",
     ),
     ("session.required", "Where the profile requires a session, the request says when it ends."),
     ("session.auth_time", "The session and the claim auth_time give the same time of login."),
@@ -83,6 +83,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("kind.required", "Every claim that the profile's kind needs is there and not null."),
     ("kind.forbidden", "No claim is one that the profile's kind never has."),
     ("kind.form", "A claim that the profile's kind speaks of looks as its specification says."),
+    ("kind.subject", "The sub is not the issuer, which only a client assertion is about."),
     ("condition.holds", "The profile's condition is true."),
     (
         "condition.error",

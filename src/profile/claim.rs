@@ -89,6 +89,15 @@ impl ClaimType {
         }
     }
 }
+/// Types that the standards give, whatever a profile says (RFC 7519 section 4.1.2, RFC 8693 section 4.3, OpenID Connect
+/// Core section 2). Wrong types are refused because some verifiers take them for absent.
+pub fn usual_type(name: &str) -> Option<ClaimType> {
+    match name {
+        "sub" | "client_id" => Some(ClaimType::String),
+        "auth_time" => Some(ClaimType::Date),
+        _ => None,
+    }
+}
 /// 9999-12-31T23:59:59Z.
 pub const LAST_DATE: u64 = 253_402_300_799;
 

@@ -33,6 +33,8 @@ const NODES: usize = 256;
 const DEPTH: usize = 16;
 /// Each could join two texts or lists, and the result is as long as both.
 const ADDITIONS: usize = 12;
+/// Each looks through a text that a caller sends.
+const MATCHES: usize = 8;
 /// Compiled size of one pattern, bytes: matching takes time in proportion to it and to the text.
 const PATTERN: usize = 64 << 10;
 
@@ -116,7 +118,8 @@ impl Condition {
                 return Err(whole(text, "the condition cannot be read: write it in another way".into()));
             }
         };
-        let mut check = Check { claims, inputs: Vec::new(), nodes: 0, additions: 0, faults: Vec::new() };
+        let mut check =
+            Check { claims, inputs: Vec::new(), nodes: 0, additions: 0, matches: 0, faults: Vec::new() };
         check.bound(&tree, 0);
         if check.faults.is_empty() && !is_truth(&tree) {
             check.fault(&tree, "this is neither true nor false: compare it with something");
@@ -227,6 +230,7 @@ struct Check<'c> {
     inputs: Vec<Input>,
     nodes: usize,
     additions: usize,
+    matches: usize,
     /// By number of the node.
     faults: Vec<(u64, String)>,
 }
@@ -256,6 +260,10 @@ impl Check<'_> {
                 self.additions += usize::from(call.func_name == operators::ADD);
                 if self.additions > ADDITIONS {
                     self.fault(node, format!("more than {ADDITIONS} additions: make the condition simpler"));
+                }
+                self.matches += usize::from(call.func_name == "matches");
+                if self.matches > MATCHES {
+                    self.fault(node, format!("more than {MATCHES} matches: join patterns with |, or use fewer"));
                 }
                 call.target.iter().for_each(|target| self.bound(target, depth + 1));
                 call.args.iter().for_each(|argument| self.bound(argument, depth + 1));

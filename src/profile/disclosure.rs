@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 /// those that the daemon writes, which have no rules at all.
 pub const NEVER_DISCLOSABLE: [&str; 4] = ["cnf", "vct", "vct#integrity", "status"];
 
-/// Names that an SD-JWT gives a meaning of its own (RFC 9901 section 4.1), at any depth.
-pub const SD_NAMES: [&str; 3] = ["_sd", "_sd_alg", "..."];
+pub use crate::jose::sd_jwt::NAMES as SD_NAMES;
 
 /// How a profile makes SD-JWTs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

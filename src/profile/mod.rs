@@ -13,7 +13,7 @@ mod lifetime;
 mod name;
 mod rate;
 
-pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name};
+pub use claim::{ClaimRule, ClaimType, LAST_DATE, RESERVED_CLAIMS, is_claim_name, usual_type};
 #[cfg(test)]
 pub(crate) use condition::tests::words as condition_words;
 pub use condition::{CallerFact, Condition, ConditionFault, Input, PATTERN_TYPE, Pattern};

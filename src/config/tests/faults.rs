@@ -59,6 +59,8 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "lifetime = { default = \"5m\", max = \"15m\" }" => "lifetime = { default = \"5m\" }": "profile.access-token.lifetime.max", 43, "missing";
         "user = 1002" => "user = true": "caller.deployer.user", 65, "a name in quotes or a whole number";
         "sub = { required = true, type = \"string\" }" => "sub = { type = \"text\" }": "profile.access-token.claims.sub.type", 47, "\"string\"";
+        "client_id = { required = true }" => "client_id = { type = \"integer\" }": "profile.access-token.claims.client_id.type", 48, "always a string";
+        "client_id = { required = true }" => "client_id = {}\nauth_time = { type = \"string\" }": "profile.access-token.claims.auth_time.type", 49, "always an integer of seconds";
         "enum = [1, 2, 3]" => "const = 1979-05-27": "profile.access-token.claims.level.const", 50, "JSON has no dates";
         "enum = [1, 2, 3]" => "const = nan": "profile.access-token.claims.level.const", 50, "finite";
         // Conditions: the place is that within the expression.
@@ -276,7 +278,7 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "client_id = { required = true }" => "client_id = { from_caller = \"{client_id}\" }": "caller.billing.vars.client_id", 59, "missing: `profile.access-token.claims.client_id.from_caller` takes it in";
         "client_id = { required = true }" => "client_id = { from_caller = \"a{\" }": "profile.access-token.claims.client_id.from_caller", 48, "braces hold a name";
         "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", enum = [\"x\"] }": "profile.access-token.claims.client_id.from_caller", 48, "fixed already";
-        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", type = \"array\" }": "profile.access-token.claims.client_id.from_caller", 48, "fixed already";
+        "client_id = { required = true }" => "tenant = { from_caller = \"{name}\", type = \"array\" }": "profile.access-token.claims.tenant.from_caller", 48, "fixed already";
         "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", pattern = \"[0-9]+\" }": "profile.access-token.claims.client_id.from_caller", 48, "`pattern` or `max_length`, or is empty, for caller \"billing\"";
         "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", max_length = 3 }": "profile.access-token.claims.client_id.from_caller", 48, "`max_length`";
         "client_id = { required = true }" => "client_id = { min = 1, type = \"string\" }": "profile.access-token.claims.client_id.min", 48, "only numbers and dates";
@@ -335,6 +337,14 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nclaims = { vct = { disclosable = true } }": "profile.deploy.claims.vct.disclosable", 56, "always see";
         "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nclaims = { status = { disclosable = true } }": "profile.deploy.claims.status.disclosable", 56, "always see";
         "typ = \"JWT\"" => "typ = \"x+sd-jwt\"\nsd_jwt = {}\nencrypt = \"when-sensitive\"\nclaims = { a = { disclosable = true, sensitive = true } }": "profile.deploy.sd_jwt", 55, "remove one";
+        "typ = \"JWT\"" => "base = \"security-event\"\nsession = \"required\"": "profile.deploy.session", 55, "has no `exp`";
+        "typ = \"JWT\"" => "base = \"security-event\"\naal = 2": "profile.deploy.aal", 55, "has no `exp`";
+        "typ = \"JWT\"" => "base = \"security-event\"\nmax_age = \"8h\"": "profile.deploy.max_age", 55, "has no `exp`";
+        "typ = \"JWT\"" => "base = \"security-event\"\nconsent = { purposes = [\"a\"], max_age = \"1d\" }": "profile.deploy.consent", 55, "has no `exp`";
+        "client_id = { required = true }" => "client_id = {}\nNonce = {}": "profile.access-token.claims.Nonce", 49, "never has this claim";
+        "client_id = { required = true }" => "client_id = {}\nCNF = {}": "profile.access-token.claims.CNF", 49, "never has this claim";
+        "client_id = { required = true }" => "client_id = {}\nEvents = {}": "profile.access-token.claims.Events", 49, "never has this claim";
+        "client_id = { required = true }" => "client_id = {}\nClient_ID = {}": "profile.access-token.claims.Client_ID", 49, "looks like the claim \"client_id\"";
         // Callers.
         "user = \"billing\"" => "": "caller.billing", 59, "write `user`, `group` or both";
         "user = \"billing\"" => "user = \"biling\"": "caller.billing.user", 60, "no user \"biling\"";
@@ -415,32 +425,6 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         }
     }
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n\n"));
-}
-
-/// Two tokens of one module, and one label in two token directories.
-#[test]
-fn tokens_that_differ_are_two() {
-    let other = |token: &str, conf: &str| {
-        format!(
-            "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib/softhsm/libsofthsm2.so\"\ntoken = {token}\n\
-             pin = {{ credential = \"x\" }}\nenv = {{ SOFTHSM2_CONF = \"{conf}\" }}\n[audit]"
-        )
-    };
-    for (own, two, conf) in [
-        ("{ label = \"jwsd\" }", "{ label = \"other\" }", "/etc/softhsm2.conf"),
-        (
-            "{ label = \"jwsd\", serial = \"1\" }",
-            "{ label = \"jwsd\", serial = \"2\" }",
-            "/etc/softhsm2.conf",
-        ),
-        ("{ serial = \"1\" }", "{ label = \"jwsd\", serial = \"2\" }", "/etc/softhsm2.conf"),
-        ("{ label = \"jwsd\" }", "{ label = \"jwsd\" }", "/etc/other.conf"),
-    ] {
-        let text = GOOD.replace("token = { label = \"jwsd\" }", &format!("token = {own}"));
-        let text = text.replace("[audit]", &other(two, conf));
-        let parsed = LOADER.parse(&text, "x.toml");
-        assert!(parsed.is_ok(), "{own} {two}: {}", parsed.err().unwrap());
-    }
 }
 
 #[test]

@@ -215,6 +215,6 @@ fn no_profile_says_what_another_kind_says() {
             }
         }
     }
-    // One says nothing of its own, the other nothing but a subject: `typ` and issuer tell those apart, as shown above.
-    assert_eq!(open, [(Kind::ClientAssertion, Kind::IdToken), (Kind::GithubApp, Kind::ClientAssertion)]);
+    // It says nothing of its own: `typ` and the subject tell them apart, as shown above.
+    assert_eq!(open, [(Kind::GithubApp, Kind::ClientAssertion)]);
 }

@@ -1,8 +1,7 @@
 //! Claims that a caller may set: which, and what they look like.
 
 use super::{Sentence, quoted};
-use crate::policy::claims::usual_type;
-use crate::profile::{ClaimRule, ClaimType, Profile};
+use crate::profile::{ClaimRule, ClaimType, Profile, usual_type};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +79,7 @@ fn values(name: &str, rule: &ClaimRule, sentences: &mut Vec<Sentence>) {
         parts.push(what);
         rules.push(id);
     };
-    let kind = rule.kind.or_else(|| usual_type(name));
+    let kind = usual_type(name).or(rule.kind);
     if let Some(kind) = kind {
         say(format!("is {}", kind.described()), "claim.type");
     }

@@ -51,6 +51,12 @@ pub(super) fn kind(profile: &Profile, sentences: &mut Vec<Sentence>) {
             vec!["kind.forbidden"],
         ),
     }
+    if spec.subject != Subject::Issuer && !profile.kind.is_some_and(|kind| kind.forbids("sub")) {
+        say(
+            "Its \"sub\" is never its issuer, so that it does not pass for a client's assertion.".into(),
+            vec!["kind.subject"],
+        );
+    }
     let never = match spec.forbidden {
         Forbidden::These(groups) => {
             // A subject that the daemon writes is there, and was told of.

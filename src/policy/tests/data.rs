@@ -7,6 +7,8 @@ pub(super) fn governed() -> Vec<Profile> {
     let claims = || vec![("x", free()), ("mail", personal()), ("other", free())];
     let mut consented = profile("consented", "test+jwt", &[API], claims());
     consented.consent = Some(consent(ConsentWhen::Always));
+    let mut fresh = profile("fresh", "test+jwt", &[API], claims());
+    fresh.consent = Some(Consent { max_age: Duration::from_mins(1), ..consent(ConsentWhen::Always) });
     let mut personal = profile("personal", "test+jwt", &[API], claims());
     personal.consent = Some(Consent { claim: Some("consent_id".into()), ..consent(ConsentWhen::Personal) });
     let mail = may_hold(&[Detector::EMAIL, Detector::NAME]);
@@ -21,7 +23,7 @@ pub(super) fn governed() -> Vec<Profile> {
         off: DetectorSet::when(true, Detector::IBAN),
         own: Arc::new(OwnDetectors::new(vec![own]).unwrap()),
     };
-    vec![consented, personal, searched]
+    vec![consented, fresh, personal, searched]
 }
 
 fn grant(request: Value) -> Terms {
@@ -61,10 +63,12 @@ fn the_id_of_a_consent_becomes_a_claim_only_where_the_profile_says_so() {
 
 #[test]
 fn the_default_lifetime_ends_with_the_consent() {
-    let seconds = |granted_at, expires_at| {
+    let of = |profile, granted_at, expires_at| {
         let consent = consent_of(granted_at, expires_at);
-        grant(json!({"profile": "consented", "claims": {}, "consent": consent})).ttl.as_secs()
+        grant(json!({"profile": profile, "claims": {}, "consent": consent})).ttl.as_secs()
     };
+    let seconds = |granted_at, expires_at| of("consented", granted_at, expires_at);
+    assert_eq!(of("fresh", 1_700_000_060, None), 60, "a clock that is ahead lengthens nothing");
     assert_eq!(seconds(1_699_999_000, None), 300);
     assert_eq!(seconds(1_699_996_500, None), 100, "an hour after it was given");
     assert_eq!(seconds(1_699_996_500, Some(1_700_000_007)), 7);

@@ -1,7 +1,8 @@
 //! Profiles whose JWTs live by a session, by a login, by a kind, or by who the caller is.
 
 use super::*;
-use crate::profile::{Aal, Fixed, Kind, SessionRule};
+use crate::profile::{Aal, Fixed, Kind, ProfileName, SessionRule};
+use std::collections::BTreeMap;
 
 fn named(name: &str, claims: &[&str]) -> Profile {
     profile(name, "test+jwt", &[API], claims.iter().map(|claim| (*claim, free())).collect())
@@ -19,6 +20,12 @@ pub(super) fn governed() -> Vec<Profile> {
         claims: [("client_id".to_owned(), json!(format!("id-of-{caller}")))].into(),
     };
     fixed.fixed = ["billing", "deployer"].map(|caller| (caller.to_owned(), own(caller))).into();
+    let login_of_each = Profile {
+        fixed: [("billing".to_owned(), Fixed { claims: BTreeMap::new(), ..own("billing") })].into(),
+        claims: BTreeMap::new(),
+        name: ProfileName::new("fixed-login").unwrap(),
+        ..of_kind(Kind::IdToken)
+    };
     let elsewhere =
         Profile { fixed: [("deployer".to_owned(), own("deployer"))].into(), ..named("elsewhere", &["x"]) };
     let bounds = |min, max| ClaimRule { min: Some(min), max: Some(max), ..free() };
@@ -32,10 +39,12 @@ pub(super) fn governed() -> Vec<Profile> {
         login("aal3", SessionRule { aal: Some(Aal::Three), ..rule }),
         login("aged", SessionRule { max_age: Some(Duration::from_hours(8)), ..rule }),
         Profile { session: SessionRule { aal: Some(Aal::Three), ..rule }, ..named("silent", &["x"]) },
+        profile("mistyped", "test+jwt", &[API], vec![("auth_time", kind(ClaimType::String))]),
         login("session", SessionRule { required: true, ..rule }),
         Profile { round_iat: Duration::from_mins(1), ..named("rounded", &["x"]) },
         fixed,
         elsewhere,
+        login_of_each,
         profile("numbers", "test+jwt", &[API], numbers),
     ];
     kinds.chain(others).collect()

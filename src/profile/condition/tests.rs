@@ -81,6 +81,12 @@ fn each_fault_is_told_with_its_place() {
         ("matches(claims.role, 'x')", "matches", "in another way"),
         ("claims.role.matches(claims.role)", ".role", "stands in quotes"),
         ("claims.role.matches('a' + 'b')", "+", "stands in quotes"),
+        (
+            "'1'.matches('1')&&'2'.matches('2')&&'3'.matches('3')&&'4'.matches('4')&&'5'.matches('5')\
+             &&'6'.matches('6')&&'7'.matches('7')&&'8'.matches('8')&&claims.role.matches('9')",
+            "matches(",
+            "more than 8 matches",
+        ),
         ("claims.role.matches('(')", "'('", "not a regular expression: unclosed group"),
         ("claims.role.matches('(?:a{1000}){1000}')", "'(?:a{1000}){1000}'", "too large"),
         ("type(claims.role) == string", "type", "no function \"type\""),

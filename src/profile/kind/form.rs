@@ -50,7 +50,7 @@ impl Form {
             Self::Logout => alone(value).is_some_and(|(name, value)| {
                 name == LOGOUT_EVENT && value.as_object().is_some_and(Map::is_empty)
             }),
-            Self::SubjectId => value.get("format").is_some_and(is_text),
+            Self::SubjectId => value.as_object().is_some_and(is_subject_id),
             Self::ContentDigest => text()
                 .and_then(|text| text.strip_prefix("sha-256=:")?.strip_suffix(':'))
                 .is_some_and(|digest| is_base64(&STANDARD, digest, 32)),
@@ -70,7 +70,7 @@ impl Form {
                 "an object that maps event URIs, at least one and not that of a logout, to objects"
             }
             Self::Logout => "exactly {\"http://schemas.openid.net/event/backchannel-logout\": {}}",
-            Self::SubjectId => "an object whose member format is a string (RFC 9493)",
+            Self::SubjectId => "an object with format and the members that this has (RFC 9493)",
             Self::ContentDigest => "sha-256=:...: around the base64 of 32 bytes",
         }
     }
@@ -106,6 +106,30 @@ fn is_base64(engine: &GeneralPurpose, text: &str, bytes: usize) -> bool {
 fn are_events(events: &Map<String, Value>) -> bool {
     !events.is_empty()
         && events.iter().all(|(name, value)| is_uri(name) && name != LOGOUT_EVENT && value.is_object())
+}
+/// A format that is registered has exactly its members (RFC 9493 section 3); any other one has some.
+fn is_subject_id(id: &Map<String, Value>) -> bool {
+    let Some(format) = id.get("format").and_then(Value::as_str) else { return false };
+    let members: &[&str] = match format {
+        "account" | "uri" => &["uri"],
+        "email" => &["email"],
+        "iss_sub" => &["iss", "sub"],
+        "opaque" => &["id"],
+        "phone_number" => &["phone_number"],
+        "did" => &["url"],
+        "aliases" => {
+            let identifiers = id.get("identifiers").and_then(Value::as_array);
+            let is_alias = |alias: &Map<String, Value>| {
+                alias.get("format").is_none_or(|format| format != "aliases") && is_subject_id(alias)
+            };
+            return id.len() == 2
+                && identifiers.is_some_and(|all| {
+                    !all.is_empty() && all.iter().all(|alias| alias.as_object().is_some_and(is_alias))
+                });
+        }
+        other => return !other.is_empty() && id.len() > 1,
+    };
+    id.len() == members.len() + 1 && members.iter().all(|name| id.get(*name).is_some_and(is_text))
 }
 /// RFC 3986: a scheme and something after it, of the characters that a URI has.
 fn is_uri(text: &str) -> bool {
@@ -179,8 +203,30 @@ mod tests {
             ),
             (
                 Form::SubjectId,
-                vec![json!({"format": "opaque", "id": "1"})],
-                vec![json!({"id": "1"}), json!({"format": ""}), json!({"format": 1}), json!("opaque")],
+                vec![
+                    json!({"format": "opaque", "id": "1"}),
+                    json!({"format": "iss_sub", "iss": "https://a", "sub": "1"}),
+                    json!({"format": "aliases", "identifiers": [{"format": "did", "url": "did:a:b"}]}),
+                    json!({"format": "ours", "number": 1}),
+                ],
+                vec![
+                    json!({"id": "1"}),
+                    json!({"format": ""}),
+                    json!({"format": "", "id": "1"}),
+                    json!({"format": 1}),
+                    json!("opaque"),
+                    json!({"format": "ours"}),
+                    json!({"format": "opaque"}),
+                    json!({"format": "opaque", "id": 1}),
+                    json!({"format": "opaque", "id": "1", "sub": "1"}),
+                    json!({"format": "iss_sub", "sub": "1"}),
+                    json!({"format": "email", "uri": "a:b"}),
+                    json!({"format": "aliases", "identifiers": []}),
+                    json!({"format": "aliases", "identifiers": [{"format": "did"}]}),
+                    json!({"format": "aliases", "identifiers": [{"format": "aliases", "identifiers": [
+                        {"format": "did", "url": "did:a:b"}
+                    ]}]}),
+                ],
             ),
             (
                 Form::ContentDigest,

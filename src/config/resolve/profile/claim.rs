@@ -2,7 +2,9 @@
 
 use super::{Path, Resolver};
 use crate::config::file::{Claim, Named};
-use crate::profile::{ClaimRule, ClaimType, OwnDetectors, RESERVED_CLAIMS, SD_NAMES, is_claim_name};
+use crate::profile::{
+    ClaimRule, ClaimType, OwnDetectors, RESERVED_CLAIMS, SD_NAMES, is_claim_name, usual_type,
+};
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -21,6 +23,12 @@ impl Resolver<'_> {
         for (name, claim) in claims {
             let path = path.key(name);
             self.claim_name(&path, name);
+            if let (Some(usual), Some(kind)) = (usual_type(name), claim.kind)
+                && usual != kind
+            {
+                let message = format!("this claim is always {}: write that type, or none", usual.described());
+                self.fault(&path.key("type"), message);
+            }
             let may_hold = self.detector_set(&path.key("may_hold"), own, &claim.may_hold);
             rules.insert(name.clone(), ClaimRule { may_hold, ..self.claim(&path, claim) });
         }

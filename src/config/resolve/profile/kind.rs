@@ -79,8 +79,32 @@ impl Resolver<'_> {
         if matches!(spec.forbidden, Forbidden::Others) && written.nbf {
             self.fault(&path.key("nbf"), format!("{whose} has no such claim: remove it"));
         }
-        for name in written.claims.keys().filter(|name| kind.forbids(name)) {
-            let message = match name.as_str() {
+        if !spec.expires {
+            let message = format!("{whose} has no `exp`, so that it would outlive this: remove it");
+            for (key, is_there) in [
+                ("session", written.session == file::Session::Required),
+                ("aal", written.aal.is_some()),
+                ("max_age", written.max_age.is_some()),
+                ("consent", written.consent.is_some()),
+            ] {
+                if is_there {
+                    self.fault(&path.key(key), message.clone());
+                }
+            }
+        }
+        for name in written.claims.keys() {
+            // Verifiers that ignore case would take it for the other one.
+            let lower = name.to_ascii_lowercase();
+            if lower != *name && spec.claims.iter().any(|own| own.name == lower) {
+                let message =
+                    format!("looks like the claim {lower:?} of {whose}: write that, or another name");
+                self.fault(&path.key("claims").key(name), message);
+                continue;
+            }
+            if !kind.forbids(name) && !kind.forbids(&lower) {
+                continue;
+            }
+            let message = match lower.as_str() {
                 "sub" if spec.subject == Subject::Issuer => {
                     format!("{whose} is about its issuer, and the daemon writes that: remove it")
                 }
