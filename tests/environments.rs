@@ -88,7 +88,7 @@ fn a_mixture_is_refused_by_name() {
         (
             "an issuer of another environment",
             |site| {
-                let issuers = "environment = \"test\"\nissuers = { other = [\"https://issuer.test\"] }";
+                let issuers = "environment = \"test\"\nissuers = { test = [\"https://another.test\"], other = [\"https://issuer.test\"] }";
                 moved(site, &[("environment = \"test\"", issuers)], &[]);
             },
             &["profile.access.issuer", "environment \"other\"", "\"test\""],
