@@ -127,7 +127,7 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "allow_root = false" => "issuers = { production = [\"https://login.example.com\", \"deploy-robot\"], staging = [] }": "issuers.staging", 2, "write the issuers";
         "allow_root = false" => "issuers = { production = [\"https://login.example.com\", \"deploy-robot\"], staging = [\"https://a?b\"] }": "issuers.staging[0]", 2, "as profiles have it";
         "allow_root = false" => "issuers = { production = [\"https://login.example.com\", \"deploy-robot\"], Staging = [\"a\"] }": "issuers.Staging", 2, "names are";
-        "allow_root = false" => "issuers = { prodction = [\"https://login.example.com\"] }": "issuers", 2, "by \"prodction\"?";
+        "allow_root = false" => "issuers = { prodction = [\"a\"] }": "issuers", 2, "by \"prodction\"?";
         "allow_root = false" => "issuers = { live = [\"a\"] }": "issuers", 2, "\"production\" is not listed: add its issuers";
         "nbf = false" => "environment = \"staging\"": "profile.access-token.environment", 44, "of environment \"staging\", and this is \"production\"";
         "algorithm = \"ES256\"" => "algorithm = \"ES256\"\nenvironment = \"staging\"": "key.access.environment", 32, "of environment \"staging\", and this is \"production\"";

@@ -9,7 +9,7 @@ fn only_what_requests_are_judged_by_changes_without_a_restart() {
     for (from, to, section) in [
         ("environment = \"production\"", "environment = \"staging\"", "environment"),
         ("allow_root = false", "allow_root = true", "allow_root"),
-        ("public = {}", "public = { mode = \"0660\" }", "listen.public"),
+        ("public = {}", "public = { mode = \"0660\" }", "listen.public.mode"),
         ("headers = 32", "headers = 33", "limits.headers"),
         ("headers = 32", "jwks_max_age = \"6m\"", "limits.jwks_max_age"),
         ("dir = \"/var/log/jwsd\"", "dir = \"/var/log/other\"", "audit.dir"),
