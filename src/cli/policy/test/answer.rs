@@ -12,7 +12,7 @@ use crate::policy::{Denial, Grant, Request, Terms, Violation};
 
 /// What came of a case's request.
 pub(super) enum Answer {
-    Granted(Grant),
+    Granted(Box<Grant>),
     Denied(Vec<Violation>),
     /// No `[caller]` fits the process, or several do.
     Unknown(String),
@@ -28,7 +28,7 @@ impl Answer {
         let judged = Request::from_json(case.request.clone())
             .and_then(|request| config.policy.authorize(&caller, request, case.now));
         match judged {
-            Ok(grant) => Self::Granted(grant),
+            Ok(grant) => Self::Granted(Box::new(grant)),
             Err(Denial { violations, .. }) => Self::Denied(violations),
         }
     }
