@@ -87,6 +87,9 @@ impl Drop for Dev {
 fn every_command_and_example_works() {
     let mut dev = Dev::start();
     let configuration = fs::read_to_string(dev.directory.path().join("jwsd-dev/jwsd.toml")).unwrap();
+    // The keys of a recipient that an example names.
+    fs::copy(root().join("config/examples/gateway.jwks.json"), dev.directory.path().join("bank.jwks.json"))
+        .unwrap();
     let (mut commands, mut examples) = (0, 0);
     for document in DOCUMENTS {
         for script in blocks(document, "sh") {

@@ -88,7 +88,7 @@ fn a_mixture_is_refused_by_name() {
         (
             "an issuer of another environment",
             |site| {
-                let issuers = "environment = \"test\"\nissuers = { other = [\"https://issuer.test\"] }";
+                let issuers = "environment = \"test\"\nissuers = { test = [\"https://another.test\"], other = [\"https://issuer.test\"] }";
                 moved(site, &[("environment = \"test\"", issuers)], &[]);
             },
             &["profile.access.issuer", "environment \"other\"", "\"test\""],
@@ -137,20 +137,22 @@ fn a_mixture_is_refused_by_name() {
     }
 }
 
+/// Where no daemon runs, what a daemon refuses is refused by the command.
 #[test]
-fn a_key_of_another_environment_is_not_adopted() {
+fn nothing_is_done_with_a_mixed_token_without_a_daemon() {
     let site = Site::new();
     let label = label(&site);
     moved(&site, &[OTHER], &["audit", "state"]);
-    let id = label.rsplit('/').next().unwrap();
     let config = site.config_path();
-    let adopt =
-        |name: &str| site.jwsd(&["keys", "adopt", "--config", config.to_str().unwrap(), "access", name]);
-    let output = adopt(&format!("pkcs11:object={}", label.replace('/', "%2F")));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    for part in [&*label, id, "belongs to environment \"test\"", "the configuration says \"other\""] {
-        assert!(said.contains(part), "{part}\nis not in\n{said}");
+    let name = format!("pkcs11:object={}", label.replace('/', "%2F"));
+    for act in [vec!["generate", "access"], vec!["adopt", "access", &name]] {
+        let output =
+            site.jwsd(&[&["keys", act[0], "--config", config.to_str().unwrap()], &act[1..]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        for part in ["the token of backend \"hsm\"", &*label, "environment \"test\"", "says \"other\""] {
+            assert!(said.contains(part), "{part}\nis not in\n{said}");
+        }
     }
 }
 
@@ -164,6 +166,17 @@ fn a_kms_key_is_told_by_its_description() {
     let arn = kms.add("ECC_NIST_P256");
     kms.script().keys.get_mut(&arn).unwrap().description = "jwsd/other/access/000000000000".to_owned();
     site.start().stop();
+    let config = site.config_path();
+    let output = site.jwsd(&["keys", "adopt", "--config", config.to_str().unwrap(), "access", &arn]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [
+        "key \"jwsd/other/access/000000000000\"",
+        "belongs to environment \"other\"",
+        "the configuration says \"test\"",
+    ] {
+        assert!(said.contains(part), "{part}\nis not in\n{said}");
+    }
     moved(&site, &[OTHER], &["audit"]);
     rename_state(&site);
     let log = refusal(&site);

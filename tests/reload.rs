@@ -107,11 +107,11 @@ fn every_fault_is_told_and_nothing_changes() {
         .collect();
     let line = |needle: &str| 1 + broken.lines().position(|line| line.contains(needle)).unwrap() as u64;
     for (path, needle) in [
-        ("listen.signing", "signing.sock"),
+        ("listen.signing.path", "signing.sock"),
         ("audit.segment", "2MiB"),
-        ("backend.hsm", "[backend.hsm]"),
+        ("backend.hsm.sessions", "sessions = 3"),
         ("caller.tester.profiles[0]", "acess"),
-        ("key.access", "[key.access]"),
+        ("key.access.algorithm", "ES384"),
         ("profile.access.issuer", "issuer.test?x"),
     ] {
         assert!(told.contains(&(path, line(needle))), "{path} {}: {told:?}", line(needle));
@@ -133,7 +133,7 @@ fn every_fault_is_told_and_nothing_changes() {
     let records = records_of(&daemon, "policy.refused");
     assert_eq!(records.len(), 2);
     let reason = records[0]["reason"].as_str().unwrap();
-    assert!(reason.starts_with("6 faults: listen.signing, audit.segment"), "{reason}");
+    assert!(reason.starts_with("6 faults: listen.signing.path, audit.segment"), "{reason}");
     assert_eq!((&records[0]["policy"], &records[0]["outcome"]), (&first.into(), &"denied".into()));
     assert!(
         !records.iter().any(|record| record.to_string().contains("signing.sock")),

@@ -13,7 +13,7 @@ use crate::caller::Caller;
 /// A bucket, and the rate that it was made for.
 type Bucket = (NonZeroU32, Arc<DefaultDirectRateLimiter>);
 
-/// One bucket per caller that has a rate. The set of callers is fixed, so it cannot grow.
+/// One bucket per caller that has a rate. Only a reload changes the set of callers, so that requests cannot make it grow.
 #[derive(Default)]
 pub struct Rates {
     buckets: BTreeMap<String, Bucket>,

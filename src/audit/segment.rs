@@ -91,20 +91,22 @@ impl Directory {
         check_private(&file, &path)?;
         let mut text = String::new();
         (&file).take(256).read_to_string(&mut text).map_err(fail("read"))?;
-        // One without its end was never acknowledged.
-        match text.strip_suffix('\n') {
-            Some(found) if found == environment => Ok(()),
-            Some(found) => Err(OpenError::Environment {
-                path: self.path.clone(),
-                found: found.to_owned(),
-                wanted: environment.to_owned(),
-            }),
-            None => file
+        // Of a first use that was broken off there is a beginning at most.
+        if text.len() < environment.len() && environment.starts_with(&text) {
+            return file
                 .set_len(0)
                 .and_then(|()| file.write_all_at(format!("{environment}\n").as_bytes(), 0))
                 .and_then(|()| self.disk.sync_all(&file))
                 .and_then(|()| self.sync())
-                .map_err(fail("write")),
+                .map_err(fail("write"));
+        }
+        match text.trim() {
+            found if found == environment => Ok(()),
+            found => Err(OpenError::Environment {
+                path: self.path.clone(),
+                found: found.to_owned(),
+                wanted: environment.to_owned(),
+            }),
         }
     }
 

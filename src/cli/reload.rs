@@ -13,9 +13,9 @@ use crate::api::Reloaded;
 
 /// Have the running daemon read its configuration file again: all of it is taken over, or nothing
 ///
-/// Profiles, callers, issuers and the sizes of requests change for requests that begin from then on. With a fault, or a
-/// change that needs a restart, nothing changes: every fault is printed as `jwsd check` prints it, and the exit code is
-/// 78. The act is recorded with your uid.
+/// Profiles, callers, recipients, detectors, misuse, issuers and the sizes of requests change for requests that begin from
+/// then on. With a fault, or a change that needs a restart, nothing changes: every fault is printed as `jwsd check` prints
+/// it, and the exit code is 78, or 77 if others could have changed the file. The act is recorded with your uid.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]

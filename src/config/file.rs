@@ -53,9 +53,9 @@ pub(super) use misuse::{Denials, Hours, Misuse, NewExe, ProfileRate};
 table! {
     /// Configuration of jwsd.
     File {
-        /// Name of the environment, such as "production": state of another environment is refused.
+        /// Name of the environment, such as "production": audit log, state, tokens, keys and issuers of another environment are refused.
         environment: String,
-        /// The issuers of each environment, by its name. A profile of this one has none of another's, and only those that are listed for this one if any are.
+        /// The issuers of each environment, by its name. Those of this one are listed, and a profile has no others.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         issuers: Named<Vec<String>>,
         /// Let the daemon run as root. Leave it off: nothing in it needs root.

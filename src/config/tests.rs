@@ -3,6 +3,7 @@
 mod faults;
 mod profiles;
 mod reload;
+mod reports;
 
 use super::*;
 use crate::admin::ActName;

@@ -53,14 +53,12 @@ impl Written {
             let path = Path::default().key(&name);
             match (self.sections.get(&name), next.sections.get(&name)) {
                 _ if RELOADED.contains(&name.as_str()) => {}
-                (Some(Value::Object(ours)), Some(Value::Object(theirs))) => {
-                    let fixed = |key: &String| name != "limits" || !RELOADED_LIMITS.contains(&key.as_str());
-                    let keys = differing(ours, theirs).into_iter().filter(fixed);
-                    paths.extend(keys.map(|key| path.key(key)));
-                }
-                _ => paths.push(path),
+                (ours, theirs) => narrow(ours, theirs, path, &mut paths),
             }
         }
+        let fixed =
+            |path: &Path| !RELOADED_LIMITS.iter().any(|key| *path == Path::default().key("limits").key(*key));
+        paths.retain(fixed);
         paths
     }
 
@@ -87,6 +85,16 @@ fn table(file: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(file) {
         Ok(Value::Object(table)) => table,
         _ => Map::new(),
+    }
+}
+
+/// The deepest keys that differ in tables that both have.
+fn narrow(ours: Option<&Value>, theirs: Option<&Value>, path: Path, paths: &mut Vec<Path>) {
+    let (Some(Value::Object(ours)), Some(Value::Object(theirs))) = (ours, theirs) else {
+        return paths.push(path);
+    };
+    for key in differing(ours, theirs) {
+        narrow(ours.get(&key), theirs.get(&key), path.key(&key), paths);
     }
 }
 

@@ -200,3 +200,33 @@ fn no_jwt_fits_into_a_record() {
     assert!(!line.contains(&jwt) && !line.contains(&"c".repeat(30)) && line.contains('…'));
     assert!(!line.contains(&"x".repeat(PATH + 1)));
 }
+
+/// An editor may leave the newline out, and whoever was broken off the end; neither makes it another environment's.
+#[test]
+fn a_marker_without_its_newline_is_compared_not_rewritten() {
+    for (marker, passes, then) in [
+        ("", true, "test\n"),
+        ("te", true, "test\n"),
+        ("test", true, "test"),
+        ("test\r\n", true, "test\r\n"),
+        ("other", false, "other"),
+        ("testing", false, "testing"),
+        ("te\n", false, "te\n"),
+    ] {
+        let bench = Bench::quick();
+        bench.filled(1);
+        let path = bench.dir().join("environment");
+        std::fs::write(&path, marker).unwrap();
+        match Log::open_on(&bench.settings, Arc::new(SystemClock), Arc::<FaultyDisk>::clone(&bench.disk)) {
+            Ok(log) => {
+                assert!(passes, "{marker:?}");
+                wait(log.close());
+            }
+            Err(OpenError::Environment { found, .. }) => {
+                assert!(!passes && marker.contains(&found), "{marker:?}")
+            }
+            Err(error) => panic!("{marker:?}: {error}"),
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), then);
+    }
+}

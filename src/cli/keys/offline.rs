@@ -71,6 +71,8 @@ fn by_ourselves(
                 return Err(Failure::new(UNAVAILABLE, message));
             }
             let admin = daemon::admin(config, foundation, &log, &clock.steady());
+            // As a daemon would refuse to start.
+            admin.refuse_mixed().await.map_err(ServeError::from)?;
             let acted = async { Ok((act(&admin).await?, admin.key(key).await?)) };
             acted.await.map_err(|error| Failure::because(code_of(&error), &error))
         })

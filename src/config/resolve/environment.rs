@@ -3,6 +3,7 @@
 use super::profile::{Issuers, is_string_or_uri};
 use super::{Path, Resolver};
 use crate::config::file::{Backend, File};
+use crate::config::structure::nearest;
 use crate::keyring::discovery::Place;
 use std::collections::BTreeMap;
 
@@ -30,6 +31,14 @@ impl Resolver<'_> {
 
     /// No two environments share an issuer: verifiers could not tell their JWTs apart.
     fn listed_issuers(&mut self, path: &Path, file: &File) {
+        let here = &file.environment;
+        if !file.issuers.is_empty() && !here.is_empty() && !file.issuers.contains_key(here) {
+            let message = match nearest(here, file.issuers.keys().map(String::as_str)) {
+                Some(near) => format!("environment {here:?} is not listed: did you mean it by {near:?}?"),
+                None => format!("environment {here:?} is not listed: add its issuers, or remove all"),
+            };
+            self.fault(path, message);
+        }
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         for (environment, issuers) in &file.issuers {
             let path = path.key(environment);

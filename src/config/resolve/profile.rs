@@ -88,7 +88,7 @@ impl Resolver<'_> {
         };
         let claims = self.claims(&path.key("claims"), &written.claims, own);
         self.claims_of_secrets(&path.key("claims"), &detectors, &claims);
-        let consent = self.consent(path, written, &claims, &detectors);
+        let consent = self.consent(path, (written, kind), &claims, &detectors);
         let sd_jwt = self.sd_jwt(path, written);
         let (fixed, issuers) = self.fixed(path, (name, kind), written, &claims, callers);
         let source = written.schema.as_mut().and_then(|schema| self.schema_file(&path.key("schema"), schema));
@@ -195,8 +195,9 @@ pub(super) fn is_string_or_uri(text: &str) -> bool {
     }
 }
 
-/// First 16 hex digits of the SHA-256 over profiles, callers and detectors as resolved: the content of schema files in place
-/// of their paths, numbers beside the names of users and groups.
+/// First 16 hex digits of the SHA-256 over profiles, callers, detectors and misuse as resolved: the content of schema files
+/// in place of their paths, numbers beside the names of users and groups. The recipients' keys are mixed in where they are
+/// put in; limits and issuers are not in it.
 pub(super) fn digest(written: &Written) -> String {
     let text = written.judged().to_string();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());

@@ -120,15 +120,17 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "dir = \"/var/lib/jwsd\"" => "dir = \"/var/log//jwsd/\"": "state.dir", 17, "its own directory";
         "environment = \"production\"" => "environment = \"Prod uction\"": "environment", 1, "names are";
         // What belongs to one environment.
-        "allow_root = false" => "issuers = { staging = [\"https://login.example.com\"] }": "profile.access-token.issuer", 41, "an issuer of environment \"staging\"";
-        "allow_root = false" => "issuers = { staging = [\"https://LOGIN.example.com:443/\"] }": "profile.access-token.issuer", 41, "an issuer of environment \"staging\"";
+        "allow_root = false" => "issuers = { production = [\"deploy-robot\"], staging = [\"https://login.example.com\"] }": "profile.access-token.issuer", 41, "an issuer of environment \"staging\"";
+        "allow_root = false" => "issuers = { production = [\"deploy-robot\"], staging = [\"https://LOGIN.example.com:443/\"] }": "profile.access-token.issuer", 41, "an issuer of environment \"staging\"";
         "allow_root = false" => "issuers = { production = [\"https://login.example.com\"] }": "profile.deploy.issuer", 55, "does not list it for environment \"production\"";
         "allow_root = false" => "issuers = { production = [\"https://login.example.com/\", \"deploy-robot\"] }": "profile.access-token.issuer", 41, "does not list it";
-        "allow_root = false" => "issuers = { staging = [\"a\"], test = [\"b\", \"a\"] }": "issuers.test[1]", 2, "environment \"staging\" has it too";
-        "allow_root = false" => "issuers = { staging = [\"a\", \"a\"] }": "issuers.staging[1]", 2, "stands here twice";
-        "allow_root = false" => "issuers = { staging = [] }": "issuers.staging", 2, "write the issuers";
-        "allow_root = false" => "issuers = { staging = [\"https://a?b\"] }": "issuers.staging[0]", 2, "as profiles have it";
-        "allow_root = false" => "issuers = { Staging = [\"a\"] }": "issuers.Staging", 2, "names are";
+        "allow_root = false" => "issuers = { production = [\"https://login.example.com\", \"deploy-robot\"], staging = [\"a\"], test = [\"b\", \"a\"] }": "issuers.test[1]", 2, "environment \"staging\" has it too";
+        "allow_root = false" => "issuers = { production = [\"https://login.example.com\", \"deploy-robot\"], staging = [\"a\", \"a\"] }": "issuers.staging[1]", 2, "stands here twice";
+        "allow_root = false" => "issuers = { production = [\"https://login.example.com\", \"deploy-robot\"], staging = [] }": "issuers.staging", 2, "write the issuers";
+        "allow_root = false" => "issuers = { production = [\"https://login.example.com\", \"deploy-robot\"], staging = [\"https://a?b\"] }": "issuers.staging[0]", 2, "as profiles have it";
+        "allow_root = false" => "issuers = { production = [\"https://login.example.com\", \"deploy-robot\"], Staging = [\"a\"] }": "issuers.Staging", 2, "names are";
+        "allow_root = false" => "issuers = { prodction = [\"a\"] }": "issuers", 2, "by \"prodction\"?";
+        "allow_root = false" => "issuers = { live = [\"a\"] }": "issuers", 2, "\"production\" is not listed: add its issuers";
         "nbf = false" => "environment = \"staging\"": "profile.access-token.environment", 44, "of environment \"staging\", and this is \"production\"";
         "algorithm = \"ES256\"" => "algorithm = \"ES256\"\nenvironment = \"staging\"": "key.access.environment", 32, "of environment \"staging\", and this is \"production\"";
         "kind = \"pkcs11\"" => "kind = \"pkcs11\"\nenvironment = \"staging\"": "backend.hsm.environment", 24, "of environment \"staging\", and this is \"production\"";
@@ -279,7 +281,10 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "client_id = { required = true }" => "client_id = { from_caller = \"a{\" }": "profile.access-token.claims.client_id.from_caller", 48, "braces hold a name";
         "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", enum = [\"x\"] }": "profile.access-token.claims.client_id.from_caller", 48, "fixed already";
         "client_id = { required = true }" => "tenant = { from_caller = \"{name}\", type = \"array\" }": "profile.access-token.claims.tenant.from_caller", 48, "fixed already";
-        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", pattern = \"[0-9]+\" }": "profile.access-token.claims.client_id.from_caller", 48, "`pattern` or `max_length`, or is empty, for caller \"billing\"";
+        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", min = 1 }": "profile.access-token.claims.client_id.from_caller", 48, "`min`, `max`";
+        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", max = 1 }": "profile.access-token.claims.client_id.from_caller", 48, "`min`, `max`";
+        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", schema = { minLength = 9 } }": "profile.access-token.claims.client_id.from_caller", 48, "`schema`, or is empty, for caller \"billing\"";
+        "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", pattern = \"[0-9]+\" }": "profile.access-token.claims.client_id.from_caller", 48, "or is empty, for caller \"billing\"";
         "client_id = { required = true }" => "client_id = { from_caller = \"{name}\", max_length = 3 }": "profile.access-token.claims.client_id.from_caller", 48, "`max_length`";
         "client_id = { required = true }" => "client_id = { min = 1, type = \"string\" }": "profile.access-token.claims.client_id.min", 48, "only numbers and dates";
         "client_id = { required = true }" => "client_id = { min = 2, max = 1 }": "profile.access-token.claims.client_id.max", 48, "at least `min`";
@@ -393,6 +398,13 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"EXP\" }": "profile.access-token.consent.claim", 44, "none of the daemon's own";
         "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"sub\" }": "profile.access-token.consent.claim", 44, "callers may set this claim";
         "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"pin\" }": "profile.access-token.consent.claim", 44, "tells of a secret";
+        "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"Scope\" }": "profile.access-token.consent.claim", 44, "callers may set this claim";
+        "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"events\" }": "profile.access-token.consent.claim", 44, "of kind \"access-token\" never has this claim";
+        "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"cnf\" }": "profile.access-token.consent.claim", 44, "never has this claim";
+        "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"Nonce\" }": "profile.access-token.consent.claim", 44, "never has this claim";
+        "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"_sd\" }": "profile.access-token.consent.claim", 44, "means digests";
+        "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"_SD_alg\" }": "profile.access-token.consent.claim", 44, "means digests";
+        "nbf = false" => "consent = { purposes = [\"a\"], max_age = \"1d\", claim = \"...\" }": "profile.access-token.consent.claim", 44, "means digests";
     };
     assert!(rows.len() >= 60);
     let mut wrong = Vec::new();
@@ -425,55 +437,4 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         }
     }
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n\n"));
-}
-
-#[test]
-fn ten_faults_are_ten_reports_in_the_order_of_the_file() {
-    let mut text = GOOD.to_owned();
-    let changes = [
-        ("allow_root = false", "allow_rot = false", 2),
-        ("mode = \"0600\"", "mode = \"0606\"", 6),
-        ("body = \"16KiB\"", "body = 16", 10),
-        ("level = \"info\"", "level = \"loud\"", 20),
-        ("module = \"/usr", "module = \"usr", 24),
-        ("[key.access]\nbackend = \"hsm\"", "[key.access]\nbackend = \"\"", 30),
-        ("typ = \"at+jwt\"", "typo = \"at+jwt\"", 40),
-        ("max = \"15m\"", "max = \"1m\"", 43),
-        ("scope = {", "jti = {", 49),
-        ("rate = \"200/s\"", "rate = 200", 62),
-    ];
-    for (from, to, _) in changes {
-        assert_eq!(text.matches(from).count(), 1, "{from}");
-        text = text.replacen(from, to, 1);
-    }
-    let faults = LOADER.parse(&text, "x.toml").unwrap_err();
-    let mut lines: Vec<usize> = faults.faults.iter().map(|fault| fault.line).collect();
-    let shown = faults.to_string();
-    // The misnamed `typ` is unknown where it stands and missing from its table.
-    assert_eq!(lines.remove(6), 38, "{shown}");
-    let expected: Vec<usize> = changes.iter().map(|(.., line)| *line).collect();
-    assert_eq!(lines, expected, "{shown}");
-    assert!(shown.ends_with("11 faults in x.toml"), "{shown}");
-    assert_eq!(shown.matches(" --> x.toml:").count(), 11, "{shown}");
-}
-
-#[test]
-fn a_pin_in_the_file_is_told_but_not_shown() {
-    for pin in [
-        "pin = \"271828\"",
-        "pin = 271828",
-        "pin = { value = \"271828\" }",
-        "pin = \"271828",
-        "pin = [\"271828\"]",
-        "uri = \"pkcs11:?pin-value=271828\"",
-        "uri = \"pkcs11:?pin-value=%32271828&pin-source=file:/p\"",
-        "uri = \"pkcs11:pin-value=#271828\"",
-        "uri = \"pkcs11:?pin-value='271828;pin=\"",
-        "uri = \"pkcs11:?pin-value= 271828",
-    ] {
-        let text = GOOD.replace("pin = { credential = \"hsm-pin\" }", pin);
-        let shown = LOADER.parse(&text, "x.toml").unwrap_err().to_string();
-        assert!(!shown.contains("271828"), "{shown}");
-        assert!(shown.contains("x.toml:26"), "{shown}");
-    }
 }

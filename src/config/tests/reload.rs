@@ -9,7 +9,7 @@ fn only_what_requests_are_judged_by_changes_without_a_restart() {
     for (from, to, section) in [
         ("environment = \"production\"", "environment = \"staging\"", "environment"),
         ("allow_root = false", "allow_root = true", "allow_root"),
-        ("public = {}", "public = { mode = \"0660\" }", "listen.public"),
+        ("public = {}", "public = { mode = \"0660\" }", "listen.public.mode"),
         ("headers = 32", "headers = 33", "limits.headers"),
         ("headers = 32", "jwks_max_age = \"6m\"", "limits.jwks_max_age"),
         ("dir = \"/var/log/jwsd\"", "dir = \"/var/log/other\"", "audit.dir"),
@@ -18,7 +18,8 @@ fn only_what_requests_are_judged_by_changes_without_a_restart() {
         ("[log]", "[clock]\nmode = \"strict\"\n[log]", "clock.mode"),
         ("[log]", "[admin]\ntwo_person_within = \"1m\"\n[log]", "admin.two_person_within"),
         ("[log]", "[publish]\ndir = \"/srv/jwsd\"\n[log]", "publish.dir"),
-        ("label = \"jwsd\"", "label = \"other\"", "backend.hsm"),
+        ("label = \"jwsd\"", "label = \"other\"", "backend.hsm.token.label"),
+        ("algorithm = \"ES256\"", "algorithm = \"ES384\"", "key.access.algorithm"),
         ("[key.access]", "[key.more]\nbackend = \"hsm\"\nalgorithm = \"ES256\"\n[key.access]", "key.more"),
     ] {
         let text = GOOD.replacen(from, to, 1);

@@ -78,10 +78,10 @@ impl Resolver<'_> {
         }
         self.range(path, written);
         if written.from_caller.is_some() {
-            let others = written.constant.is_some() || written.one_of.is_some();
-            if others || written.kind.is_some_and(|kind| kind != String) {
-                let message =
-                    "the value is a string and fixed already: remove `const`, `enum` and other types";
+            let lists = written.constant.is_some() || written.one_of.is_some();
+            let bounds = written.min.is_some() || written.max.is_some();
+            if lists || bounds || written.kind.is_some_and(|kind| kind != String) {
+                let message = "the value is a string and fixed already: remove `const`, `enum`, `min`, `max` and other types";
                 self.fault(&path.key("from_caller"), message);
             }
         }

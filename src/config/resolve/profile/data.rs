@@ -4,8 +4,8 @@ use super::{HOUR, Path, Resolver};
 use crate::config::file::{self, Named};
 use crate::config::structure::nearest;
 use crate::profile::{
-    ClaimRule, Consent, ConsentWhen, DetectorSet, Detectors, MAX_OWN, OwnDetector, OwnDetectors,
-    is_claim_name,
+    ClaimRule, Consent, ConsentWhen, DetectorSet, Detectors, Kind, MAX_OWN, OwnDetector, OwnDetectors,
+    SD_NAMES, is_claim_name,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -111,7 +111,7 @@ impl Resolver<'_> {
     pub(super) fn consent(
         &mut self,
         path: &Path,
-        written: &file::Profile,
+        (written, kind): (&file::Profile, Option<Kind>),
         claims: &BTreeMap<String, ClaimRule>,
         detectors: &Detectors,
     ) -> Option<Consent> {
@@ -148,14 +148,27 @@ impl Resolver<'_> {
         self.whole_seconds(&max_age, age);
         if let Some(name) = &consent.claim {
             let path = path.key("claim");
-            if !is_claim_name(name) || is_claim_name(name) != is_claim_name(&name.to_ascii_lowercase()) {
+            // Verifiers that ignore case would take one for the other (attack J7).
+            let lower = name.to_ascii_lowercase();
+            let is_kinds =
+                |kind: Kind| [name, &lower].into_iter().any(|name| kind.brings(name) || kind.forbids(name));
+            if !is_claim_name(name) || !is_claim_name(&lower) {
                 let message = "a claim's name is 1 to 64 printable ASCII characters without spaces, and none of the daemon's own";
                 self.fault(&path, message);
-            } else if claims.contains_key(name) {
+            } else if claims.keys().any(|claim| claim.eq_ignore_ascii_case(name)) {
                 self.fault(
                     &path,
                     "callers may set this claim: write another one, or remove it from `claims`",
                 );
+            } else if let Some(kind) = kind.filter(|kind| is_kinds(*kind)) {
+                let message = format!(
+                    "a JWT of kind {0:?} never has this claim, or has it with another meaning ({1}): write another one",
+                    kind.spec().name,
+                    kind.spec().source
+                );
+                self.fault(&path, message);
+            } else if SD_NAMES.contains(&lower.as_str()) {
+                self.fault(&path, "means digests in an SD-JWT (RFC 9901): write another name");
             } else if !detectors.of_name(name).is_empty() {
                 self.fault(&path, "this name tells of a secret: write another one");
             }

@@ -60,12 +60,15 @@ impl Resolver<'_> {
                 let Some(text) = text else { continue };
                 let short = rule.max_length.is_none_or(|most| text.chars().count() <= most);
                 let fits = rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(&text));
-                if !short || !fits || text.is_empty() {
-                    let message =
-                        format!("breaks the claim's own `pattern` or `max_length`, or is empty{suffix}");
+                let value = Value::String(text);
+                let is_valid = rule.schema.as_ref().is_none_or(|schema| schema.is_valid(&value));
+                if !short || !fits || !is_valid || value == "" {
+                    let message = format!(
+                        "breaks the claim's own `pattern`, `max_length` or `schema`, or is empty{suffix}"
+                    );
                     self.fault(path, message);
                 }
-                values.insert((*claim).clone(), Value::String(text));
+                values.insert((*claim).clone(), value);
             }
             fixed.insert(caller.clone(), Fixed { issuer: own.unwrap_or_default(), claims: values });
         }
