@@ -15,6 +15,7 @@ mod tests;
 
 use super::findings::{Findings, at_claim, claim};
 use super::judge::Case;
+use crate::jose::PRIVATE_MEMBERS;
 use crate::jose::json::Pointer;
 use crate::profile::{Detector, DetectorSet, Detectors, Profile};
 use serde_json::{Map, Number, Value};
@@ -176,20 +177,24 @@ fn in_value(detectors: &Detectors, value: &Value, active: DetectorSet) -> Detect
             .iter()
             .fold(DetectorSet::default(), |found, element| found.or(in_value(detectors, element, active))),
         Value::Object(members) => {
-            let is_key = is_public_jwk(members);
+            let kty = kty(members);
             members.iter().fold(in_object(members, active), |found, (name, value)| {
                 let in_name = in_text(detectors, name, active);
-                found.or(in_name).or(in_member(detectors, name, value, beside(is_key, name, active)))
+                found.or(in_name).or(in_member(detectors, name, value, beside(kty, name, active)))
             })
         }
     }
 }
-fn is_public_jwk(members: &Map<String, Value>) -> bool {
-    members.get("kty").and_then(Value::as_str).is_some_and(|kty| matches!(kty, "EC" | "RSA" | "OKP" | "AKP"))
+/// Type of the key, if it is a JWK (RFC 7517).
+fn kty(members: &Map<String, Value>) -> Option<&str> {
+    members.get("kty").and_then(Value::as_str)
 }
-/// The key itself is random by definition, and what stands beside it in its JWK (RFC 7517) is not.
-fn beside(is_key: bool, name: &str, active: DetectorSet) -> DetectorSet {
-    if is_key && matches!(name, "n" | "e" | "x" | "y" | "pub" | "x5c") {
+/// The key itself is random by definition, and what stands beside it in its JWK is not. A private one is told as what
+/// it is.
+fn beside(kty: Option<&str>, name: &str, active: DetectorSet) -> DetectorSet {
+    let is_public = matches!(kty, Some("EC" | "RSA" | "OKP" | "AKP"))
+        && matches!(name, "n" | "e" | "x" | "y" | "pub" | "x5c");
+    if is_public || (kty.is_some() && PRIVATE_MEMBERS.contains(&name)) {
         without_entropy(active)
     } else {
         active
@@ -313,9 +318,9 @@ fn locate_in(
             if is_there(in_object(members, active)) {
                 return at;
             }
-            let is_key = is_public_jwk(members);
+            let kty = kty(members);
             for (name, value) in members {
-                let active_there = beside(is_key, name, active);
+                let active_there = beside(kty, name, active);
                 if is_there(in_text(detectors, name, active)) {
                     return at;
                 } else if is_there(in_member(detectors, name, value, active_there)) {

@@ -366,7 +366,9 @@ fn objects_and_numbers_are_looked_at_too() {
         (json!({"kty": "oct", "k": "AAAA"}), &["private_key"]),
         (json!({"keys": [{"kty": "EC", "d": "AAAA"}]}), &["private_key"]),
         (json!({"kty": "AKP", "priv": "AAAA"}), &["private_key"]),
+        (json!({"kty": "oct", "k": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"}), &["private_key"]),
         (json!({"kty": 1, "k": "AAAA"}), &none),
+        (json!({"kty": 1, "k": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"}), &["entropy"]),
         (json!({"k": "v", "d": 1}), &none),
         (
             json!({"kty": "EC", "crv": "P-256", "x": "WKn-ZIGevcwGIyyrzFoZNBdaq9_TsqzGl96oc0CWuis",
