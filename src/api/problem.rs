@@ -21,7 +21,7 @@ use crate::jose::json::JsonError;
 use crate::jwt::SealError;
 use crate::keyring::{MakeError, NoVersion};
 use crate::misuse;
-use crate::policy::{Denial, Violation};
+use crate::policy::{Denial, Violation, may_be_told};
 use crate::telemetry::Chain;
 use crate::transport::{BodyError, Rejection};
 
@@ -344,6 +344,7 @@ impl From<JsonError> for Problem {
             | JsonError::Number { .. }
             | JsonError::Control { .. } => StatusCode::BAD_REQUEST,
         };
+        let error = error.without(|name| !may_be_told(name));
         Self::new(status, error.code(), error.to_string())
     }
 }
@@ -377,6 +378,21 @@ mod tests {
         let advice = Advice::NEVER;
         let error = Error { backend, class: Class::Busy, message, code, advice, retry_after };
         Problem::from(&Refusal::from(error)).into_response("id")
+    }
+
+    #[test]
+    fn names_that_are_secrets_are_not_told() {
+        let limits = crate::jose::json::Limits { bytes: 1000, depth: 9, nodes: 99 };
+        for (body, pointer) in [
+            (r#"{"claims":{"a":{"alice@example.com":-0}}}"#, "/claims/a"),
+            (r#"{"claims":{"4111 1111 1111 1111":{"b":1,"b":1}}}"#, "/claims"),
+            (r#"{"x/AKIAIOSFODNN7EXAMPLE":[{"a":"\u0000"}]}"#, ""),
+            (r#"{"claims":{"a/b":[-0]}}"#, "/claims/a~1b/0"),
+        ] {
+            let error = crate::jose::json::parse(body.as_bytes(), limits).unwrap_err();
+            let detail = Problem::from(error).detail.unwrap();
+            assert!(detail.contains(&format!("at \"{pointer}\"")), "{detail}");
+        }
     }
 
     #[test]

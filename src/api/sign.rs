@@ -137,7 +137,7 @@ impl Api {
     ) -> Result<Result<Want, Denial>, Exit> {
         let read = async {
             now.rates.take(caller, 1)?;
-            Ok(Want::from_json(self.read(request, now.limits.body, ONE).await?))
+            Ok(now.policy.read(self.read(request, now.limits.body, ONE).await?))
         };
         read.await.map_err(|exit: Exit| exit.of(caller.name()))
     }
@@ -201,7 +201,7 @@ fn batch(now: &InForce, value: Value) -> Result<Vec<Result<Want, Denial>>, Probl
     if requests.iter().any(|request| values(request) > NODES || text(request) > now.limits.body) {
         return Err(Problem::batch("a request of the batch is larger than one alone may be"));
     }
-    Ok(requests.into_iter().map(Want::from_json).collect())
+    Ok(requests.into_iter().map(|request| now.policy.read(request)).collect())
 }
 
 /// Values in a tree, itself included.

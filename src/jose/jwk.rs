@@ -132,7 +132,7 @@ pub(super) fn publish(key: &PublicKey, algorithm: Algorithm) -> Jwk {
 }
 
 /// Private members of RFC 7518 sections 6.2.2 and 6.3.2 and RFC 8037, `k` of symmetric keys, `priv` of RFC 9964.
-const PRIVATE: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
+pub const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
 
 pub(super) fn read(jwk: &Value) -> Result<PublicKey, PublicKeyError> {
     use PublicKeyError::Jwk;
@@ -147,8 +147,8 @@ pub(super) fn read(jwk: &Value) -> Result<PublicKey, PublicKeyError> {
 }
 
 /// Whether it holds more than a public key.
-pub(super) fn is_private(jwk: &Map<String, Value>) -> bool {
-    PRIVATE.iter().any(|name| jwk.contains_key(*name))
+pub fn is_private(jwk: &Map<String, Value>) -> bool {
+    PRIVATE_MEMBERS.iter().any(|name| jwk.contains_key(*name))
 }
 
 /// The public key itself, whatever it is for.

@@ -22,7 +22,7 @@ mod tests;
 pub use algorithm::{Algorithm, Curve, Digest, KeyType, MlDsa};
 pub use base64url::{decode as base64url_decode, encode as base64url_encode};
 pub use hex::encode as hex;
-pub use jwk::{Jwk, Kid};
+pub use jwk::{Jwk, Kid, PRIVATE_MEMBERS, is_private};
 pub use public_key::{PublicKey, PublicKeyError};
 pub use signature::{BadSignature, Signature};
 pub use verifier::{Verified, Verifier};

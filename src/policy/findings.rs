@@ -1,8 +1,8 @@
 //! What was found while a request was judged: the violations, and for a dry run also what holds.
 
 use super::{RULES, secrets};
-use crate::jose::json::{Pointer, is_showable};
-use crate::profile::Detectors;
+use crate::jose::json::{Pointer, end_before, is_showable};
+use crate::profile::{Detectors, OwnDetectors};
 use std::sync::Arc;
 
 /// One violated (or, in a dry run, satisfied) rule.
@@ -50,15 +50,10 @@ impl From<Violation> for Verdict {
 
 impl Verdict {
     /// Ends the pointer before the first name in which something is found, and says no more than the rule where the
-    /// message has such a name.
+    /// message has such a name. Names in messages are those in pointers; everything else in them the operator wrote.
     fn hide(&mut self, detectors: &Detectors) {
-        let mut end = 0;
-        for name in self.pointer.split('/').skip(1) {
-            if !secrets::is_harmless(detectors, name) {
-                self.pointer.truncate(end);
-                break;
-            }
-            end += 1 + name.len();
+        if !end_before(&mut self.pointer, |name| !secrets::is_harmless(detectors, name)) {
+            return;
         }
         if let Some(message) = self.message.as_mut().filter(|text| !secrets::is_harmless(detectors, text)) {
             let sentence = RULES.iter().find(|(id, _)| *id == self.rule).map_or("", |(_, sentence)| sentence);
@@ -120,8 +115,8 @@ impl Findings {
         self.verdicts.push(violation.into());
     }
     /// Looks for what these find in what is told back, besides what the built-in ones do.
-    pub(super) fn hide(&mut self, detectors: &Detectors) {
-        self.detectors.own = Arc::clone(&detectors.own);
+    pub(super) fn hide(&mut self, own: &Arc<OwnDetectors>) {
+        self.detectors.own = Arc::clone(own);
     }
 
     /// Everything that was kept.

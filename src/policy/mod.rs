@@ -29,7 +29,7 @@ pub use rules::RULES;
 use crate::caller::Caller;
 use crate::jose::json::Pointer;
 use crate::jose::{Digest, hex};
-use crate::profile::{CallerFact, Profile, Recipient};
+use crate::profile::{CallerFact, Detectors, OwnDetectors, Profile, Recipient};
 use crate::transport::FactsWanted;
 use findings::Findings;
 use jiff::Timestamp;
@@ -56,10 +56,17 @@ pub struct Request {
     pub faults: Vec<Violation>,
 }
 
+/// Whether a name that a caller made up can be told back: no built-in detector finds anything in it.
+pub fn may_be_told(name: &str) -> bool {
+    secrets::is_harmless(&Detectors::default(), name)
+}
+
 /// All profiles under one policy, with a digest that names this version of it in every record.
 #[derive(Debug)]
 pub struct Policy {
     profiles: BTreeMap<String, Arc<Profile>>,
+    /// Own detectors, the same for all profiles.
+    own: Arc<OwnDetectors>,
     /// By audience.
     recipients: BTreeMap<String, Recipient>,
     /// Of all but the recipients' keys.
@@ -71,8 +78,9 @@ impl Policy {
     pub fn new(profiles: Vec<Profile>, digest: String) -> Self {
         secrets::prepare();
         let named = |profile: Profile| (profile.name.to_string(), Arc::new(profile));
-        let profiles = profiles.into_iter().map(named).collect();
-        Self { profiles, recipients: BTreeMap::new(), text_digest: digest.clone(), digest }
+        let own = profiles.iter().map(|profile| &profile.detectors.own).find(|own| !own.is_empty()).cloned();
+        let (own, profiles) = (own.unwrap_or_default(), profiles.into_iter().map(named).collect());
+        Self { profiles, own, recipients: BTreeMap::new(), text_digest: digest.clone(), digest }
     }
     /// The same profiles with these keys to encrypt to, by audience, and a digest that says so.
     pub fn with_recipients(&self, recipients: BTreeMap<String, Recipient>) -> Self {
@@ -89,7 +97,7 @@ impl Policy {
             false => hex(Digest::Sha256.hash(text.as_bytes()).get(..8).unwrap_or_default()),
         };
         let (profiles, text_digest) = (self.profiles.clone(), self.text_digest.clone());
-        Self { profiles, recipients, text_digest, digest }
+        Self { profiles, own: Arc::clone(&self.own), recipients, text_digest, digest }
     }
     /// Whom JWTs are encrypted to, by audience.
     pub fn recipients(&self) -> &BTreeMap<String, Recipient> {
@@ -110,6 +118,18 @@ impl Policy {
             conditions.any(|condition| condition.wants(fact))
         };
         FactsWanted { groups: false, exe: wants(CallerFact::Exe), unit: wants(CallerFact::Unit) }
+    }
+    /// Reads a request; nothing is told back in which an own detector finds something.
+    ///
+    /// # Errors
+    /// As [`Request::from_json`].
+    pub fn read(&self, value: Value) -> Result<Request, Denial> {
+        Request::from_json(value).map_err(|denial| {
+            let mut findings = Findings::violations_only();
+            findings.hide(&self.own);
+            denial.violations.into_iter().for_each(|violation| findings.add(violation));
+            Denial { violations: findings.into_violations(), ..denial }
+        })
     }
     /// Decides at `now`, which becomes the time of the JWT.
     ///
@@ -142,6 +162,7 @@ impl Policy {
         findings: &mut Findings,
     ) -> Option<Terms> {
         let Request { profile, mut claims, ttl, consent, session, faults } = request;
+        findings.hide(&self.own);
         faults.into_iter().for_each(|fault| findings.add(fault));
         let profile = self.profiles.get(&profile).filter(|_| caller.may_use(&profile));
         // Where anything is fixed by who the caller is, it is so for every caller that may use the profile.
@@ -156,7 +177,6 @@ impl Policy {
         });
         let profile = profile?;
         let fixed = profile.fixed.get(caller.name());
-        findings.hide(&profile.detectors);
         let audience = claims.shift_remove("aud");
         for (name, value) in fixed.into_iter().flat_map(|fixed| &fixed.claims) {
             claims.entry(name.as_str()).or_insert_with(|| value.clone());

@@ -72,6 +72,17 @@ pub enum JsonError {
     },
 }
 impl JsonError {
+    /// Its pointer ends before the first name that is `hidden`.
+    #[must_use]
+    pub fn without(mut self, hidden: impl Fn(&str) -> bool) -> Self {
+        match &mut self {
+            Self::Duplicate { pointer } | Self::Number { pointer } | Self::Control { pointer } => {
+                end_before(pointer, hidden);
+            }
+            Self::TooLarge { .. } | Self::Syntax { .. } | Self::TooDeep { .. } | Self::TooMany { .. } => {}
+        }
+        self
+    }
     /// Stable code for problem details and audit records, such as `json.duplicate`.
     pub fn code(&self) -> &'static str {
         match self {
@@ -97,6 +108,19 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
 /// Whether a member name may be shown to people: printable ASCII, 1 to 64 characters.
 pub fn is_showable(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// Ends a JSON pointer before the first name that is `hidden`, if there is one, and tells whether.
+pub fn end_before(pointer: &mut String, hidden: impl Fn(&str) -> bool) -> bool {
+    let mut end = 0;
+    for step in pointer.split('/').skip(1) {
+        if hidden(&step.replace("~1", "/").replace("~0", "~")) {
+            pointer.truncate(end);
+            return true;
+        }
+        end += 1 + step.len();
+    }
+    false
 }
 
 /// A place in a document (RFC 6901), built from the outside in. It ends early, at the enclosing value, when a name

@@ -2,6 +2,7 @@
 //! check digit.
 
 use super::{separator, step};
+use std::ops::Range;
 
 /// Digits of the shortest.
 pub(super) const LEAST: usize = 13;
@@ -51,8 +52,7 @@ pub(super) fn is_in(text: &str) -> bool {
             continue;
         }
         let end = end_of_run(bytes, at);
-        if stands_alone(bytes.get(..at), bytes.get(end)) && is_in_run(bytes.get(at..end).unwrap_or_default())
-        {
+        if Run::of(bytes, at..end).has_card() {
             return true;
         }
         at = end;
@@ -60,14 +60,50 @@ pub(super) fn is_in(text: &str) -> bool {
     false
 }
 
-/// Parts of identifiers such as UUIDs, fractions of coordinates and international telephone numbers do not.
-fn stands_alone(before: Option<&[u8]>, after: Option<&u8>) -> bool {
-    let is_part = match before {
-        Some([.., digit, b'.']) => digit.is_ascii_digit(),
-        Some([.., before]) => *before == b'+' || before.is_ascii_alphanumeric(),
-        _ => false,
-    };
-    !is_part && !after.is_some_and(u8::is_ascii_alphanumeric)
+/// Digits with at most one separator between two of them; begins and ends with a digit.
+struct Run<'t> {
+    bytes: &'t [u8],
+    /// Its first group can begin a card: it is no part of a word, a fraction or an international telephone number.
+    is_begin: bool,
+    /// Its last group can end a card.
+    is_end: bool,
+    /// No letter is joined to it by a hyphen, as in UUIDs.
+    is_separate: bool,
+}
+impl<'t> Run<'t> {
+    fn of(text: &'t [u8], range: Range<usize>) -> Self {
+        let before = text.get(..range.start).unwrap_or_default();
+        let after = text.get(range.end..).unwrap_or_default();
+        Self {
+            bytes: text.get(range).unwrap_or_default(),
+            is_begin: match before {
+                [.., digit, b'.'] if digit.is_ascii_digit() => false,
+                [.., byte] => *byte != b'+' && !byte.is_ascii_alphanumeric(),
+                [] => true,
+            },
+            is_end: !after.first().is_some_and(u8::is_ascii_alphanumeric),
+            is_separate: !matches!(before, [.., byte, b'-'] if byte.is_ascii_alphanumeric())
+                && !matches!(after, [b'-', byte, ..] if byte.is_ascii_alphanumeric()),
+        }
+    }
+    /// Whether the whole of it is one, or groups in it that are those of a card.
+    fn has_card(&self) -> bool {
+        let mut start = Some(0);
+        while let Some(from) = start {
+            if begins_card(self, from) {
+                return true;
+            }
+            start = next_group(self.bytes, from);
+        }
+        false
+    }
+    /// Whether a card can go from one group to another, of these lengths.
+    fn fits(&self, range: Range<usize>, groups: &[usize]) -> bool {
+        let (first, last) = (range.start == 0, range.end == self.bytes.len());
+        (!first || self.is_begin)
+            && (!last || self.is_end)
+            && (is_usual(groups) || (first && last && self.is_separate))
+    }
 }
 
 /// Where the digits end that begin at `at`, with at most one separator between two of them.
@@ -83,17 +119,6 @@ fn end_of_run(bytes: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// Whether the whole run is one, or groups in it that are those of a card. `run` begins and ends with a digit.
-fn is_in_run(run: &[u8]) -> bool {
-    let mut start = Some(0);
-    while let Some(from) = start {
-        if begins_card(run, from) {
-            return true;
-        }
-        start = next_group(run, from);
-    }
-    false
-}
 /// Where the group after the one that begins at `at` begins.
 fn next_group(run: &[u8], mut at: usize) -> Option<usize> {
     while run.get(at)?.is_ascii_digit() {
@@ -104,13 +129,13 @@ fn next_group(run: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// Takes up to [`MOST`] digits from `from` on, and tries at the end of each group.
-fn begins_card(run: &[u8], from: usize) -> bool {
+fn begins_card(run: &Run<'_>, from: usize) -> bool {
     let mut digits = [0; MOST];
     let mut groups = [0; MOST];
     let (mut count, mut group, mut at) = (0, 0, from);
-    while let Some(byte) = run.get(at) {
+    while let Some(byte) = run.bytes.get(at) {
         step();
-        let gap = separator(run.get(at..).unwrap_or_default());
+        let gap = separator(run.bytes.get(at..).unwrap_or_default());
         if gap > 0 {
             group += 1;
             at += gap;
@@ -123,10 +148,9 @@ fn begins_card(run: &[u8], from: usize) -> bool {
         if let Some(length) = groups.get_mut(group) {
             *length += 1;
         }
-        if run.get(at).is_none_or(|next| !next.is_ascii_digit()) {
+        if run.bytes.get(at).is_none_or(|next| !next.is_ascii_digit()) {
             let (known, lengths) = (digits.get(..count), groups.get(..=group));
-            let is_whole = from == 0 && at == run.len();
-            if lengths.is_some_and(|lengths| is_whole || is_usual(lengths)) && known.is_some_and(is_card) {
+            if lengths.is_some_and(|groups| run.fits(from..at, groups)) && known.is_some_and(is_card) {
                 return true;
             }
         }

@@ -1,6 +1,6 @@
 //! International bank account numbers (ISO 13616): country, length and check digits all fit.
 
-use super::step;
+use super::{separator, step};
 
 /// Digits of any account's number, at least.
 pub(super) const LEAST_DIGITS: usize = 6;
@@ -118,20 +118,29 @@ fn begins(rest: &[u8]) -> bool {
     let known = COUNTRIES.iter().find(|(known, _)| **known == country);
     let (Some((_, length)), [b'0'..=b'9', b'0'..=b'9', ..]) = (known, rest_of) else { return false };
     let mut characters = [0; MOST];
+    // Dashes only between groups of four, or they would join the groups of UUIDs.
+    let is_dashed = separator(rest.get(4..).unwrap_or_default()) > 0;
     let mut at = 0;
-    for place in characters.iter_mut().take(*length) {
+    for (place, to) in characters.iter_mut().take(*length).enumerate() {
         step();
-        let gap = space(rest.get(at..).unwrap_or_default());
+        let left = rest.get(at..).unwrap_or_default();
+        let gap = match (is_dashed, place) {
+            (true, 1..) if place % 4 == 0 => match separator(left) {
+                0 => return false,
+                gap => gap,
+            },
+            _ => space(left),
+        };
         let Some(character) = rest.get(at + gap).filter(|byte| byte.is_ascii_alphanumeric()) else {
             return false;
         };
-        *place = *character;
+        *to = *character;
         at += gap + 1;
     }
     let ends = rest.get(at).is_none_or(|next| !next.is_ascii_alphanumeric());
     ends && characters.get(..*length).is_some_and(is_checked)
 }
-/// Length of the space at the beginning of `rest`, bytes. Dashes would join the groups of UUIDs.
+/// Length of the space at the beginning of `rest`, bytes.
 fn space(rest: &[u8]) -> usize {
     match rest {
         [b' ', ..] => 1,

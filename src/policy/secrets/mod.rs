@@ -15,12 +15,14 @@ mod tests;
 
 use super::findings::{Findings, at_claim, claim};
 use super::judge::Case;
+use crate::jose::PRIVATE_MEMBERS;
 use crate::jose::json::Pointer;
 use crate::profile::{Detector, DetectorSet, Detectors, Profile};
 use serde_json::{Map, Number, Value};
 
-/// Rule, what it finds and what to do, of each built-in detector.
-const KINDS: [(Detector, &str, &str, &str); 8] = [
+/// A built-in detector, its rule, what it finds and what to do.
+type Kind = (Detector, &'static str, &'static str, &'static str);
+const KINDS: [Kind; 8] = [
     (
         Detector::NAME,
         "data.name",
@@ -127,19 +129,22 @@ pub(super) fn prepare() {
     national::prepare();
 }
 
+fn kind(detector: Detector) -> Option<&'static Kind> {
+    KINDS.iter().find(|(kind, ..)| *kind == detector)
+}
 /// The rule that a detector stands for.
 pub(super) fn rule(detector: Detector) -> &'static str {
-    KINDS.iter().find(|(kind, ..)| *kind == detector).map_or(CUSTOM, |(_, rule, ..)| rule)
+    kind(detector).map_or(CUSTOM, |(_, rule, ..)| rule)
 }
 /// What a detector finds, for a sentence.
 pub(super) fn what(profile: &Profile, detector: Detector) -> String {
-    match KINDS.iter().find(|(kind, ..)| *kind == detector) {
+    match kind(detector) {
         Some((_, _, what, _)) => (*what).to_owned(),
         None => format!("what detector {:?} looks for", profile.detectors.own.name(detector)),
     }
 }
 fn told(profile: &Profile, place: &str, detector: Detector) -> String {
-    let remedy = KINDS.iter().find(|(kind, ..)| *kind == detector).map_or("remove it", |(.., remedy)| remedy);
+    let remedy = kind(detector).map_or("remove it", |(.., remedy)| remedy);
     format!(
         "{place} has {} in it; {remedy}, or ask for may_hold = [{:?}] to be added to the claim under [profile.{}.claims]",
         what(profile, detector),
@@ -149,13 +154,18 @@ fn told(profile: &Profile, place: &str, detector: Detector) -> String {
 }
 
 fn in_member(detectors: &Detectors, name: &str, value: &Value, active: DetectorSet) -> DetectorSet {
+    by_name(detectors, name, value).or(in_value(detectors, value, under(name, active)))
+}
+fn by_name(detectors: &Detectors, name: &str, value: &Value) -> DetectorSet {
     // Nothing, yes and no are no secrets.
-    let by_name = match value {
+    match value {
         Value::Null | Value::Bool(_) => DetectorSet::default(),
         _ => detectors.of_name(name),
-    };
-    let active = if is_random_by_definition(name) { without_entropy(active) } else { active };
-    by_name.or(in_value(detectors, value, active))
+    }
+}
+/// What is looked for in the value of a member.
+fn under(name: &str, active: DetectorSet) -> DetectorSet {
+    if is_random_by_definition(name) { without_entropy(active) } else { active }
 }
 /// As deep as the parser allowed.
 fn in_value(detectors: &Detectors, value: &Value, active: DetectorSet) -> DetectorSet {
@@ -167,17 +177,28 @@ fn in_value(detectors: &Detectors, value: &Value, active: DetectorSet) -> Detect
             .iter()
             .fold(DetectorSet::default(), |found, element| found.or(in_value(detectors, element, active))),
         Value::Object(members) => {
-            let active = inside(members, active);
+            let kty = kty(members);
             members.iter().fold(in_object(members, active), |found, (name, value)| {
                 let in_name = in_text(detectors, name, active);
-                found.or(in_name).or(in_member(detectors, name, value, active))
+                found.or(in_name).or(in_member(detectors, name, value, beside(kty, name, active)))
             })
         }
     }
 }
-/// A public key (RFC 7517) is random by definition.
-fn inside(members: &Map<String, Value>, active: DetectorSet) -> DetectorSet {
-    if members.contains_key("kty") { without_entropy(active) } else { active }
+/// Type of the key, if it is a JWK (RFC 7517).
+fn kty(members: &Map<String, Value>) -> Option<&str> {
+    members.get("kty").and_then(Value::as_str)
+}
+/// The key itself is random by definition, and what stands beside it in its JWK is not. A private one is told as what
+/// it is.
+fn beside(kty: Option<&str>, name: &str, active: DetectorSet) -> DetectorSet {
+    let is_public = matches!(kty, Some("EC" | "RSA" | "OKP" | "AKP"))
+        && matches!(name, "n" | "e" | "x" | "y" | "pub" | "x5c");
+    if is_public || (kty.is_some() && PRIVATE_MEMBERS.contains(&name)) {
+        without_entropy(active)
+    } else {
+        active
+    }
 }
 fn in_object(members: &Map<String, Value>, active: DetectorSet) -> DetectorSet {
     DetectorSet::when(key::is_private_jwk(members), Detector::PRIVATE_KEY).and(active)
@@ -262,13 +283,20 @@ impl FirstLook {
 
 /// The first place where `detector` finds something in a claim.
 fn locate(detectors: &Detectors, name: &str, value: &Value, detector: Detector) -> Pointer {
-    let at = at_claim(name);
-    if detectors.of_name(name).contains(detector) {
+    locate_member(detectors, name, value, detector, detectors.active(), at_claim(name))
+}
+fn locate_member(
+    detectors: &Detectors,
+    name: &str,
+    value: &Value,
+    detector: Detector,
+    active: DetectorSet,
+    at: Pointer,
+) -> Pointer {
+    if by_name(detectors, name, value).contains(detector) {
         return at;
     }
-    let active =
-        if is_random_by_definition(name) { without_entropy(detectors.active()) } else { detectors.active() };
-    locate_in(detectors, value, detector, active, at)
+    locate_in(detectors, value, detector, under(name, active), at)
 }
 fn locate_in(
     detectors: &Detectors,
@@ -287,21 +315,19 @@ fn locate_in(
             }
         }
         Value::Object(members) => {
-            let active = inside(members, active);
             if is_there(in_object(members, active)) {
                 return at;
             }
-            let mut places = members.iter();
-            let place = places.find(|(name, value)| {
-                is_there(in_text(detectors, name, active))
-                    || is_there(in_member(detectors, name, value, active))
-            });
-            match place {
-                Some((name, _)) if is_there(in_text(detectors, name, active)) => at,
-                Some((name, _)) if is_there(detectors.of_name(name)) => at.name(name),
-                Some((name, value)) => locate_in(detectors, value, detector, active, at.name(name)),
-                None => at,
+            let kty = kty(members);
+            for (name, value) in members {
+                let active_there = beside(kty, name, active);
+                if is_there(in_text(detectors, name, active)) {
+                    return at;
+                } else if is_there(in_member(detectors, name, value, active_there)) {
+                    return locate_member(detectors, name, value, detector, active_there, at.name(name));
+                }
             }
+            at
         }
         _ => at,
     }

@@ -9,17 +9,17 @@ use std::sync::LazyLock;
 /// Digits of the shortest.
 pub(super) const LEAST_DIGITS: usize = 6;
 
-/// Whether what looks like one is one.
+/// Whether what looks like one, in upper case, is one.
 type Check = fn(&str) -> bool;
 
-/// What each looks like.
+/// What each looks like, in either case; `~` is a space or dash.
 const KINDS: [(&str, Check); 8] = [
-    // United States: SSN and ITIN.
-    (r"[0-9]{3}[ -][0-9]{2}[ -][0-9]{4}", is_ssn),
+    // United States: SSN and ITIN, as they are usually written.
+    (r"[0-9]{3}~[0-9]{2}~[0-9]{4}", is_ssn),
     // United Kingdom: national insurance number.
     (r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", is_nino),
     // Italy: codice fiscale.
-    (r"(?i:[A-Z]{6}[0-9LMNP-V]{2}[ABCDEHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z])", is_codice_fiscale),
+    (r"[A-Z]{6}[0-9LMNP-V]{2}[ABCDEHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]", is_codice_fiscale),
     // Spain: DNI and NIE.
     (r"(?:[0-9]{8}|[XYZ]-?[0-9]{7})-?[A-HJ-NP-TV-Z]", is_dni),
     // France: numéro d'inscription au répertoire.
@@ -30,17 +30,21 @@ const KINDS: [(&str, Check); 8] = [
     // Switzerland: AHV number.
     (r"756[. ]?[0-9]{4}[. ]?[0-9]{4}[. ]?[0-9]{2}", is_ahv),
     // Brazil: CPF, as it is usually written.
-    (r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", is_cpf),
+    (r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}~[0-9]{2}", is_cpf),
     // Belgium: national register number, as it is usually written.
-    (r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}[.-][0-9]{2}", is_rijksregister),
+    (r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}~[0-9]{3}(?:\.|~)[0-9]{2}", is_rijksregister),
 ];
+
+/// See [`super::separator`].
+const SEPARATOR: &str = r"(?u:[ \-\u{a0}\u{2010}-\u{2015}\u{202f}])";
 
 struct Patterns {
     all: RegexSet,
     each: Vec<(Regex, Check)>,
 }
 static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
-    let whole = KINDS.map(|(form, check)| (format!(r"(?-u:\b)(?:{form})(?-u:\b)"), check));
+    let whole =
+        KINDS.map(|(form, check)| (format!(r"(?i-u)\b(?:{})\b", form.replace('~', SEPARATOR)), check));
     let all = RegexSet::new(whole.iter().map(|(form, _)| form)).ok()?;
     let each = whole.into_iter().map(|(form, check)| Some((Regex::new(&form).ok()?, check)));
     Some(Patterns { all, each: each.collect::<Option<_>>()? })
@@ -52,9 +56,9 @@ pub(super) fn prepare() {
 pub(super) fn is_in(text: &str) -> bool {
     let Some(patterns) = PATTERNS.as_ref() else { return false };
     let is_one = |(pattern, check): &(Regex, Check)| {
-        pattern
-            .find_iter(text)
-            .any(|found| stands_alone(text.as_bytes(), found.range()) && check(found.as_str()))
+        pattern.find_iter(text).any(|found| {
+            stands_alone(text.as_bytes(), found.range()) && check(&found.as_str().to_ascii_uppercase())
+        })
     };
     patterns.all.is_match(text)
         && patterns.all.matches(text).into_iter().any(|place| patterns.each.get(place).is_some_and(is_one))
@@ -98,10 +102,9 @@ fn is_nino(text: &str) -> bool {
 fn is_codice_fiscale(text: &str) -> bool {
     const ODD: [u32; 26] =
         [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
-    let letters = text.bytes().map(|byte| byte.to_ascii_uppercase());
     // A digit counts as the letter of the same place in the alphabet.
     let values =
-        letters.map(|byte| if byte.is_ascii_digit() { byte - b'0' } else { byte.wrapping_sub(b'A') });
+        text.bytes().map(|byte| if byte.is_ascii_digit() { byte - b'0' } else { byte.wrapping_sub(b'A') });
     let values: Vec<u8> = values.collect();
     let Some((check, rest)) = values.split_last() else { return false };
     let worth = |(place, value): (usize, &u8)| match place % 2 {

@@ -45,43 +45,73 @@ pub(super) fn look(text: &str) -> (bool, bool) {
     };
     for word in text.as_bytes().split(is_gap).filter(|word| word.len() >= LEAST) {
         let word = std::str::from_utf8(word).unwrap_or_default(); // it is ASCII
-        if word.contains('.') && word.split(['+', '/', '=']).any(is_jwt) {
+        if has_jwt(word) {
             jwt = true;
-        } else if !is_digest {
-            entropy |= is_access_key(word) || (is_mixed(word) && word.split('.').any(is_random));
+        } else {
+            entropy |= has_access_key(word);
+            entropy |= !is_digest && is_mixed(word) && word.split('.').any(is_random);
         }
     }
     (jwt, entropy)
 }
 
-/// JWS (RFC 7515 section 7.1) or JWE (RFC 7516 section 7.1): three or five parts, the first a header.
-fn is_jwt(word: &str) -> bool {
-    let dots = word.bytes().filter(|byte| *byte == b'.').count();
-    let header = word.split('.').next().unwrap_or_default();
-    // `{` in base64url.
-    [2, 4].contains(&dots) && header.starts_with('e') && header.len() >= 8 && is_header(header)
+/// JWS (RFC 7515 section 7.1) or JWE (RFC 7516 section 7.1): a header and two or four parts more. A full stop can follow.
+fn has_jwt(word: &str) -> bool {
+    let after = word.bytes().filter(|byte| *byte == b'.').count().saturating_sub(1);
+    word.split('.').take(after).any(ends_in_header)
+}
+/// Whether it is a header, with padding or not, after anything that is no letter or digit: `jwt-eyJ`, `id_token=eyJ`.
+fn ends_in_header(part: &str) -> bool {
+    let part = part.trim_end_matches('=');
+    let part = part.rsplit(['+', '/', '=']).next().unwrap_or_default();
+    let mut before = b'-';
+    let start = part.as_bytes().windows(2).position(|pair| {
+        // `{` and what can follow it, in base64url.
+        let is_start = !before.is_ascii_alphanumeric() && matches!(pair, b"ey" | b"ew");
+        before = pair.first().copied().unwrap_or_default();
+        is_start
+    });
+    start.and_then(|start| part.get(start..)).is_some_and(is_header)
 }
 fn is_header(text: &str) -> bool {
     let json = base64url_decode(text).unwrap_or_default();
     json.first() == Some(&b'{') && json.windows(5).any(|part| part == b"\"alg\"")
 }
 
-fn is_access_key(word: &str) -> bool {
+/// Whether one begins the word, or what follows a sign in it: `id=AKIA`, `/ghp_`.
+fn has_access_key(word: &str) -> bool {
+    let signs = word.match_indices(['=', '/', '.', '+']).map(|(at, _)| at + 1);
+    std::iter::once(0).chain(signs).any(|start| word.get(start..).is_some_and(begins_access_key))
+}
+fn begins_access_key(text: &str) -> bool {
     PREFIXES.iter().any(|prefix| {
-        let key = word.strip_prefix(prefix).unwrap_or_default();
-        let letters =
-            key.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte)).count();
-        letters >= 16 && key.bytes().any(|byte| byte.is_ascii_digit())
+        let key = text.strip_prefix(prefix).unwrap_or_default();
+        let letters = key.bytes().take_while(|byte| {
+            step();
+            byte.is_ascii_alphanumeric() || b"_-".contains(byte)
+        });
+        let (mut length, mut has_digit) = (0, false);
+        letters.for_each(|byte| {
+            length += 1;
+            has_digit |= byte.is_ascii_digit();
+        });
+        length >= 16 && has_digit
     })
 }
 
-/// A hash that says what it is: `sha256:...`, `sha512-...`.
+/// Hashes that say what they are, and their bytes.
+const HASHES: [(&str, usize); 4] = [("1", 20), ("256", 32), ("384", 48), ("512", 64)];
+/// A hash that says what it is, of the right length in hex or base64: `sha256:...`, `sha512-...`.
 fn is_digest(text: &str) -> bool {
-    let hash = text.strip_prefix("sha").map(|rest| rest.trim_start_matches('-'));
-    let rest =
-        hash.and_then(|rest| ["1", "256", "384", "512"].iter().find_map(|bits| rest.strip_prefix(bits)));
-    rest.and_then(|rest| rest.strip_prefix([':', '-', '='])).is_some_and(|value| {
-        value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_:".contains(&byte))
+    let Some(rest) = text.strip_prefix("sha").map(|rest| rest.trim_start_matches('-')) else { return false };
+    HASHES.iter().any(|(name, bytes)| {
+        let value = rest.strip_prefix(name).and_then(|rest| rest.strip_prefix([':', '-', '=']));
+        value.is_some_and(|value| {
+            let base64 = value.trim_end_matches('=');
+            let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
+            (value.len() == bytes * 2 && value.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                || (base64.len() == (bytes * 4).div_ceil(3) && base64.bytes().all(is_base64))
+        })
     })
 }
 

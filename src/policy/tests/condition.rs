@@ -175,6 +175,8 @@ fn the_message_is_the_operators_and_names_what_is_missing() {
     };
     let told = message("claims.amount < 5", Some("ask for less"), json!({"amount": 7}));
     assert_eq!(told.message, "the condition of profile \"p\" does not hold; ask for less");
+    let told = message("claims.amount < 5", Some("ask policy@example.com"), json!({"amount": 7}));
+    assert!(told.message.ends_with("does not hold; ask policy@example.com"), "{}", told.message);
     let told = message("claims.amount < 5 && claims.role == 'x'", None, json!({"amount": "canary"}));
     assert_eq!((told.rule, &*told.pointer), ("condition.error", "/claims/role"));
     assert!(told.message.starts_with("claim \"role\" is missing"), "{}", told.message);

@@ -122,6 +122,17 @@ fn nothing_that_was_found_is_told() {
         "{message}"
     );
     assert!(own.violations[1].message.starts_with("claim \"b\" is not allowed"));
+    // Before the profile is known, and where there is none.
+    for request in [
+        json!({"profile": "none", "claims": {}, "C-481516": 1}),
+        json!({"profile": 1, "C-481516": 1, "claims": {"C-481516": 1}}),
+    ] {
+        let read = policy().read(request);
+        let denial = read.and_then(|request| policy().authorize(&caller(), request, NOW)).unwrap_err();
+        let member = denial.violations.iter().find(|violation| violation.rule == "request.member").unwrap();
+        assert_eq!(member.pointer, "");
+        assert!(!format!("{denial:?}").contains("481516"), "{denial:?}");
+    }
 }
 
 proptest! {

@@ -6,10 +6,8 @@
 use super::{Detector, DetectorSet};
 use std::collections::BTreeMap;
 
-/// Letters and digits of a name that are looked at; no claim's name has more.
-const LETTERS: usize = 64;
-/// Words of a name that are looked at.
-const WORDS: usize = 16;
+/// Bytes of a name that is taken apart on the stack; few are longer.
+const SHORT: usize = 64;
 /// Words that one secret's name has at most, such as "social security number".
 const PHRASE: usize = 4;
 
@@ -20,13 +18,19 @@ pub(super) fn fold(name: &str) -> String {
 
 /// The built-in detector, and own ones by their folded names.
 pub(super) fn look(name: &str, own: &BTreeMap<String, Detector>) -> DetectorSet {
-    let words = Words::of(name);
+    if name.len() <= SHORT {
+        look_at(&Words::of(name, &mut [0; SHORT], &mut [0; SHORT]), own)
+    } else {
+        look_at(&Words::of(name, &mut vec![0; name.len()], &mut vec![0; name.len()]), own)
+    }
+}
+fn look_at(words: &Words<'_>, own: &BTreeMap<String, Detector>) -> DetectorSet {
     let mut found = DetectorSet::default();
     // `userpassword`, without any sign where a word begins.
-    if (words.folded().windows(5).any(|part| part == b"passw")
-        || words.phrases().any(|phrase| is_secret(phrase.text)))
+    if (words.letters.windows(5).any(|part| part == b"passw")
+        || words.phrases().any(|phrase| one_or_more(phrase.text, is_secret)))
         // What is said about a secret is none: `password_changed_at`, `pwd_exp`, `secret_name`.
-        && !words.phrases().any(|phrase| phrase.is_last && ABOUT.contains(&phrase.text))
+        && !words.phrases().any(|phrase| phrase.is_last && one_or_more(phrase.text, |text| ABOUT.contains(&text)))
     {
         found.insert(Detector::NAME);
     }
@@ -69,14 +73,18 @@ const ABOUT: [&[u8]; 26] = [
     b"version",
 ];
 
+/// Whether it `is` so itself, or as the plural of what is.
+fn one_or_more(phrase: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
+    is(phrase) || phrase.strip_suffix(b"s").is_some_and(is)
+}
 fn is_secret(phrase: &[u8]) -> bool {
     matches!(
         phrase,
         // What opens something.
-        b"passwd" | b"pwd" | b"passphrase" | b"passcode" | b"pin" | b"pincode" | b"secret" | b"secrets"
-            | b"clientsecret" | b"secretkey" | b"sharedsecret" | b"apikey" | b"apikeys" | b"apitoken"
-            | b"privatekey" | b"privatekeys" | b"accesstoken" | b"refreshtoken" | b"sessiontoken"
-            | b"bearertoken" | b"recoverycode" | b"recoverycodes" | b"backupcode" | b"backupcodes"
+        b"passwd" | b"pwd" | b"passphrase" | b"passcode" | b"pin" | b"pincode" | b"secret"
+            | b"clientsecret" | b"secretkey" | b"sharedsecret" | b"apikey" | b"apitoken"
+            | b"privatekey" | b"accesstoken" | b"refreshtoken" | b"sessiontoken"
+            | b"bearertoken" | b"recoverycode" | b"backupcode"
         // PCI DSS 3.3 and 3.5: cards.
             | b"cardnumber" | b"cardno" | b"cardnum" | b"creditcard" | b"creditcardnumber" | b"debitcard"
             | b"ccnumber" | b"ccnum" | b"pan" | b"cvv" | b"cvc" | b"cvn" | b"cardverification"
@@ -90,13 +98,11 @@ fn is_secret(phrase: &[u8]) -> bool {
     )
 }
 
-/// A name in words, folded. On the stack, because every member of every request comes here.
-struct Words {
-    letters: [u8; LETTERS],
-    length: usize,
+/// A name in words, folded. In memory of the one who looks, because every member of every request comes here.
+struct Words<'m> {
+    letters: &'m [u8],
     /// Where each word begins in `letters`.
-    starts: [usize; WORDS],
-    count: usize,
+    starts: &'m [usize],
 }
 /// One to [`PHRASE`] words that follow each other, written as one.
 struct Phrase<'w> {
@@ -104,10 +110,11 @@ struct Phrase<'w> {
     /// It is the name's last word.
     is_last: bool,
 }
-impl Words {
-    fn of(name: &str) -> Self {
-        let mut words = Self { letters: [0; LETTERS], length: 0, starts: [0; WORDS], count: 0 };
+impl<'m> Words<'m> {
+    /// Both as long as the name at least.
+    fn of(name: &str, letters: &'m mut [u8], starts: &'m mut [usize]) -> Self {
         let bytes = name.as_bytes();
+        let (mut length, mut count) = (0, 0);
         let mut before = Class::Other;
         for (at, byte) in bytes.iter().enumerate() {
             let class = Class::of(*byte);
@@ -119,39 +126,30 @@ impl Words {
                     (Class::Upper, Class::Lower) => false,
                     (before, class) => before != class,
                 };
-                if !words.push(byte.to_ascii_lowercase(), begins) {
-                    break;
+                if let Some(start) = starts.get_mut(count).filter(|_| begins) {
+                    *start = length;
+                    count += 1;
+                }
+                if let Some(letter) = letters.get_mut(length) {
+                    *letter = byte.to_ascii_lowercase();
+                    length += 1;
                 }
             }
             before = class;
         }
-        words
-    }
-    /// `false` when it is full.
-    fn push(&mut self, letter: u8, begins: bool) -> bool {
-        if begins {
-            let Some(start) = self.starts.get_mut(self.count) else { return false };
-            *start = self.length;
-            self.count += 1;
+        Self {
+            letters: letters.get(..length).unwrap_or_default(),
+            starts: starts.get(..count).unwrap_or_default(),
         }
-        let Some(place) = self.letters.get_mut(self.length) else { return false };
-        *place = letter;
-        self.length += 1;
-        true
-    }
-    fn folded(&self) -> &[u8] {
-        self.letters.get(..self.length).unwrap_or_default()
     }
     fn phrases(&self) -> impl Iterator<Item = Phrase<'_>> {
-        let start = |word: usize| match self.starts.get(word) {
-            Some(start) if word < self.count => *start,
-            _ => self.length,
-        };
-        (0..self.count).flat_map(move |first| {
-            let last = (first + PHRASE).min(self.count);
+        let count = self.starts.len();
+        let start = |word: usize| self.starts.get(word).copied().unwrap_or(self.letters.len());
+        (0..count).flat_map(move |first| {
+            let last = (first + PHRASE).min(count);
             (first + 1..=last).map(move |end| Phrase {
                 text: self.letters.get(start(first)..start(end)).unwrap_or_default(),
-                is_last: end == self.count && first + 1 == end,
+                is_last: end == count && first + 1 == end,
             })
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::{Bounds, Case, Config, Expect, UNKNOWN_CALLER};
-use crate::policy::{Denial, Grant, Request, Terms, Violation};
+use crate::policy::{Denial, Grant, Terms, Violation};
 
 /// What came of a case's request.
 pub(super) enum Answer {
@@ -25,7 +25,7 @@ impl Answer {
             Ok(caller) => caller,
             Err(unknown) => return Self::Unknown(unknown.to_string()),
         };
-        let judged = Request::from_json(case.request.clone())
+        let judged = (config.policy.read(case.request.clone()))
             .and_then(|request| config.policy.authorize(&caller, request, case.now));
         match judged {
             Ok(grant) => Self::Granted(Box::new(grant)),
