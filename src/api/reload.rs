@@ -56,6 +56,8 @@ pub struct Reloaded {
     pub profiles: Changes,
     /// What became of callers.
     pub callers: Changes,
+    /// What became of the keys that JWTs are encrypted to, by audience.
+    pub recipients: Changes,
     /// Other sections that changed.
     pub settings: Vec<String>,
 }
@@ -64,7 +66,9 @@ impl fmt::Display for Reloaded {
     /// Only what changed, on one line: `profiles +new -old ~other; callers ~billing; limits`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        for (what, changes) in [("profiles", &self.profiles), ("callers", &self.callers)] {
+        let named =
+            [("profiles", &self.profiles), ("callers", &self.callers), ("recipients", &self.recipients)];
+        for (what, changes) in named {
             let Changes { added, removed, changed } = changes;
             let all = [("+", added), ("-", removed), ("~", changed)];
             let names: Vec<String> = all
@@ -112,6 +116,8 @@ pub enum NotReloaded {
     },
     /// The file is good, but what has to be done first was not done.
     Failed(AdminError),
+    /// The file, or what it names, was not read in time. Recorded.
+    Slow,
 }
 
 impl From<AdminError> for NotReloaded {
@@ -141,6 +147,9 @@ impl Api {
             Ok(Ok(Err(NotReloaded::Refused { faulty, insecure }))) => {
                 let problem = Problem::not_reloaded(faulty, insecure);
                 Err(Exit { recorded: true, ..Exit::from(problem) })
+            }
+            Ok(Ok(Err(NotReloaded::Slow))) => {
+                Err(Exit { recorded: true, ..Exit::from(Problem::reload_slow()) })
             }
             // The daemon ends.
             Ok(Err(_)) => Err(Problem::overloaded().into()),
