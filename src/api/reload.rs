@@ -157,3 +157,29 @@ impl Api {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_is_told_on_one_line() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let recipients = Changes { changed: names(&["https://api.example.com"]), ..Changes::default() };
+        let keys_alone = Reloaded {
+            changed: true,
+            policy: String::new(),
+            previous: String::new(),
+            profiles: Changes::default(),
+            callers: Changes::default(),
+            recipients,
+            settings: Vec::new(),
+        };
+        assert_eq!(keys_alone.to_string(), "recipients ~https://api.example.com");
+        let callers = Changes { added: names(&["a"]), removed: names(&["b"]), ..Changes::default() };
+        let more = Reloaded { callers, settings: names(&["limits"]), ..keys_alone };
+        assert_eq!(more.to_string(), "callers +a -b; recipients ~https://api.example.com; limits");
+        let told = serde_json::to_value(&more).unwrap();
+        assert_eq!(told["recipients"]["changed"], value!(["https://api.example.com"]));
+    }
+}
