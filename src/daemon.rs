@@ -220,7 +220,7 @@ async fn serve_from(
         }
     }
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
-    let misuse = Arc::new(Misuse::new(config.misuse));
+    let misuse = Arc::new(Misuse::new());
     let issuer = Issuer::new(
         Arc::clone(&keyring),
         log.clone(),
@@ -230,7 +230,8 @@ async fn serve_from(
         config.limits.deadline,
     );
     let (reloads, asked) = mpsc::channel(RELOADS);
-    let in_force = Current::new(InForce::new(config.callers, config.policy, config.limits.clone()));
+    let in_force =
+        Current::new(InForce::new(config.callers, config.policy, config.limits.clone(), config.misuse));
     let wanted = watch::Sender::new(in_force.get().wanted());
     let tracker = TaskTracker::new();
     let counters: [Arc<Counters>; 3] = Default::default();
@@ -261,13 +262,6 @@ async fn serve_from(
     let background = TaskTracker::new();
     background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
     background.spawn(Arc::clone(&admin).keep(shutdown.clone(), tracker.clone()));
-    let (current, swapped) = (Arc::clone(&in_force), Arc::clone(&in_force));
-    background.spawn(recipients::watch(
-        move || current.get().policy.clone(),
-        move |known, next| swapped.replace_policy(known, next),
-        log.clone(),
-        shutdown.clone(),
-    ));
     let (end, ended) = oneshot::channel();
     let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended);
     let timekeeper = tokio::spawn(keeping);
@@ -289,7 +283,7 @@ async fn serve_from(
         followed: Followed::new(&config.keys, &config.publication),
         in_force,
         wanted,
-        misuse,
+        seen: recipients::Seen::default(),
         admin,
         log: log.clone(),
     };

@@ -21,7 +21,7 @@ use crate::clock::{Guarded, Untrusted};
 use crate::jose::base64url_encode;
 use crate::jwt::{Draft, DraftError, Jti, SealError, SignedJwt};
 use crate::keyring::{Keyring, NoVersion, Shut};
-use crate::misuse::{self, Misuse, SubjectTag};
+use crate::misuse::{self, Counted, Misuse, Settings, SubjectTag};
 use crate::policy::{Denial, Grant, Policy, Request, Verdict};
 use crate::profile::Per;
 use crate::telemetry::Chain;
@@ -97,6 +97,12 @@ impl Refusal {
             Self::Seal(SealError::Plain(_)) => "jwt.encryption",
         }
     }
+
+    /// For the record: the code, and what there were too many of.
+    fn rules(&self) -> Vec<&'static str> {
+        let of = if let Self::Rate { of, .. } = self { Some(of.rule.id()) } else { None };
+        std::iter::once(self.code()).chain(of).collect()
+    }
 }
 
 /// Issues JWTs with one keyring, each under the policy that its request began with.
@@ -122,7 +128,7 @@ impl Issuer {
         Self { keyring, log, clock, misuse, subject_key, deadline }
     }
 
-    /// Issues a JWT under `policy` for each of `wants`, or says why not; every one of them is recorded, whatever comes of it.
+    /// Issues a JWT under `policy` and `settings` of misuse for each of `wants`, or says why not; every one of them is recorded, whatever comes of it.
     ///
     /// Must run to its end: callers put it on a task that a hang-up does not cancel.
     ///
@@ -130,7 +136,7 @@ impl Issuer {
     /// [`Unavailable`] when it could not be recorded: then nothing is released.
     pub async fn issue(
         &self,
-        policy: &Policy,
+        (policy, settings): (&Policy, Settings),
         caller: &Caller,
         request_id: &str,
         wants: Vec<Result<Request, Denial>>,
@@ -139,59 +145,78 @@ impl Issuer {
         let base = base(policy, caller, request_id);
 
         let mut alerts = Alerts::new(&base);
-        alerts.extend(self.misuse.see(caller, self.clock.shown()), None, None);
+        alerts.extend(self.misuse.see(settings, caller, self.clock.shown()), None, None);
         // Policy before key: a request that breaks a rule never becomes a draft.
-        let drafts: Vec<Result<Draft, Refusal>> =
-            wants.into_iter().map(|want| self.draft(policy, caller, want, &mut alerts)).collect();
+        let drafts: Vec<Result<(Draft, Counted<'_>), Refusal>> =
+            wants.into_iter().map(|want| self.draft((policy, settings), caller, want, &mut alerts)).collect();
 
         // The record is appended before the key is used. It syncs while the key signs; when many sign, once for all of
         // them, as soon as the first has signed.
-        let mut intents: Vec<Entry> = drafts.iter().map(|draft| self.intent(&base, draft)).collect();
+        let mut intents: Vec<Entry> = drafts
+            .iter()
+            .map(|drafted| self.intent(&base, drafted.as_ref().map(|(draft, _)| draft)))
+            .collect();
         let jtis: Vec<Option<String>> = intents.iter().map(|intent| intent.jti.clone()).collect();
         intents.extend(alerts.into_entries());
         let ticket = self.log.append(intents)?;
 
         // Only what verified with the pinned key comes back from there.
         let ask = Ask { deadline, flow: caller.peer().uid(), attempt: 0 };
-        let (issued, attempts): (Vec<Issued>, Vec<_>) = join_all(drafts.into_iter().map(async |draft| {
-            let draft = match draft {
-                Ok(draft) => draft,
-                Err(refusal) => return (Err(refusal), Vec::new()),
-            };
-            let Signing { result, attempts } =
-                draft.version().replicas().sign(draft.signing_input(), ask).await;
-            let sealed = result.map_err(Refusal::from).and_then(|verified| Ok(draft.seal(verified)?));
-            (sealed, attempts)
-        }))
-        .await
-        .into_iter()
-        .unzip();
+        let (issued, (attempts, counted)): (Vec<Issued>, (Vec<_>, Vec<_>)) =
+            join_all(drafts.into_iter().map(async |draft| {
+                let (draft, counted) = match draft {
+                    Ok(draft) => draft,
+                    Err(refusal) => return (Err(refusal), (Vec::new(), None)),
+                };
+                let Signing { result, attempts } =
+                    draft.version().replicas().sign(draft.signing_input(), ask).await;
+                let sealed = result.map_err(Refusal::from).and_then(|verified| Ok(draft.seal(verified)?));
+                (sealed, (attempts, Some(counted)))
+            }))
+            .await
+            .into_iter()
+            .unzip();
 
         self.record_outcomes(&base, &jtis, &issued, &attempts).await?;
-        ticket.release(issued, deadline).await
+        let released = ticket.release(issued, deadline).await?;
+        // What did not leave, here or on the way to here, was not counted.
+        for (_, counted) in released.get().iter().zip(counted).filter(|(issued, _)| issued.is_ok()) {
+            counted.into_iter().for_each(Counted::keep);
+        }
+        Ok(released)
     }
 
-    /// What `issue` would decide, without a key and without a JWT.
+    /// What `issue` would decide, without a key and without a JWT. Asking for what is denied counts as there: whoever
+    /// did so too often is refused.
     ///
     /// # Errors
     /// [`Unavailable`] when it could not be recorded.
     pub async fn check(
         &self,
-        policy: &Policy,
+        (policy, settings): (&Policy, Settings),
         caller: &Caller,
         request_id: &str,
         want: Result<Request, Denial>,
-    ) -> Result<Recorded<Vec<Verdict>>, Unavailable> {
-        let verdicts = match want {
-            Ok(want) => policy.explain(caller, want, self.clock.shown()),
+    ) -> Result<Recorded<Result<Vec<Verdict>, Refusal>>, Unavailable> {
+        let base = base(policy, caller, request_id);
+        let (mut alerts, shown) = (Alerts::new(&base), self.clock.shown());
+        let checked = self.may_ask(settings, caller, shown, &mut alerts).map(|()| match want {
+            Ok(want) => policy.explain(caller, want, shown),
             Err(denial) => denial.violations.into_iter().map(Verdict::from).collect(),
+        });
+        let rules: Vec<_> = match &checked {
+            Ok(verdicts) => {
+                verdicts.iter().filter(|verdict| !verdict.holds).map(|verdict| verdict.rule).collect()
+            }
+            Err(refusal) => refusal.rules(),
         };
-        let broken: Vec<_> =
-            verdicts.iter().filter(|verdict| !verdict.holds).map(|verdict| verdict.rule).collect();
-        let outcome = if broken.is_empty() { Outcome::Success } else { Outcome::Denied };
-        let entry =
-            Entry { rules: broken, event: Event::PolicyChecked, outcome, ..base(policy, caller, request_id) };
-        self.log.append(vec![entry])?.release(verdicts, Instant::now() + self.deadline).await
+        if checked.is_ok() && !rules.is_empty() {
+            alerts.extend(self.misuse.denied(settings, caller, shown), None, None);
+        }
+        let outcome = if rules.is_empty() { Outcome::Success } else { Outcome::Denied };
+        let mut entries = vec![Entry { rules, event: Event::PolicyChecked, outcome, ..base.clone() }];
+        entries.extend(alerts.into_entries());
+        self.log.append(entries)?.release(checked, Instant::now() + self.deadline).await
     }
 
     /// Records that these JWTs, signed and recorded, did not reach their caller.
@@ -215,19 +240,30 @@ impl Issuer {
         }
     }
 
+    /// Not whoever was refused too often.
+    fn may_ask(
+        &self,
+        settings: Settings,
+        caller: &Caller,
+        now: Timestamp,
+        alerts: &mut Alerts<'_>,
+    ) -> Result<(), Refusal> {
+        self.misuse.may_ask(settings, caller, now).map_err(|(of, alert)| {
+            alerts.extend(alert, None, None);
+            Refusal::Rate { of, profile: None }
+        })
+    }
+
     fn draft(
         &self,
-        policy: &Policy,
+        (policy, settings): (&Policy, Settings),
         caller: &Caller,
         want: Result<Request, Denial>,
         alerts: &mut Alerts<'_>,
-    ) -> Result<Draft, Refusal> {
+    ) -> Result<(Draft, Counted<'_>), Refusal> {
         let now = self.clock.now();
         let shown = now.unwrap_or_else(|_| self.clock.shown());
-        if let Err((of, alert)) = self.misuse.may_ask(caller, shown) {
-            alerts.extend(alert, None, None);
-            return Err(Refusal::Rate { of, profile: None });
-        }
+        self.may_ask(settings, caller, shown, alerts)?;
         let drafted = want.map_err(Refusal::from).and_then(|want| {
             // What breaks a rule is told so whatever the clock does.
             let grant = policy.authorize(caller, want, shown)?;
@@ -235,7 +271,7 @@ impl Issuer {
         });
         // What a caller did wrong; what failed here is no misuse.
         if let Err(Refusal::Denied(_) | Refusal::TooLong { .. }) = drafted {
-            alerts.extend(self.misuse.denied(caller, shown), None, None);
+            alerts.extend(self.misuse.denied(settings, caller, shown), None, None);
         }
         drafted
     }
@@ -246,7 +282,7 @@ impl Issuer {
         grant: Grant,
         now: Timestamp,
         alerts: &mut Alerts<'_>,
-    ) -> Result<Draft, Refusal> {
+    ) -> Result<(Draft, Counted<'_>), Refusal> {
         let profile = Arc::clone(&grant.terms().profile);
         let key = &profile.key;
         let right = self
@@ -264,12 +300,12 @@ impl Issuer {
         let (raised, admitted) = self.misuse.admit(caller, &profile, subject, now);
         alerts.extend(raised, Some(profile.name.as_str()), subject);
         match admitted {
-            Ok(()) => Ok(draft),
+            Ok(counted) => Ok((draft, counted)),
             Err(of) => Err(Refusal::Rate { of, profile: Some(profile.name.to_string()) }),
         }
     }
 
-    fn intent(&self, base: &Entry, draft: &Result<Draft, Refusal>) -> Entry {
+    fn intent(&self, base: &Entry, draft: Result<&Draft, &Refusal>) -> Entry {
         match draft {
             Ok(draft) => Entry {
                 event: Event::JwtIssued,
@@ -297,11 +333,11 @@ impl Issuer {
                 rules: denial.violations.iter().map(|violation| violation.rule).collect(),
                 ..base.clone()
             },
-            Err(refusal @ Refusal::Rate { of, profile }) => Entry {
+            Err(refusal @ Refusal::Rate { profile, .. }) => Entry {
                 event: Event::JwtDenied,
                 outcome: Outcome::Denied,
                 profile: profile.clone(),
-                rules: vec![refusal.code(), of.rule.id()],
+                rules: refusal.rules(),
                 ..base.clone()
             },
             Err(refusal) => {

@@ -88,6 +88,22 @@ fn misbehaviour_fails_requests_and_no_more() {
     assert_eq!(daemon.status()["pid"], pid);
 }
 
+/// A backend that fails uses up nobody's JWTs.
+#[test]
+fn what_no_key_signed_is_not_counted() {
+    let site = faulty_site();
+    let rates = "rates = [{ per = \"caller\", window = \"1h\", refuse = 1 }]\nlifetime =";
+    site.rewrite(&site.config_text().replacen("lifetime =", rates, 1));
+    let daemon = site.start();
+    script(&site, "C_Sign rv 0x30\n");
+    for _ in 0..2 {
+        assert_eq!(daemon.sign("access").code(), "backend.down");
+    }
+    script(&site, "");
+    eventually("signing goes on", || daemon.sign("access").status == 200);
+    assert_eq!(daemon.sign("access").code(), "rate.refused");
+}
+
 /// One fault costs the caller nothing: the request is repeated, and the record says so.
 #[test]
 fn one_fault_is_repeated_and_recorded() {

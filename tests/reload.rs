@@ -217,9 +217,16 @@ fn reloads_follow_each_other() {
             }
         }
     });
+    // Whatever they met, these differ.
+    for text in [&texts[0], &texts[1], &texts[0]] {
+        site.rewrite(text);
+        assert_eq!(daemon.reload().status, 200);
+    }
     // Each began where the one before it ended.
     let mut last = records_of(&daemon, "policy.loaded")[0]["policy"].clone();
-    for record in records_of(&daemon, "policy.reloaded") {
+    let reloaded = records_of(&daemon, "policy.reloaded");
+    assert!(reloaded.len() >= 2, "{reloaded:?}");
+    for record in reloaded {
         assert_eq!(record["previous"], last);
         last = record["policy"].clone();
     }

@@ -1,4 +1,4 @@
-//! What requests are judged by: who may ask, for what, how often, and how large. Replaced as a whole.
+//! What requests are judged by: who may ask, for what, how often, how large, and what is misuse. Replaced as a whole.
 //!
 //! A request takes it once, at its beginning, and finishes with it: no request is judged by parts of two.
 
@@ -6,10 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Limits, Rates};
 use crate::caller::Callers;
+use crate::misuse::Settings;
 use crate::policy::Policy;
 use crate::transport::FactsWanted;
 
-/// Callers, policy, rates and limits that belong together. Immutable.
+/// Callers, policy, rates, limits and settings of misuse that belong together. Immutable.
 pub struct InForce {
     /// Who may ask.
     pub callers: Arc<Callers>,
@@ -19,25 +20,41 @@ pub struct InForce {
     pub rates: Arc<Rates>,
     /// How much at once.
     pub limits: Limits,
+    /// What is misuse.
+    pub misuse: Settings,
+    wanted: FactsWanted,
 }
 
 impl InForce {
     /// At the daemon's start.
-    pub fn new(callers: Callers, policy: Policy, limits: Limits) -> Self {
-        let rates = Arc::new(Rates::new(callers.rates(), &Rates::default()));
-        Self { callers: Arc::new(callers), policy: Arc::new(policy), rates, limits }
+    pub fn new(callers: Callers, policy: Policy, limits: Limits, misuse: Settings) -> Self {
+        Self::with(&Rates::default(), callers, policy, limits, misuse)
     }
 
     /// What comes after this: a caller whose rate stays has as much of it left as before.
     #[must_use]
-    pub fn followed_by(&self, callers: Callers, policy: Policy, limits: Limits) -> Self {
-        let rates = Arc::new(Rates::new(callers.rates(), &self.rates));
-        Self { callers: Arc::new(callers), policy: Arc::new(policy), rates, limits }
+    pub fn followed_by(&self, callers: Callers, policy: Policy, limits: Limits, misuse: Settings) -> Self {
+        Self::with(&self.rates, callers, policy, limits, misuse)
+    }
+
+    /// The same with another policy about the same profiles.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        let Self { callers, rates, limits, misuse, wanted, .. } = self;
+        let (callers, rates, limits) = (Arc::clone(callers), Arc::clone(rates), limits.clone());
+        Self { callers, policy: Arc::new(policy), rates, limits, misuse: *misuse, wanted: *wanted }
+    }
+
+    fn with(before: &Rates, callers: Callers, policy: Policy, limits: Limits, misuse: Settings) -> Self {
+        let rates = Arc::new(Rates::new(callers.rates(), before));
+        let watched = FactsWanted { exe: misuse.new_exe, ..FactsWanted::default() };
+        let wanted = callers.wanted().or(policy.wanted()).or(watched);
+        Self { callers: Arc::new(callers), policy: Arc::new(policy), rates, limits, misuse, wanted }
     }
 
     /// What is looked up of callers when they connect.
     pub fn wanted(&self) -> FactsWanted {
-        self.callers.wanted().or(self.policy.wanted())
+        self.wanted
     }
 }
 
@@ -56,18 +73,6 @@ impl Current {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The policy alone, for all requests that begin from now on, unless another than `known` is in force by now.
-    pub fn replace_policy(&self, known: &Arc<Policy>, next: Policy) -> bool {
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&current.policy, known) {
-            return false;
-        }
-        let InForce { callers, rates, limits, .. } = &**current;
-        let (callers, rates, limits) = (Arc::clone(callers), Arc::clone(rates), limits.clone());
-        *current = Arc::new(InForce { callers, policy: Arc::new(next), rates, limits });
-        true
-    }
-
     /// For all requests that begin from now on.
     pub fn replace(&self, in_force: InForce) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
@@ -77,10 +82,11 @@ impl Current {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Threshold;
     use std::time::Duration;
 
     #[test]
-    fn a_policy_is_replaced_only_if_it_is_still_the_one() {
+    fn a_request_keeps_what_it_began_with() {
         let limits = Limits {
             body: 1,
             batch_body: 1,
@@ -90,17 +96,16 @@ mod tests {
             jwks_max_age: Duration::ZERO,
         };
         let policy = |digest: &str| Policy::new(Vec::new(), digest.to_owned());
-        let current = Current::new(InForce::new(Callers::default(), policy("a"), limits.clone()));
+        let denials = Threshold { window: Duration::from_secs(1), warn: None, refuse: None };
+        let [off, on] = [false, true].map(|new_exe| Settings { denials, new_exe });
+        let current = Current::new(InForce::new(Callers::default(), policy("a"), limits.clone(), on));
         let began = current.get();
-        assert!(current.replace_policy(&began.policy, policy("b")));
-        assert_eq!(
-            (began.policy.digest(), current.get().policy.digest()),
-            ("a", "b"),
-            "a request keeps its own"
-        );
+        current.replace(began.with_policy(policy("b")));
+        assert_eq!((began.policy.digest(), current.get().policy.digest()), ("a", "b"));
         assert!(Arc::ptr_eq(&began.callers, &current.get().callers), "the rest stays");
-        assert!(!current.replace_policy(&began.policy, policy("c")));
-        current.replace(began.followed_by(Callers::default(), policy("d"), limits));
+        assert!(current.get().misuse == on && current.get().wanted().exe, "programs are told apart");
+        current.replace(began.followed_by(Callers::default(), policy("d"), limits, off));
         assert_eq!(current.get().policy.digest(), "d");
+        assert!(!current.get().wanted().exe && began.misuse == on);
     }
 }

@@ -31,6 +31,7 @@ use uuid::Uuid;
 
 use crate::admin::Admin;
 use crate::audit::{self, Actor, Entry, Event, Outcome};
+use crate::caller::Unknown;
 use crate::clock::Guarded;
 use crate::issuer::Issuer;
 use crate::keyring::{Backends, Keyring};
@@ -127,6 +128,10 @@ impl Endpoint {
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Exit> {
         let api = &self.api;
+        // Conditions and alerts need facts too, not only the table of callers.
+        if self.socket == Socket::Signing && !peer.asked().covers(now.wanted()) {
+            return Err(Unknown::Outdated.into());
+        }
         let method = request.method().clone();
         let read = method == Method::GET || method == Method::HEAD;
         match (self.socket, request.uri().path()) {

@@ -132,6 +132,12 @@ impl Problem {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "reload.deadline", detail)
     }
 
+    pub(super) fn reload_slow() -> Self {
+        let detail = "the configuration, or the users and files that it names, could not be read in time; \
+                      nothing changed";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "reload.slow", detail)
+    }
+
     pub(super) fn act(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "act.malformed", detail)
     }

@@ -56,6 +56,8 @@ pub struct Reloaded {
     pub profiles: Changes,
     /// What became of callers.
     pub callers: Changes,
+    /// What became of the keys that JWTs are encrypted to, by audience.
+    pub recipients: Changes,
     /// Other sections that changed.
     pub settings: Vec<String>,
 }
@@ -64,7 +66,9 @@ impl fmt::Display for Reloaded {
     /// Only what changed, on one line: `profiles +new -old ~other; callers ~billing; limits`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        for (what, changes) in [("profiles", &self.profiles), ("callers", &self.callers)] {
+        let named =
+            [("profiles", &self.profiles), ("callers", &self.callers), ("recipients", &self.recipients)];
+        for (what, changes) in named {
             let Changes { added, removed, changed } = changes;
             let all = [("+", added), ("-", removed), ("~", changed)];
             let names: Vec<String> = all
@@ -112,6 +116,8 @@ pub enum NotReloaded {
     },
     /// The file is good, but what has to be done first was not done.
     Failed(AdminError),
+    /// The file, or what it names, was not read in time. Recorded.
+    Slow,
 }
 
 impl From<AdminError> for NotReloaded {
@@ -142,9 +148,38 @@ impl Api {
                 let problem = Problem::not_reloaded(faulty, insecure);
                 Err(Exit { recorded: true, ..Exit::from(problem) })
             }
+            Ok(Ok(Err(NotReloaded::Slow))) => {
+                Err(Exit { recorded: true, ..Exit::from(Problem::reload_slow()) })
+            }
             // The daemon ends.
             Ok(Err(_)) => Err(Problem::overloaded().into()),
             Err(_) => Err(Problem::reload_deadline().into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_is_told_on_one_line() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let recipients = Changes { changed: names(&["https://api.example.com"]), ..Changes::default() };
+        let keys_alone = Reloaded {
+            changed: true,
+            policy: String::new(),
+            previous: String::new(),
+            profiles: Changes::default(),
+            callers: Changes::default(),
+            recipients,
+            settings: Vec::new(),
+        };
+        assert_eq!(keys_alone.to_string(), "recipients ~https://api.example.com");
+        let callers = Changes { added: names(&["a"]), removed: names(&["b"]), ..Changes::default() };
+        let more = Reloaded { callers, settings: names(&["limits"]), ..keys_alone };
+        assert_eq!(more.to_string(), "callers +a -b; recipients ~https://api.example.com; limits");
+        let told = serde_json::to_value(&more).unwrap();
+        assert_eq!(told["recipients"]["changed"], value!(["https://api.example.com"]));
     }
 }

@@ -124,7 +124,8 @@ impl Api {
 
         let caller = now.callers.identify(peer)?;
         let want = self.want(now, &caller, request).await?;
-        let rules = self.issuer.check(&now.policy, &caller, id, want).await?.into_inner();
+        let rules = self.issuer.check((&now.policy, now.misuse), &caller, id, want).await?.into_inner();
+        let rules = rules.map_err(|refusal| Exit::issuer(&refusal))?;
         Ok(json(&Checked { allowed: rules.iter().all(|verdict| verdict.holds), rules }))
     }
 
@@ -168,9 +169,9 @@ impl Api {
         let seat = self.in_flight.enter(caller.peer().uid()).ok_or_else(busy)?;
         let (deliver, delivered) = oneshot::channel();
         let (issuer, policy) = (Arc::clone(&self.issuer), Arc::clone(&now.policy));
-        let (caller, id) = (caller.clone(), id.to_owned());
+        let (misuse, caller, id) = (now.misuse, caller.clone(), id.to_owned());
         self.tracker.spawn(async move {
-            let outcome = issuer.issue(&policy, &caller, &id, wants).await;
+            let outcome = issuer.issue((&policy, misuse), &caller, &id, wants).await;
             drop(seat);
             if let Err(Ok(recorded)) = deliver.send(outcome) {
                 issuer.record_undelivered(&policy, &caller, &id, recorded.get());

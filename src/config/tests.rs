@@ -395,29 +395,3 @@ fn certificates_are_read_beside_the_configuration() {
     assert_eq!((fault.path.as_str(), fault.line), ("key.access.certificates[0]", 32));
     assert!(fault.message.contains("access.pem is not PEM"), "{}", fault.message);
 }
-
-/// Two tokens of one module, and one label in two token directories.
-#[test]
-fn tokens_that_differ_are_two() {
-    let other = |token: &str, conf: &str| {
-        format!(
-            "[backend.two]\nkind = \"pkcs11\"\nmodule = \"/usr/lib/softhsm/libsofthsm2.so\"\ntoken = {token}\n\
-             pin = {{ credential = \"x\" }}\nenv = {{ SOFTHSM2_CONF = \"{conf}\" }}\n[audit]"
-        )
-    };
-    for (own, two, conf) in [
-        ("{ label = \"jwsd\" }", "{ label = \"other\" }", "/etc/softhsm2.conf"),
-        (
-            "{ label = \"jwsd\", serial = \"1\" }",
-            "{ label = \"jwsd\", serial = \"2\" }",
-            "/etc/softhsm2.conf",
-        ),
-        ("{ serial = \"1\" }", "{ label = \"jwsd\", serial = \"2\" }", "/etc/softhsm2.conf"),
-        ("{ label = \"jwsd\" }", "{ label = \"jwsd\" }", "/etc/other.conf"),
-    ] {
-        let text = GOOD.replace("token = { label = \"jwsd\" }", &format!("token = {own}"));
-        let text = text.replace("[audit]", &other(two, conf));
-        let parsed = LOADER.parse(&text, "x.toml");
-        assert!(parsed.is_ok(), "{own} {two}: {}", parsed.err().unwrap());
-    }
-}

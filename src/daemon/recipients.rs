@@ -1,26 +1,22 @@
-//! Looks whether the key sets that JWTs are encrypted to changed, and puts a policy with the new keys in force.
+//! Looks whether the key sets that JWTs are encrypted to changed, and makes a policy with the new keys.
 //!
 //! A key set that is missing or not usable changes nothing: the key before it stays in use, and that is recorded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
-
-use crate::audit::{Entry, Event, Log, Outcome};
+use crate::api::Changes;
+use crate::audit::{Entry, Event, Outcome};
 use crate::config::read_recipient;
+use crate::jose::jwe;
 use crate::policy::Policy;
+use crate::profile::Recipient;
 use crate::sys::secure_file::{Stamp, stamp};
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// The files as they were when they were last read, by audience.
+/// By audience, the files as they were when they were last read, and the keys that were in force after that: whoever has
+/// put another one in force meanwhile may have read an older file.
 #[derive(Default)]
-pub(super) struct Seen(BTreeMap<String, Option<Stamp>>);
+pub(super) struct Seen(BTreeMap<String, (Option<Stamp>, Arc<jwe::Recipient>)>);
 
 /// Reads what changed since it was seen, everything at first. Gives the policy with the new keys, if there are any,
 /// and what to record.
@@ -30,9 +26,11 @@ pub(super) fn changed(policy: &Policy, seen: &mut Seen) -> (Option<Policy>, Vec<
     for (audience, recipient) in &mut recipients {
         // Before the file is read: what is written meanwhile is seen the next time.
         let stamp = stamp(&recipient.jwks);
-        if seen.0.insert(audience.clone(), stamp) == Some(stamp) {
+        let looked = (stamp, Arc::clone(&recipient.key));
+        if seen.0.get(audience) == Some(&looked) {
             continue;
         }
+        seen.0.insert(audience.clone(), looked);
         let entry = |event, outcome| Entry { object: Some(audience.clone()), ..Entry::new(event, outcome) };
         match read_recipient(&recipient.jwks, recipient.key.enc(), recipient.alg) {
             Ok(key) if key == *recipient.key => {}
@@ -42,6 +40,7 @@ pub(super) fn changed(policy: &Policy, seen: &mut Seen) -> (Option<Policy>, Vec<
                 let (enc, enc_kid) = (Some(key.enc().name()), Some(key.kid().to_owned()));
                 entries.push(Entry { enc, enc_kid, ..entry });
                 recipient.key = Arc::new(key);
+                seen.0.insert(audience.clone(), (stamp, Arc::clone(&recipient.key)));
                 new = true;
             }
             Err(error) => {
@@ -62,38 +61,20 @@ pub(super) fn changed(policy: &Policy, seen: &mut Seen) -> (Option<Policy>, Vec<
     (policy, entries)
 }
 
-/// Runs until `shutdown`. `swap` puts the second policy in force unless another than the first is by then, and says
-/// whether it did.
-pub(super) async fn watch(
-    current: impl Fn() -> Arc<Policy>,
-    swap: impl Fn(&Arc<Policy>, Policy) -> bool,
-    log: Log,
-    shutdown: CancellationToken,
-) {
-    let mut ticks = interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = Seen::default();
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        let old = current();
-        let policy = Arc::clone(&old);
-        let look = move || {
-            let found = changed(&policy, &mut seen);
-            (found, seen)
-        };
-        // It only fails by a panic, which is logged where it happens.
-        let Ok(((new, entries), after)) = spawn_blocking(look).await else { return };
-        seen = after;
-        if entries.is_empty() {
-            continue;
-        }
-        // Recorded before it counts, and looked at again when it could not be.
-        let recorded = match log.append(entries) {
-            Ok(mut ticket) => ticket.durable().await,
-            Err(error) => Err(error),
-        };
-        if recorded.is_err() || new.is_some_and(|new| !swap(&old, new)) {
-            seen = Seen::default();
-        }
+/// What another policy has of keys that this one has not, and the other way round.
+pub(super) fn changes(policy: &Policy, next: &Policy) -> Changes {
+    let (old, new) = (policy.recipients(), next.recipients());
+    let missing = |from: &BTreeMap<String, Recipient>, of: &BTreeMap<String, Recipient>| {
+        from.keys().filter(|audience| !of.contains_key(*audience)).cloned().collect()
+    };
+    let changed = |(audience, recipient): (&String, &Recipient)| {
+        let other = old.get(audience).is_some_and(|old| old.key != recipient.key);
+        other.then(|| audience.clone())
+    };
+    Changes {
+        added: missing(new, old),
+        removed: missing(old, new),
+        changed: new.iter().filter_map(changed).collect(),
     }
 }
 
@@ -101,7 +82,7 @@ pub(super) async fn watch(
 mod tests {
     use super::*;
     use crate::jose::jwe::{ContentEncryption, tests::Owner};
-    use crate::profile::{Profile, Recipient};
+    use crate::profile::Profile;
     use aws_lc_rs::agreement::ECDH_P256;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
@@ -161,6 +142,18 @@ mod tests {
         let (header, content) = second.open(&jwe).unwrap();
         assert_eq!((content.as_str(), header["enc"].as_str()), ("x", Some("A128GCM")));
         assert!(look(&new, &mut seen).1.is_empty());
+
+        // A reload that had read the file before puts the older key in force: it is mended, not taken for seen.
+        let (again, told) = look(&policy, &mut seen);
+        assert_eq!(told, [(Event::RecipientReloaded, Outcome::Success, false)]);
+        assert_eq!(again.unwrap().digest(), new.digest());
+        assert!(look(&new, &mut seen).1.is_empty());
+        let names = |changes: Changes| [changes.added, changes.removed, changes.changed];
+        let api = || vec![API.to_owned()];
+        assert_eq!(names(changes(&policy, &new)), [vec![], vec![], api()]);
+        assert_eq!(names(changes(&policy, &plain)), [vec![], api(), vec![]]);
+        assert_eq!(names(changes(&plain, &new)), [api(), vec![], vec![]]);
+        assert_eq!(changes(&new, &new), Changes::default());
 
         fs::set_permissions(&jwks, fs::Permissions::from_mode(0o666)).unwrap();
         assert_eq!(

@@ -1,4 +1,5 @@
-//! Reads the configuration file again: all of it is taken over, or nothing. One reload at a time.
+//! Reads the configuration file again: all of it is taken over, or nothing. One reload at a time, and none while the key
+//! sets of recipients are looked at: all that changes the policy in force is done by one task.
 //!
 //! Whatever a new policy needs elsewhere is there, and its record is on disk, before the first request is judged by it.
 
@@ -8,16 +9,16 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use std::sync::Arc;
 
+use super::recipients::{self, changed};
 use crate::admin::{Admin, AdminError, By, Followed};
 use crate::api::{Current, Fault, Faulty, NotReloaded, Reload, Reloaded};
 use crate::audit::{Entry, Event, Log, Outcome, Unavailable};
 use crate::config::{self, Config, FaultKind, Faults, Written};
-use crate::misuse::Misuse;
 use crate::policy::Policy;
 use crate::profile::Profile;
 use crate::sys::process;
@@ -26,6 +27,11 @@ use crate::transport::FactsWanted;
 
 /// A record is durable within this, or nothing is reloaded.
 const RECORD_WITHIN: Duration = Duration::from_secs(5);
+
+/// The file, and what it names, is read within this: a directory of users may never answer.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+/// How often the key sets of recipients are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is in force, and everything that a reload replaces.
 pub(super) struct Reloader {
@@ -39,8 +45,8 @@ pub(super) struct Reloader {
     pub(super) in_force: Arc<Current>,
     /// What is looked up of callers when they connect.
     pub(super) wanted: watch::Sender<FactsWanted>,
-    /// What is watched for.
-    pub(super) misuse: Arc<Misuse>,
+    /// Key sets of recipients as they were last looked at.
+    pub(super) seen: recipients::Seen,
     /// For the keys.
     pub(super) admin: Arc<Admin>,
     /// Where it is recorded.
@@ -48,18 +54,25 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads at each SIGHUP and whenever somebody asks, one after the other, until `shutdown`.
+    /// Reloads at each SIGHUP and whenever somebody asks, one after the other, and looks at recipients in between, until
+    /// `shutdown`.
     pub(super) async fn run(
         mut self,
         mut hangups: Signal,
         mut asked: mpsc::Receiver<Reload>,
         shutdown: CancellationToken,
     ) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (by, done) = tokio::select! {
                 () = shutdown.cancelled() => return,
                 Some(()) = hangups.recv() => (By::DAEMON, None),
                 Some(Reload { by, done }) = asked.recv() => (by, Some(done)),
+                _ = ticks.tick() => {
+                    self.look().await;
+                    continue;
+                }
             };
             process::notify_reloading();
             let outcome = self.reload(&by).await;
@@ -74,7 +87,10 @@ impl Reloader {
     async fn reload(&mut self, by: &By) -> Result<Reloaded, NotReloaded> {
         let (file, running) = (self.file.clone(), self.written.clone());
         // Files and the system's users are read there, and patterns and schemas compiled.
-        let read = spawn_blocking(move || config::reload(&file, &running)).await;
+        let read = spawn_blocking(move || config::reload(&file, &running));
+        let Ok(read) = timeout(READ_WITHIN, read).await else {
+            return Err(self.give_up(by).await?);
+        };
         let config = match read.map_err(|_| AdminError::Defect)? {
             Ok(config) => config,
             Err(faults) => return Err(self.refuse(by, faults).await?),
@@ -94,12 +110,14 @@ impl Reloader {
 
     /// What the reload will have done.
     fn compare(&self, config: &Config) -> Reloaded {
-        let previous = self.in_force.get().policy.digest().to_owned();
+        let before = Arc::clone(&self.in_force.get().policy);
+        let previous = before.digest().to_owned();
         let policy = config.policy.digest().to_owned();
         Reloaded {
             changed: previous != policy || self.written != config.written,
             profiles: self.written.profiles(&config.written),
             callers: self.written.callers(&config.written),
+            recipients: recipients::changes(&before, &config.policy),
             settings: self.written.settings(&config.written),
             policy,
             previous,
@@ -133,15 +151,50 @@ impl Reloader {
             return Err(error.into());
         }
         let before = self.in_force.get();
-        let next = before.followed_by(config.callers, config.policy, config.limits);
+        let next = before.followed_by(config.callers, config.policy, config.limits, config.misuse);
         let (known, wanted) = (before.wanted(), next.wanted());
         // Connections that know too little end by themselves; until the exchange both are judged by.
         self.wanted.send_replace(known.or(wanted));
         self.in_force.replace(next);
-        self.misuse.set(config.misuse);
         self.wanted.send_replace(wanted);
         self.written = config.written;
         Ok(())
+    }
+
+    /// Takes over what changed in the key sets of recipients.
+    async fn look(&mut self) {
+        let before = self.in_force.get();
+        if before.policy.recipients().is_empty() {
+            return;
+        }
+        // Whatever does not come to its end below is looked at again.
+        let mut seen = std::mem::take(&mut self.seen);
+        let policy = Arc::clone(&before.policy);
+        let look = spawn_blocking(move || (changed(&policy, &mut seen), seen));
+        let ((new, entries), seen) = match timeout(READ_WITHIN, look).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) => return tracing::error!("Key sets of recipients not looked at: this is a defect"),
+            Err(_) => return tracing::error!("Key sets of recipients could not be read in time"),
+        };
+        // Recorded before it counts.
+        if !entries.is_empty() && self.record(entries).await.is_err() {
+            return;
+        }
+        self.seen = seen;
+        if let Some(new) = new {
+            self.in_force.replace(before.with_policy(new));
+        }
+    }
+
+    /// Records that the file was not read in time.
+    async fn give_up(&self, by: &By) -> Result<NotReloaded, AdminError> {
+        let refused = Entry {
+            policy: Some(self.in_force.get().policy.digest().to_owned()),
+            reason: Some(format!("not read within {} s", READ_WITHIN.as_secs())),
+            ..entry(by, Event::PolicyRefused, Outcome::Failed)
+        };
+        self.record(vec![refused]).await?;
+        Ok(NotReloaded::Slow)
     }
 
     /// Records that the file has faults, and where: not what stands there.
@@ -216,6 +269,10 @@ fn tell(outcome: &Result<Reloaded, NotReloaded>) -> String {
             let count = faulty.faults.len();
             tracing::error!(faults = count, "Configuration not reloaded, nothing changed");
             format!("Configuration not reloaded, faults: {count}; see the log")
+        }
+        Err(NotReloaded::Slow) => {
+            tracing::error!("Configuration not read in time, nothing changed");
+            "Configuration not read in time".to_owned()
         }
         Err(NotReloaded::Failed(error)) => {
             tracing::error!(error = %Chain(error), "Configuration not reloaded, nothing changed");

@@ -10,7 +10,7 @@ mod tests;
 mod window;
 
 use crate::caller::Caller;
-use crate::profile::{Action, Per, Profile, ProfileName, Threshold};
+use crate::profile::{Action, Per, Profile, ProfileName, Rate, Threshold};
 use jiff::Timestamp;
 use recent::Recent;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use window::Window;
 
-/// Subjects that are counted at once, all profiles together, 5 MiB. Whoever has JWTs for more than these in one window
+/// Subjects that are counted at once, all profiles together, 6 MiB. Whoever has JWTs for more than these in one window
 /// makes the counts of those who were there first be forgotten; rates per caller are what helps against that.
 pub const SUBJECTS: usize = 32_768;
 /// Counters of callers and profiles: more than a configuration has, whatever was reloaded.
@@ -122,9 +122,8 @@ pub struct Misuse {
 }
 #[derive(Debug)]
 struct State {
-    settings: Settings,
-    counters: Recent<(Option<ProfileName>, usize, String), Counter>,
-    subjects: Recent<(ProfileName, usize, SubjectTag), Counter>,
+    counters: Recent<Key, Counter>,
+    subjects: Recent<Key, Counter>,
     outside: Recent<(ProfileName, String), i64>,
     programs: Recent<u32, Programs>,
     raised: BTreeMap<Rule, u64>,
@@ -136,6 +135,29 @@ struct Programs {
     known: VecDeque<PathBuf>,
     told: Option<i64>,
 }
+/// What is counted together. Not by its place in the configuration, which another one may give to something else; with its
+/// window, so that requests of before and after a reload do not make each other's counts begin anew.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    /// None: refusals, whatever they were about.
+    profile: Option<ProfileName>,
+    window: Duration,
+    of: Of,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Of {
+    Caller(String),
+    Profile,
+    Subject(SubjectTag),
+}
+/// That a JWT was counted, though it is not signed yet. Dropped, it was not.
+#[derive(Debug)]
+#[must_use = "what is dropped was not counted"]
+pub struct Counted<'a> {
+    misuse: &'a Misuse,
+    keys: Vec<Key>,
+    at: i64,
+}
 /// One count, and when it was last told of.
 #[derive(Debug)]
 struct Counter {
@@ -146,10 +168,9 @@ struct Counter {
 
 impl Misuse {
     /// Nothing has happened yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new() -> Self {
         Self {
             state: Mutex::new(State {
-                settings,
                 counters: Recent::new(COUNTERS),
                 subjects: Recent::new(SUBJECTS),
                 outside: Recent::new(COUNTERS),
@@ -159,19 +180,15 @@ impl Misuse {
             }),
         }
     }
-    /// Goes on by other settings; what was counted stays.
-    pub fn set(&self, settings: Settings) {
-        self.lock().settings = settings;
-    }
 
     /// Looks at who asks, once for each call.
-    pub fn see(&self, caller: &Caller, now: Timestamp) -> Option<Alert> {
+    pub fn see(&self, settings: Settings, caller: &Caller, now: Timestamp) -> Option<Alert> {
+        if !settings.new_exe {
+            return None;
+        }
         // A program that the configuration names is no news.
         let exe = caller.peer().facts().exe.as_ref().filter(|_| !caller.is_by_exe())?;
         let mut state = self.lock();
-        if !state.settings.new_exe {
-            return None;
-        }
         let Programs { known, told } = state.programs.entry(caller.peer().uid(), Programs::default);
         let found = known.iter().position(|known| known == exe).and_then(|at| known.remove(at));
         let is_news = found.is_none() && !known.is_empty();
@@ -190,12 +207,17 @@ impl Misuse {
     ///
     /// # Errors
     /// [`Refused`], with the alert about it if there was none yet.
-    pub fn may_ask(&self, caller: &Caller, now: Timestamp) -> Result<(), (Refused, Option<Alert>)> {
-        let mut state = self.lock();
-        let threshold = state.settings.denials;
+    pub fn may_ask(
+        &self,
+        settings: Settings,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<(), (Refused, Option<Alert>)> {
+        let threshold = settings.denials;
         let Some(most) = threshold.refuse else { return Ok(()) };
+        let mut state = self.lock();
         let now = now.as_millisecond();
-        let counter = state.denials(caller, now);
+        let counter = state.counter(&Key::denials(threshold, caller), now);
         let count = counter.window.count(now);
         if count <= u64::from(most) {
             return Ok(());
@@ -208,37 +230,42 @@ impl Misuse {
     }
 
     /// A request of the caller was refused, by policy or for its size.
-    pub fn denied(&self, caller: &Caller, now: Timestamp) -> Option<Alert> {
+    pub fn denied(&self, settings: Settings, caller: &Caller, now: Timestamp) -> Option<Alert> {
+        let threshold = settings.denials;
         let mut state = self.lock();
-        let threshold = state.settings.denials;
         let now = now.as_millisecond();
-        let counter = state.denials(caller, now);
+        let counter = state.counter(&Key::denials(threshold, caller), now);
         counter.window.add(now);
         let count = counter.window.count(now);
         let (most, tell) = counter.tells_warning(now, threshold, count)?;
         tell.then(|| state.raise(Rule::Denials, Some(count), warning(threshold, most)))
     }
 
-    /// A JWT of this profile is about to be signed. Counts it, unless it must be refused: then nothing was counted.
+    /// A JWT of this profile is about to be signed. Counts it, unless it must be refused: then nothing was counted. What
+    /// comes to nothing later is taken back by dropping [`Counted`].
     pub fn admit(
         &self,
         caller: &Caller,
         profile: &Profile,
         subject: Option<SubjectTag>,
         now: Timestamp,
-    ) -> (Vec<Alert>, Result<(), Refused>) {
+    ) -> (Vec<Alert>, Result<Counted<'_>, Refused>) {
         let hours = profile.hours.as_ref();
         let outside = hours.filter(|hours| hours.action == Action::Warn && !hours.is_open(now));
         let mut alerts = Vec::new();
-        if profile.rates.is_empty() && outside.is_none() {
-            return (alerts, Ok(()));
-        }
-        let mut state = self.lock();
         let now = now.as_millisecond();
+        let mut counted = Counted { misuse: self, keys: Vec::new(), at: now };
+        if profile.rates.is_empty() && outside.is_none() {
+            return (alerts, Ok(counted));
+        }
+        // One about subjects counts nothing where there is none.
+        let key = |rate| Some((rate, Key::of(rate, caller, profile, subject)?));
+        let rates: Vec<(&Rate, Key)> = profile.rates.iter().filter_map(key).collect();
+        let mut state = self.lock();
         let mut refused: Option<Refused> = None;
-        for (index, rate) in profile.rates.iter().enumerate() {
+        for (rate, key) in &rates {
             let Some(most) = rate.threshold.refuse else { continue };
-            let Some(counter) = state.counter(caller, profile, subject, index, now) else { continue };
+            let counter = state.counter(key, now);
             let count = counter.window.count(now);
             if count < u64::from(most) {
                 continue;
@@ -256,13 +283,14 @@ impl Misuse {
             state.refused += 1;
             return (alerts, Err(refused));
         }
-        for (index, rate) in profile.rates.iter().enumerate() {
-            let Some(counter) = state.counter(caller, profile, subject, index, now) else { continue };
+        for (rate, key) in rates {
+            let counter = state.counter(&key, now);
             counter.window.add(now);
             let count = counter.window.count(now);
             if let Some((most, true)) = counter.tells_warning(now, rate.threshold, count) {
                 alerts.push(state.raise(Rule::of(rate.per), Some(count), warning(rate.threshold, most)));
             }
+            counted.keys.push(key);
         }
         if let Some(hours) = outside {
             let told = state.outside.entry((profile.name.clone(), caller.name().to_owned()), || i64::MIN);
@@ -271,7 +299,7 @@ impl Misuse {
                 alerts.push(state.raise(Rule::Hours, None, format!("used outside {hours}")));
             }
         }
-        (alerts, Ok(()))
+        (alerts, Ok(counted))
     }
 
     /// For status.
@@ -296,42 +324,51 @@ impl State {
         *self.raised.entry(rule).or_default() += 1;
         Alert { rule, count, reason }
     }
-    fn denials(&mut self, caller: &Caller, now: i64) -> &mut Counter {
-        let window = self.settings.denials.window;
-        let counter = self.counters.entry((None, 0, caller.name().to_owned()), || Counter::new(window, now));
-        counter.of(window, now)
-    }
-    /// The count of the profile's rate number `index`; `None` if it is about a subject and there is none.
-    fn counter(
-        &mut self,
-        caller: &Caller,
-        profile: &Profile,
-        subject: Option<SubjectTag>,
-        index: usize,
-        now: i64,
-    ) -> Option<&mut Counter> {
-        let rate = profile.rates.get(index)?;
-        let (window, name) = (rate.threshold.window, profile.name.clone());
-        let make = || Counter::new(window, now);
-        let counter = match rate.per {
-            Per::Caller => self.counters.entry((Some(name), index, caller.name().to_owned()), make),
-            Per::Profile => self.counters.entry((Some(name), index, String::new()), make),
-            Per::Subject => self.subjects.entry((name, index, subject?), make),
+    fn counter(&mut self, key: &Key, now: i64) -> &mut Counter {
+        let counters = match key.of {
+            Of::Caller(_) | Of::Profile => &mut self.counters,
+            Of::Subject(_) => &mut self.subjects,
         };
-        Some(counter.of(window, now))
+        counters.entry(key.clone(), || Counter::new(key.window, now))
+    }
+}
+
+impl Key {
+    fn denials(threshold: Threshold, caller: &Caller) -> Self {
+        Self { profile: None, window: threshold.window, of: Of::Caller(caller.name().to_owned()) }
+    }
+    /// `None` if the rate is about subjects and there is none.
+    fn of(rate: &Rate, caller: &Caller, profile: &Profile, subject: Option<SubjectTag>) -> Option<Self> {
+        let of = match rate.per {
+            Per::Caller => Of::Caller(caller.name().to_owned()),
+            Per::Profile => Of::Profile,
+            Per::Subject => Of::Subject(subject?),
+        };
+        Some(Self { profile: Some(profile.name.clone()), window: rate.threshold.window, of })
+    }
+}
+
+impl Counted<'_> {
+    /// The JWT left.
+    pub fn keep(mut self) {
+        self.keys.clear();
+    }
+}
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let mut state = self.misuse.lock();
+        for key in &self.keys {
+            state.counter(key, self.at).window.remove(self.at);
+        }
     }
 }
 
 impl Counter {
     fn new(window: Duration, now: i64) -> Self {
         Self { window: Window::new(window, now), warned: None, refused: None }
-    }
-    /// Itself, begun anew if the window is another one since a reload.
-    fn of(&mut self, window: Duration, now: i64) -> &mut Self {
-        if !self.window.is(window) {
-            *self = Self::new(window, now);
-        }
-        self
     }
     /// The number that is exceeded, if one is, and whether to tell of it: once in a window.
     fn tells_warning(&mut self, now: i64, threshold: Threshold, count: u64) -> Option<(u32, bool)> {

@@ -32,8 +32,8 @@ fn caller_of(name: &str, uid: u32, exe: Option<&str>, by_exe: bool) -> Caller {
 fn caller(name: &str) -> Caller {
     caller_of(name, 1, None, false)
 }
-fn misuse(denials: Threshold) -> Misuse {
-    Misuse::new(Settings { denials, new_exe: true })
+fn settings(denials: Threshold) -> Settings {
+    Settings { denials, new_exe: true }
 }
 fn profile(name: &str, rates: &[(Per, Option<u32>, Option<u32>)]) -> Profile {
     let rate = |(per, warn, refuse): &(Per, _, _)| Rate {
@@ -48,15 +48,18 @@ fn subject(number: u32) -> Option<SubjectTag> {
     Some(tag)
 }
 /// What is told of one JWT: alerts as `rule count`, and the refusal as `!rule seconds`.
-fn told((alerts, admitted): (Vec<Alert>, Result<(), Refused>)) -> Vec<String> {
+fn told((alerts, admitted): (Vec<Alert>, Result<Counted<'_>, Refused>)) -> Vec<String> {
     let alerts = alerts.iter().map(|alert| format!("{} {}", alert.rule.id(), alert.count.unwrap_or(0)));
-    let refused = admitted.err().map(|refused| format!("!{} {}", refused.rule.id(), refused.wait.as_secs()));
+    let refused = admitted
+        .map(Counted::keep)
+        .err()
+        .map(|refused| format!("!{} {}", refused.rule.id(), refused.wait.as_secs()));
     alerts.chain(refused).collect()
 }
 
 #[test]
 fn more_than_the_warning_is_told_once_in_a_window_and_more_than_the_limit_refused() {
-    let (misuse, profile) = (misuse(NONE), profile("p", &[(Per::Caller, Some(2), Some(4))]));
+    let (misuse, profile) = (Misuse::new(), profile("p", &[(Per::Caller, Some(2), Some(4))]));
     let ask = |name: &str, second| told(misuse.admit(&caller(name), &profile, None, after(second)));
     let none: [&str; 0] = [];
     assert_eq!(ask("a", 0), none);
@@ -81,7 +84,7 @@ fn more_than_the_warning_is_told_once_in_a_window_and_more_than_the_limit_refuse
 fn each_rate_counts_its_own() {
     let rates =
         [(Per::Caller, None, Some(3)), (Per::Profile, None, Some(5)), (Per::Subject, Some(1), Some(2))];
-    let (misuse, profile) = (misuse(NONE), profile("p", &rates));
+    let (misuse, profile) = (Misuse::new(), profile("p", &rates));
     let ask = |name, number| told(misuse.admit(&caller(name), &profile, subject(number), NOW)).join(", ");
     assert_eq!(ask("a", 1), "");
     assert_eq!(ask("b", 1), "rate.subject 2", "whoever asks");
@@ -102,41 +105,82 @@ fn each_rate_counts_its_own() {
 
 #[test]
 fn a_caller_that_is_refused_again_and_again_is_not_answered_for_a_while() {
-    let misuse = misuse(Threshold { window: MINUTE, warn: Some(2), refuse: Some(4) });
-    let denied = |second| misuse.denied(&caller("a"), after(second)).map(|alert| alert.count);
+    let (misuse, settings) =
+        (Misuse::new(), settings(Threshold { window: MINUTE, warn: Some(2), refuse: Some(4) }));
+    let denied = |second| misuse.denied(settings, &caller("a"), after(second)).map(|alert| alert.count);
     assert_eq!([denied(0), denied(0), denied(0), denied(0)], [None, None, Some(Some(3)), None]);
-    assert_eq!(misuse.may_ask(&caller("a"), NOW), Ok(()));
+    assert_eq!(misuse.may_ask(settings, &caller("a"), NOW), Ok(()));
     denied(0);
-    let (refused, alert) = misuse.may_ask(&caller("a"), NOW).unwrap_err();
+    let (refused, alert) = misuse.may_ask(settings, &caller("a"), NOW).unwrap_err();
     assert_eq!((refused.rule, alert.unwrap().count), (Rule::Denials, Some(5)));
-    let (again, alert) = misuse.may_ask(&caller("a"), after(10)).unwrap_err();
+    let (again, alert) = misuse.may_ask(settings, &caller("a"), after(10)).unwrap_err();
     assert!(alert.is_none() && again.wait < refused.wait);
-    assert_eq!(misuse.may_ask(&caller("b"), NOW), Ok(()));
+    assert_eq!(misuse.may_ask(settings, &caller("b"), NOW), Ok(()));
     let seconds = i64::try_from(refused.wait.as_secs()).unwrap();
-    assert!(misuse.may_ask(&caller("a"), after(seconds - 1)).is_err());
-    assert_eq!(misuse.may_ask(&caller("a"), after(seconds + 1)), Ok(()));
+    assert!(misuse.may_ask(settings, &caller("a"), after(seconds - 1)).is_err());
+    assert_eq!(misuse.may_ask(settings, &caller("a"), after(seconds + 1)), Ok(()));
 }
 
 #[test]
-fn other_settings_hold_from_the_next_request_on() {
-    let misuse = misuse(Threshold { refuse: Some(1), ..NONE });
-    misuse.denied(&caller("a"), NOW);
-    misuse.denied(&caller("a"), NOW);
-    assert!(misuse.may_ask(&caller("a"), NOW).is_err());
-    misuse.set(Settings { denials: Threshold { refuse: Some(2), ..NONE }, new_exe: false });
-    assert_eq!(misuse.may_ask(&caller("a"), NOW), Ok(()));
-    misuse.denied(&caller("a"), NOW);
-    assert!(misuse.may_ask(&caller("a"), NOW).is_err(), "what was counted stays");
-    let longer = Threshold { refuse: Some(2), window: MINUTE * 2, warn: None };
-    misuse.set(Settings { denials: longer, new_exe: false });
-    assert_eq!(misuse.may_ask(&caller("a"), NOW), Ok(()), "another window begins empty");
+fn each_request_is_judged_by_its_own_settings() {
+    let misuse = Misuse::new();
+    let denied = |settings| misuse.denied(settings, &caller("a"), NOW);
+    let may = |settings| misuse.may_ask(settings, &caller("a"), NOW).is_ok();
+    let [one, two] = [1, 2].map(|most| settings(Threshold { refuse: Some(most), ..NONE }));
+    denied(one);
+    denied(one);
+    assert_eq!((may(one), may(two)), (false, true));
+    denied(two);
+    assert!(!may(two), "what was counted stays");
+    let longer = settings(Threshold { refuse: Some(2), window: MINUTE * 2, warn: None });
+    assert!(may(longer), "another window begins empty");
+    denied(longer);
+    assert_eq!((may(two), may(longer)), (false, true), "and lets the other one be");
+}
+
+#[test]
+fn what_was_not_signed_was_not_counted() {
+    let profile = profile("p", &[(Per::Caller, None, Some(2)), (Per::Subject, None, Some(1))]);
+    for (name, about, is_signed, expected) in [
+        ("signed", 1, true, "!rate.subject"),
+        ("not signed", 1, false, ""),
+        ("signed, about somebody else", 2, true, ""),
+        ("not signed, about somebody else", 2, false, ""),
+    ] {
+        let misuse = Misuse::new();
+        let (_, admitted) = misuse.admit(&caller("a"), &profile, subject(about), NOW);
+        if is_signed {
+            admitted.unwrap().keep();
+        } else {
+            drop(admitted.unwrap());
+        }
+        let again = told(misuse.admit(&caller("a"), &profile, subject(1), NOW)).join(", ");
+        assert!(again.contains(expected) && again.is_empty() == expected.is_empty(), "{name}: {again}");
+    }
+    // What was counted later still counts when an older one, which is over, is given back.
+    let misuse = Misuse::new();
+    let (_, old) = misuse.admit(&caller("a"), &profile, subject(1), NOW);
+    assert_eq!(told(misuse.admit(&caller("a"), &profile, subject(1), after(120))), [""; 0]);
+    drop(old.unwrap());
+    let again = told(misuse.admit(&caller("a"), &profile, subject(1), after(120)));
+    assert!(again.join(", ").contains("!rate.subject"), "{again:?}");
+}
+
+#[test]
+fn another_order_of_rates_keeps_their_counts() {
+    let (one, other) = ((Per::Caller, None, Some(1)), (Per::Profile, None, Some(5)));
+    let misuse = Misuse::new();
+    let ask = |rates: &[_]| told(misuse.admit(&caller("a"), &profile("p", rates), None, NOW)).join(", ");
+    assert_eq!(ask(&[one, other]), "");
+    assert!(ask(&[other, one]).contains("!rate.caller"));
+    assert_eq!(ask(&[other]), "", "one of five");
 }
 
 #[test]
 fn a_program_that_was_not_there_before_is_told_of_once() {
-    let misuse = misuse(NONE);
+    let misuse = Misuse::new();
     let at = |second, uid, exe: Option<&str>| {
-        misuse.see(&caller_of("a", uid, exe, false), after(second)).map(|alert| alert.rule)
+        misuse.see(settings(NONE), &caller_of("a", uid, exe, false), after(second)).map(|alert| alert.rule)
     };
     let see = |uid, exe| at(0, uid, exe);
     assert_eq!(see(1, None), None);
@@ -145,7 +189,8 @@ fn a_program_that_was_not_there_before_is_told_of_once() {
     assert_eq!(see(1, Some("/bin/b")), Some(Rule::NewExe));
     assert_eq!(see(1, Some("/bin/b")), None);
     assert_eq!(see(2, Some("/bin/b")), None, "another user");
-    assert_eq!(misuse.see(&caller_of("a", 1, Some("/bin/c"), true), NOW), None, "the configuration names it");
+    let named = caller_of("a", 1, Some("/bin/c"), true);
+    assert_eq!(misuse.see(settings(NONE), &named, NOW), None, "the configuration names it");
     assert_eq!(at(3599, 1, Some("/bin/c")), None, "told of one an hour ago at most");
     assert_eq!(at(3600, 1, Some("/bin/c")), None, "known by now");
     for number in 1..100 {
@@ -153,13 +198,13 @@ fn a_program_that_was_not_there_before_is_told_of_once() {
         assert_eq!(at(number * 3600 + 1800, 1, Some("/bin/a")), None, "used all the time");
     }
     assert_eq!(misuse.lock().programs.entry(1, Programs::default).known.len(), PROGRAMS);
-    misuse.set(Settings { denials: NONE, new_exe: false });
-    assert_eq!(see(1, Some("/bin/z")), None);
+    let off = Settings { new_exe: false, ..settings(NONE) };
+    assert_eq!(misuse.see(off, &caller_of("a", 1, Some("/bin/z"), false), NOW), None);
 }
 
 #[test]
 fn use_outside_the_hours_is_told_once_an_hour() {
-    let misuse = misuse(NONE);
+    let misuse = Misuse::new();
     let with = |action| {
         let hours = Hours::new(crate::profile::days("sat-sun").unwrap(), (0, 1440), TimeZone::UTC, action);
         Profile { hours: Some(hours), ..profile("p", &[]) }
@@ -175,12 +220,12 @@ fn use_outside_the_hours_is_told_once_an_hour() {
 
 #[test]
 fn memory_is_bounded_whatever_is_asked() {
-    let (misuse, profile) = (misuse(NONE), profile("p", &[(Per::Subject, None, Some(1))]));
+    let (misuse, profile) = (Misuse::new(), profile("p", &[(Per::Subject, None, Some(1))]));
     for number in 0..100_000 {
         assert_eq!(told(misuse.admit(&caller("a"), &profile, subject(number), NOW)), [""; 0]);
     }
     let known = misuse.lock().subjects.len();
-    assert!(known <= SUBJECTS && known >= SUBJECTS / 2, "{known}");
+    assert!((SUBJECTS / 2..=SUBJECTS).contains(&known), "{known}");
     assert!(
         !told(misuse.admit(&caller("a"), &profile, subject(99_999), NOW)).is_empty(),
         "the last are known"
@@ -194,7 +239,7 @@ proptest! {
     fn a_limit_holds_in_every_window(
         steps in prop::collection::vec((0i64..30_000, 0u32..3), 1..300), most in 1u32..6,
     ) {
-        let (misuse, profile) = (misuse(NONE), profile("p", &[(Per::Subject, None, Some(most))]));
+        let (misuse, profile) = (Misuse::new(), profile("p", &[(Per::Subject, None, Some(most))]));
         let (mut now, mut had) = (NOW.as_millisecond(), Vec::new());
         for (step, number) in steps {
             now += step;
@@ -202,7 +247,8 @@ proptest! {
             let (_, admitted) = misuse.admit(&caller("a"), &profile, subject(number), at);
             let within = |length| had.iter().filter(|(then, of)| *of == number && now - then < length).count();
             match admitted {
-                Ok(()) => {
+                Ok(counted) => {
+                    counted.keep();
                     prop_assert!(within(60_000) < most as usize);
                     had.push((now, number));
                 }

@@ -25,16 +25,22 @@ impl Window {
         let part = part_of(length);
         Self { part, newest: now.div_euclid(part), counts: [0; SLOTS] }
     }
-    /// Whether it is as long as this.
-    pub(super) fn is(&self, length: Duration) -> bool {
-        self.part == part_of(length)
-    }
     /// Counts one more at `now`, milliseconds since 1970.
     pub(super) fn add(&mut self, now: i64) {
         self.advance(now);
         let slot = slot(self.newest);
         if let Some(count) = self.counts.get_mut(slot) {
             *count = count.saturating_add(1);
+        }
+    }
+    /// Takes back one that was counted at `then`, unless it is over; with a clock that went back meanwhile one too many
+    /// may stay.
+    pub(super) fn remove(&mut self, then: i64) {
+        let part = then.div_euclid(self.part);
+        if (0..SLOTS as i64).contains(&self.newest.saturating_sub(part))
+            && let Some(count) = self.counts.get_mut(slot(part))
+        {
+            *count = count.saturating_sub(1);
         }
     }
     /// How many there were.

@@ -1,6 +1,7 @@
 //! Reloads under load, half of them broken: the broken ones change nothing, and no request is judged by two policies.
 //!
-//! Two policies differ in issuer, audience, default and longest lifetime, a claim, the caller's name and its profiles.
+//! Two policies differ in issuer, audience, default and longest lifetime, a claim, the caller's name, its profiles and how
+//! many denials are an alert.
 //! Whatever an answer and its record show of these must be of one of them, and of the same.
 
 use std::collections::BTreeMap;
@@ -23,10 +24,14 @@ struct Side {
     name: &'static str,
     default: i64,
     max: i64,
+    /// More denials in a second are an alert.
+    denials: u32,
 }
 
-const SIDES: [Side; 2] =
-    [Side { name: "a", default: 240, max: 900 }, Side { name: "b", default: 120, max: 300 }];
+const SIDES: [Side; 2] = [
+    Side { name: "a", default: 240, max: 900, denials: 1 },
+    Side { name: "b", default: 120, max: 300, denials: 2 },
+];
 
 impl Side {
     fn other(&self) -> &'static str {
@@ -34,7 +39,7 @@ impl Side {
     }
 
     fn text(&self, site: &Site) -> String {
-        let Self { name, default, max } = self;
+        let Self { name, default, max, denials } = self;
         let base = site.config_text();
         let (head, _) = base.split_once("[caller.tester]").unwrap();
         let profile = |profile: &str, typ: &str| {
@@ -47,6 +52,7 @@ impl Side {
         };
         format!(
             "{head}[key.access]\nbackend = \"hsm\"\nalgorithm = \"ES256\"\n{}{}\
+             [misuse]\ndenials = {{ window = \"1s\", warn = {denials} }}\n\
              [caller.of-{name}]\nuser = {}\nprofiles = [\"both\", \"only-{name}\"]\n",
             profile("both", "JWT"),
             profile(&format!("only-{name}"), &format!("{name}+jwt")),
@@ -212,6 +218,13 @@ fn reload() {
     });
     assert_eq!(records_of(&daemon, "policy.refused").len(), bad);
     assert_eq!(records_of(&daemon, "policy.reloaded").len(), good);
+    let alerts = records_of(&daemon, "alert.raised");
+    assert!(!alerts.is_empty(), "nobody was denied twice in a second");
+    for alert in alerts {
+        let judge = digests.iter().position(|digest| alert["policy"] == *digest).unwrap();
+        assert_eq!(alert["reason"], format!("more than {} in 1 s", SIDES[judge].denials), "{alert}");
+        assert_eq!(alert["actor"]["name"], format!("of-{}", SIDES[judge].name), "{alert}");
+    }
     let (granted, denied) = judge(&daemon, &told, &digests);
     println!(
         "reload: {rounds} reloads, {bad} of them broken, {granted} JWTs and {denied} denials meanwhile, 0 under mixed policy"
@@ -233,7 +246,7 @@ fn judge(daemon: &Daemon, told: &[Told], digests: &[String]) -> (usize, usize) {
         let digest = records[0]["policy"].as_str().unwrap();
         assert!(records.iter().all(|record| record["policy"] == digest), "{request}: {records:?}");
         let judge = digests.iter().position(|known| known == digest).unwrap();
-        let Side { name, default, max } = &SIDES[judge];
+        let Side { name, default, max, .. } = &SIDES[judge];
         assert!(records.iter().all(|record| record["actor"]["name"] == format!("of-{name}")), "{records:?}");
         match answer {
             Ok(claims) => {

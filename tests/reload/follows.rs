@@ -18,7 +18,7 @@ fn jwts_may_live_longer_at_once() {
     let daemon = site.start();
     site.rewrite(&long.replace("max = \"15m\"", "max = \"24h\", over_ceiling = \"a test of reloads\""));
     let mut wish = good("access");
-    wish["ttl"] = json!("24h");
+    wish["ttl"] = json!("30m");
     assert_eq!(daemon.post("/v1/sign", &wish).rules(), ["ttl.max"]);
     let reload = daemon.reload();
     assert_eq!(reload.status, 200, "{}", reload.json());
@@ -61,40 +61,53 @@ fn a_new_issuer_is_published_before_it_is_used() {
 fn nobody_is_judged_by_facts_that_were_not_looked_up() {
     let mut site = Site::new();
     site.limits = "request = \"60s\"\n".to_owned();
+    site.extra = "[misuse]\nnew_exe = \"off\"\n".to_owned();
     site.write_config();
     let daemon = site.start();
     let body = good("access").to_string();
     let json = [("Content-Type", "application/json")];
     let request = format_request("POST", "/v1/sign", &json, body.as_bytes());
     let (begin, end) = request.split_at(20);
+    // Half a request on a connection: it ends behind the answer, and one that rests ends at once. A slow machine gets
+    // more time to see that there is half a one.
+    let outdated = |next: &str| {
+        let answer = [1, 4, 16].into_iter().find_map(|wait| {
+            site.write_config();
+            assert_eq!(daemon.reload().status, 200);
+            let (mut idle, mut half) = (daemon.connect(), daemon.connect());
+            for connection in [&mut idle, &mut half] {
+                assert_eq!(connection.post("/v1/sign", &body).unwrap().status, 200);
+            }
+            half.send(begin).unwrap();
+            std::thread::sleep(Duration::from_millis(250 * wait));
+            site.rewrite(next);
+            assert_eq!(daemon.reload().status, 200);
+            assert!(idle.receive().is_err());
+            half.send(end).and_then(|()| half.receive()).ok()
+        });
+        let answer = answer.unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (503, "connection.outdated"), "{next}");
+        assert_eq!(answer.header("connection"), Some("close"));
+    };
+    let exe = std::env::current_exe().unwrap();
+
+    // A condition that holds for whoever is looked at, and alerts about programs.
+    let lifetime = "lifetime = { default = \"5m\", max = \"15m\" }\n";
+    let condition = format!("{lifetime}condition = \"caller.exe == '{}'\"\n", exe.display());
+    for edit in [(lifetime, condition.as_str()), ("\"off\"", "\"warn\"")] {
+        outdated(&edited(&site, &[edit]));
+        let signed = daemon.sign("access");
+        assert_eq!(signed.status, 200, "{signed:?}");
+    }
 
     // The same user, told apart by the program: this one may nothing any more.
-    let exe = std::env::current_exe().unwrap();
     let uid = nix::unistd::geteuid();
     let extra = format!(
         "\n[profile.nothing]\nkey = \"access\"\ntyp = \"JWT\"\nissuer = \"x\"\naudiences = [\"x\"]\n\
          lifetime = {{ default = \"1s\", max = \"1s\" }}\n\
          [caller.program]\nuser = {uid}\nexe = {exe:?}\nprofiles = [\"nothing\"]\n"
     );
-    // Half a request on a connection: it ends behind the answer, and one that rests ends at once. A slow machine gets
-    // more time to see that there is half a one.
-    let answer = [1, 4, 16].into_iter().find_map(|wait| {
-        site.write_config();
-        assert_eq!(daemon.reload().status, 200);
-        let (mut idle, mut half) = (daemon.connect(), daemon.connect());
-        for connection in [&mut idle, &mut half] {
-            assert_eq!(connection.post("/v1/sign", &body).unwrap().status, 200);
-        }
-        half.send(begin).unwrap();
-        std::thread::sleep(Duration::from_millis(250 * wait));
-        site.rewrite(&(site.config_text() + &extra));
-        assert_eq!(daemon.reload().status, 200);
-        assert!(idle.receive().is_err());
-        half.send(end).and_then(|()| half.receive()).ok()
-    });
-    let answer = answer.unwrap();
-    assert_eq!((answer.status, answer.code().as_str()), (503, "connection.outdated"));
-    assert_eq!(answer.header("connection"), Some("close"));
+    outdated(&(site.config_text() + &extra));
     let denied = daemon.sign("access");
     assert_eq!((denied.status, denied.rules()), (403, vec!["caller.profile".to_owned()]));
     let denials = records_of(&daemon, "jwt.denied");

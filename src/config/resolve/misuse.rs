@@ -37,7 +37,15 @@ impl Resolver<'_> {
             }
             Rate { per: rate.per, threshold: self.threshold(&path, &rate.window, rate.warn, rate.refuse) }
         };
-        written.iter().enumerate().map(rate).collect()
+        let rates: Vec<Rate> = written.iter().enumerate().map(rate).collect();
+        let counts = |rate: &Rate| (rate.per, rate.threshold.window);
+        for (index, rate) in rates.iter().enumerate() {
+            if rates.iter().take(index).any(|other| counts(other) == counts(rate)) {
+                let message = "another rate counts the same in the same window: write one in place of both";
+                self.fault(&path.index(index), message);
+            }
+        }
+        rates
     }
 
     fn threshold(

@@ -81,6 +81,7 @@ fn each_fault_is_told_with_path_line_and_remedy() {
         "nbf = false" => "rates = [{ per = \"caller\", window = \"1m\", refuse = 0 }]": "profile.access-token.rates[0].refuse", 44, "at least 1";
         "lifetime = { default = \"2m\", max = \"10m\" }" => "lifetime = { default = \"2m\", max = \"10m\" }\nrates = [{ per = \"subject\", window = \"1m\", warn = 1 }]": "profile.deploy.rates[0].per", 58, "no claim \"sub\"";
         "nbf = false" => "rates = [{ per = \"caller\", window = \"1s\", warn = 1 }, { per = \"caller\", window = \"2s\", warn = 1 }, { per = \"caller\", window = \"3s\", warn = 1 }, { per = \"caller\", window = \"4s\", warn = 1 }, { per = \"caller\", window = \"5s\", warn = 1 }, { per = \"caller\", window = \"6s\", warn = 1 }, { per = \"caller\", window = \"7s\", warn = 1 }, { per = \"caller\", window = \"8s\", warn = 1 }, { per = \"caller\", window = \"9s\", warn = 1 }]": "profile.access-token.rates", 44, "at most 8";
+        "nbf = false" => "rates = [{ per = \"caller\", window = \"1m\", warn = 1 }, { per = \"caller\", window = \"60s\", refuse = 2 }]": "profile.access-token.rates[1]", 44, "in the same window";
         "nbf = false" => "hours = { days = \"Mon\", from = \"08:00\", to = \"18:00\" }": "profile.access-token.hours.days", 44, "mon-fri";
         "nbf = false" => "hours = { from = \"8\", to = \"18:00\" }": "profile.access-token.hours.from", 44, "time of day";
         "nbf = false" => "hours = { from = \"08:00\", to = \"24:01\" }": "profile.access-token.hours.to", 44, "time of day";

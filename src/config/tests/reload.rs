@@ -37,6 +37,9 @@ fn only_what_requests_are_judged_by_changes_without_a_restart() {
         ("body = \"16KiB\"", "batch_items = 7", 1),
         ("nbf = false", "nbf = true", 0),
         ("rate = \"200/s\"", "rate = \"300/s\"", 0),
+        ("[log]", "[misuse]\nnew_exe = \"off\"\n[log]", 1),
+        ("[log]", "[detector.ward]\npattern = \"W-[0-9]{4}\"\n[log]", 1),
+        ("allow_root = false", "issuers = { staging = [\"https://staging.example.com\"] }", 1),
     ] {
         let text = GOOD.replacen(from, to, 1);
         assert_ne!(text, GOOD, "{from}");
@@ -44,6 +47,19 @@ fn only_what_requests_are_judged_by_changes_without_a_restart() {
         let next = loader.parse(&text, "x").unwrap().written;
         assert_eq!(running.settings(&next).len(), settings, "{to}");
     }
+}
+
+#[test]
+fn recipients_change_without_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let owner = crate::jose::jwe::tests::Owner::agreement(&aws_lc_rs::agreement::ECDH_P256);
+    std::fs::write(directory.path().join("api.json"), owner.set().to_string()).unwrap();
+    let running = LOADER.parse(GOOD, "x").unwrap().written;
+    let loader = Loader { running: Some(&running), directory: Some(directory.path()), ..LOADER };
+    let text = GOOD.replacen("[log]", "[recipient.reports]\njwks = \"api.json\"\n[log]", 1);
+    let next = loader.parse(&text, "x").unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(next.policy.recipients().len(), 1);
+    assert_eq!(running.settings(&next.written), ["recipient"]);
 }
 
 #[test]
