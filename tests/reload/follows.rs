@@ -16,9 +16,9 @@ fn jwts_may_live_longer_at_once() {
     let long = site.config_text();
     site.rewrite(&edited(&site, &[("default = \"5m\", max = \"15m\"", "default = \"10s\", max = \"10s\"")]));
     let daemon = site.start();
-    site.rewrite(&long.replace("max = \"15m\"", "max = \"30m\""));
+    site.rewrite(&long.replace("max = \"15m\"", "max = \"24h\""));
     let mut wish = good("access");
-    wish["ttl"] = json!("30m");
+    wish["ttl"] = json!("24h");
     assert_eq!(daemon.post("/v1/sign", &wish).rules(), ["ttl.max"]);
     assert_eq!(daemon.reload().status, 200);
     assert_eq!(daemon.post("/v1/sign", &wish).status, 200, "the state knows how late it expires");
