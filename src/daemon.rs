@@ -220,7 +220,7 @@ async fn serve_from(
         }
     }
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
-    let misuse = Arc::new(Misuse::new());
+    let misuse = Arc::new(Misuse::default());
     let issuer = Issuer::new(
         Arc::clone(&keyring),
         log.clone(),

@@ -166,9 +166,9 @@ struct Counter {
     refused: Option<i64>,
 }
 
-impl Misuse {
+impl Default for Misuse {
     /// Nothing has happened yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             state: Mutex::new(State {
                 counters: Recent::new(COUNTERS),
@@ -180,7 +180,9 @@ impl Misuse {
             }),
         }
     }
+}
 
+impl Misuse {
     /// Looks at who asks, once for each call.
     pub fn see(&self, settings: Settings, caller: &Caller, now: Timestamp) -> Option<Alert> {
         if !settings.new_exe {

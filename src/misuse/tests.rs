@@ -59,7 +59,7 @@ fn told((alerts, admitted): (Vec<Alert>, Result<Counted<'_>, Refused>)) -> Vec<S
 
 #[test]
 fn more_than_the_warning_is_told_once_in_a_window_and_more_than_the_limit_refused() {
-    let (misuse, profile) = (Misuse::new(), profile("p", &[(Per::Caller, Some(2), Some(4))]));
+    let (misuse, profile) = (Misuse::default(), profile("p", &[(Per::Caller, Some(2), Some(4))]));
     let ask = |name: &str, second| told(misuse.admit(&caller(name), &profile, None, after(second)));
     let none: [&str; 0] = [];
     assert_eq!(ask("a", 0), none);
@@ -84,7 +84,7 @@ fn more_than_the_warning_is_told_once_in_a_window_and_more_than_the_limit_refuse
 fn each_rate_counts_its_own() {
     let rates =
         [(Per::Caller, None, Some(3)), (Per::Profile, None, Some(5)), (Per::Subject, Some(1), Some(2))];
-    let (misuse, profile) = (Misuse::new(), profile("p", &rates));
+    let (misuse, profile) = (Misuse::default(), profile("p", &rates));
     let ask = |name, number| told(misuse.admit(&caller(name), &profile, subject(number), NOW)).join(", ");
     assert_eq!(ask("a", 1), "");
     assert_eq!(ask("b", 1), "rate.subject 2", "whoever asks");
@@ -106,7 +106,7 @@ fn each_rate_counts_its_own() {
 #[test]
 fn a_caller_that_is_refused_again_and_again_is_not_answered_for_a_while() {
     let (misuse, settings) =
-        (Misuse::new(), settings(Threshold { window: MINUTE, warn: Some(2), refuse: Some(4) }));
+        (Misuse::default(), settings(Threshold { window: MINUTE, warn: Some(2), refuse: Some(4) }));
     let denied = |second| misuse.denied(settings, &caller("a"), after(second)).map(|alert| alert.count);
     assert_eq!([denied(0), denied(0), denied(0), denied(0)], [None, None, Some(Some(3)), None]);
     assert_eq!(misuse.may_ask(settings, &caller("a"), NOW), Ok(()));
@@ -123,7 +123,7 @@ fn a_caller_that_is_refused_again_and_again_is_not_answered_for_a_while() {
 
 #[test]
 fn each_request_is_judged_by_its_own_settings() {
-    let misuse = Misuse::new();
+    let misuse = Misuse::default();
     let denied = |settings| misuse.denied(settings, &caller("a"), NOW);
     let may = |settings| misuse.may_ask(settings, &caller("a"), NOW).is_ok();
     let [one, two] = [1, 2].map(|most| settings(Threshold { refuse: Some(most), ..NONE }));
@@ -147,7 +147,7 @@ fn what_was_not_signed_was_not_counted() {
         ("signed, about somebody else", 2, true, ""),
         ("not signed, about somebody else", 2, false, ""),
     ] {
-        let misuse = Misuse::new();
+        let misuse = Misuse::default();
         let (_, admitted) = misuse.admit(&caller("a"), &profile, subject(about), NOW);
         if is_signed {
             admitted.unwrap().keep();
@@ -158,7 +158,7 @@ fn what_was_not_signed_was_not_counted() {
         assert!(again.contains(expected) && again.is_empty() == expected.is_empty(), "{name}: {again}");
     }
     // What was counted later still counts when an older one, which is over, is given back.
-    let misuse = Misuse::new();
+    let misuse = Misuse::default();
     let (_, old) = misuse.admit(&caller("a"), &profile, subject(1), NOW);
     assert_eq!(told(misuse.admit(&caller("a"), &profile, subject(1), after(120))), [""; 0]);
     drop(old.unwrap());
@@ -169,7 +169,7 @@ fn what_was_not_signed_was_not_counted() {
 #[test]
 fn another_order_of_rates_keeps_their_counts() {
     let (one, other) = ((Per::Caller, None, Some(1)), (Per::Profile, None, Some(5)));
-    let misuse = Misuse::new();
+    let misuse = Misuse::default();
     let ask = |rates: &[_]| told(misuse.admit(&caller("a"), &profile("p", rates), None, NOW)).join(", ");
     assert_eq!(ask(&[one, other]), "");
     assert!(ask(&[other, one]).contains("!rate.caller"));
@@ -178,7 +178,7 @@ fn another_order_of_rates_keeps_their_counts() {
 
 #[test]
 fn a_program_that_was_not_there_before_is_told_of_once() {
-    let misuse = Misuse::new();
+    let misuse = Misuse::default();
     let at = |second, uid, exe: Option<&str>| {
         misuse.see(settings(NONE), &caller_of("a", uid, exe, false), after(second)).map(|alert| alert.rule)
     };
@@ -204,7 +204,7 @@ fn a_program_that_was_not_there_before_is_told_of_once() {
 
 #[test]
 fn use_outside_the_hours_is_told_once_an_hour() {
-    let misuse = Misuse::new();
+    let misuse = Misuse::default();
     let with = |action| {
         let hours = Hours::new(crate::profile::days("sat-sun").unwrap(), (0, 1440), TimeZone::UTC, action);
         Profile { hours: Some(hours), ..profile("p", &[]) }
@@ -220,7 +220,7 @@ fn use_outside_the_hours_is_told_once_an_hour() {
 
 #[test]
 fn memory_is_bounded_whatever_is_asked() {
-    let (misuse, profile) = (Misuse::new(), profile("p", &[(Per::Subject, None, Some(1))]));
+    let (misuse, profile) = (Misuse::default(), profile("p", &[(Per::Subject, None, Some(1))]));
     for number in 0..100_000 {
         assert_eq!(told(misuse.admit(&caller("a"), &profile, subject(number), NOW)), [""; 0]);
     }
@@ -239,7 +239,7 @@ proptest! {
     fn a_limit_holds_in_every_window(
         steps in prop::collection::vec((0i64..30_000, 0u32..3), 1..300), most in 1u32..6,
     ) {
-        let (misuse, profile) = (Misuse::new(), profile("p", &[(Per::Subject, None, Some(most))]));
+        let (misuse, profile) = (Misuse::default(), profile("p", &[(Per::Subject, None, Some(most))]));
         let (mut now, mut had) = (NOW.as_millisecond(), Vec::new());
         for (step, number) in steps {
             now += step;

@@ -18,7 +18,7 @@ fn jwts_may_live_longer_at_once() {
     let daemon = site.start();
     site.rewrite(&long.replace("max = \"15m\"", "max = \"24h\", over_ceiling = \"a test of reloads\""));
     let mut wish = good("access");
-    wish["ttl"] = json!("30m");
+    wish["ttl"] = json!("24h");
     assert_eq!(daemon.post("/v1/sign", &wish).rules(), ["ttl.max"]);
     let reload = daemon.reload();
     assert_eq!(reload.status, 200, "{}", reload.json());
