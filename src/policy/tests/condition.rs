@@ -194,7 +194,7 @@ fn the_worst_condition_ends_soon() {
         format!("{} == ''", vec!["claims.role"; 13].join(" + ")),
         format!("{} == []", vec!["claims.list"; 13].join(" + ")),
         vec!["claims.list == claims.list"; 40].join(" && "),
-        vec!["claims.role.matches('(a|b|ab)*c$')"; 8].join(" || "),
+        ["claims.role.matches('(a|b|ab)*c$')"; 8].join(" || "),
         vec!["!(claims.address in claims.list)"; 35].join(" && "),
         format!("{deep} == 1"),
         choices,
