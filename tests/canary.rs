@@ -70,7 +70,9 @@ fn canary() {
     for entry in fs::read_dir(&audit).unwrap() {
         seen.push_str(&String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap()));
     }
-    let lower = seen.to_lowercase();
+    // Who asks is named in records and logs, and this very program has such a name.
+    let own = std::env::current_exe().unwrap().display().to_string();
+    let lower = seen.replace(&own, "").to_lowercase();
     if let Some(place) = lower.find("canary") {
         panic!("a canary got out: ...{}", &lower[place.saturating_sub(80)..(place + 60).min(lower.len())]);
     }

@@ -39,7 +39,11 @@ fn only_what_requests_are_judged_by_changes_without_a_restart() {
         ("rate = \"200/s\"", "rate = \"300/s\"", 0),
         ("[log]", "[misuse]\nnew_exe = \"off\"\n[log]", 1),
         ("[log]", "[detector.ward]\npattern = \"W-[0-9]{4}\"\n[log]", 1),
-        ("allow_root = false", "issuers = { staging = [\"https://staging.example.com\"] }", 1),
+        (
+            "allow_root = false",
+            "issuers = { production = [\"https://login.example.com\", \"deploy-robot\"] }",
+            1,
+        ),
     ] {
         let text = GOOD.replacen(from, to, 1);
         assert_ne!(text, GOOD, "{from}");

@@ -113,7 +113,8 @@ pub struct OwnDetector {
 pub struct OwnDetectors {
     known: Vec<String>,
     names: BTreeMap<String, Detector>,
-    patterns: RegexSet,
+    /// `None` without any: even an empty set is dear to make, and each request begins with a default of this type.
+    patterns: Option<RegexSet>,
     /// Whose pattern it is, in the order of `patterns`.
     owners: Vec<Detector>,
 }
@@ -133,7 +134,9 @@ impl OwnDetectors {
                 built.owners.push(detector);
             }
         }
-        built.patterns = RegexSetBuilder::new(patterns).size_limit(PATTERNS_LIMIT).build()?;
+        if !patterns.is_empty() {
+            built.patterns = Some(RegexSetBuilder::new(patterns).size_limit(PATTERNS_LIMIT).build()?);
+        }
         Ok(built)
     }
     /// The detector of this name, built-in or own.
@@ -159,14 +162,14 @@ impl OwnDetectors {
     }
     /// Whether any has a pattern.
     pub fn have_patterns(&self) -> bool {
-        !self.owners.is_empty()
+        self.patterns.is_some()
     }
     /// Those whose pattern is in `text`.
     pub fn in_text(&self, text: &str) -> DetectorSet {
-        if self.owners.is_empty() || !self.patterns.is_match(text) {
+        let Some(patterns) = self.patterns.as_ref().filter(|patterns| patterns.is_match(text)) else {
             return DetectorSet::default();
-        }
-        self.patterns.matches(text).into_iter().filter_map(|place| self.owners.get(place).copied()).collect()
+        };
+        patterns.matches(text).into_iter().filter_map(|place| self.owners.get(place).copied()).collect()
     }
 }
 
