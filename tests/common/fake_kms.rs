@@ -187,7 +187,9 @@ impl FakeKms {
 
     /// `Sign` requests that were not answered with a signature.
     pub fn faults(&self) -> u64 {
-        self.signs() - self.outcome("ok")
+        // At one moment: while it works, the number that were signed can pass an older sum.
+        let signs = &self.script().signs;
+        signs.iter().filter(|(outcome, _)| *outcome != "ok").map(|(_, count)| count).sum()
     }
 
     /// `Sign` requests with this outcome: `ok`, an exception, or the fault's name.

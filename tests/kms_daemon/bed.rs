@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -115,8 +116,10 @@ impl Bed {
         let answers = thread::scope(|scope| {
             let callers: Vec<_> =
                 self.turns.iter().map(|turn| scope.spawn(|| self.call(turn, &stop))).collect();
-            act(self);
+            // Callers end even when it fails, or its failure would never be told.
+            let acted = catch_unwind(AssertUnwindSafe(|| act(self)));
             stop.store(true, Ordering::Relaxed);
+            acted.unwrap_or_else(|panic| resume_unwind(panic));
             callers.into_iter().map(|caller| caller.join().unwrap()).fold(Answers::default(), add)
         });
         let sent: Vec<_> = sent().into_iter().zip(before).map(|(after, before)| after - before).collect();
