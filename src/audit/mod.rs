@@ -41,6 +41,7 @@
 //! once and then every 200 ms. If the directory itself was moved or replaced the log stays down until it is back: the
 //! writer never goes on in a directory it did not lock.
 
+pub mod checkpoint;
 mod disk;
 mod line;
 mod log;
@@ -49,6 +50,7 @@ mod record;
 mod recover;
 mod segment;
 pub mod tail;
+pub mod tree;
 pub mod verify;
 mod writer;
 

@@ -1,14 +1,14 @@
 //! What a record says. Typed, so that nothing else can be written, and bounded, so that no JWT fits into it.
 //!
 //! A compact JWT of this daemon is more than 300 characters long (its header alone has a 43-character `kid`), and every text here is
-//! cut to [`TEXT`] characters, only `exe` to [`PATH`], which the kernel fills in.
+//! cut to [`TEXT`] characters, only `exe`, which the kernel fills in, and what the log says of itself to [`PATH`].
 
 use crate::transport::PeerCredentials;
 use serde::{Serialize, Serializer};
 
 /// Longest text of a record, bytes; longer ones are cut and end in `…`.
 pub(super) const TEXT: usize = 256;
-/// Longest executable path, bytes.
+/// Longest executable path, key or checkpoint, bytes.
 pub(super) const PATH: usize = 1024;
 
 /// Who did it: what the kernel said, and the name our configuration gives.
@@ -187,6 +187,15 @@ pub enum Event {
     /// Written by the log itself: the previous segment failed; `unknown` records after `after` are of unknown durability.
     #[serde(rename = "log.resumed")]
     LogResumed,
+    /// Written by the log itself: a checkpoint of all records up to `after`, signed by the key `kid`.
+    #[serde(rename = "log.sealed")]
+    LogSealed,
+    /// The key `kid` (`vkey`) seals the log from its first `log.sealed` on, which comes after one that covers this record.
+    #[serde(rename = "log.key")]
+    LogKey,
+    /// An operator takes the log as it is, though it contradicts the checkpoint `note` that was seen elsewhere.
+    #[serde(rename = "log.accepted")]
+    LogAccepted,
 }
 
 /// How it ended.
@@ -284,7 +293,7 @@ pub struct Entry {
     /// `log.*`: file name of the segment spoken of.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub segment: Option<String>,
-    /// `log.resumed`: last acknowledged sequence number.
+    /// `log.resumed`: last acknowledged sequence number. `log.sealed`: number of the last record that it covers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// `log.resumed`: how many numbers after `after` are of unknown durability.
@@ -296,6 +305,15 @@ pub struct Entry {
     /// `log.recovered`: SHA-256 of the bytes cut off, hex.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub sha256: Option<String>,
+    /// `log.sealed`: roots of the complete subtrees that the covered tree is made of, largest first, base64.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peaks: Vec<String>,
+    /// `log.key`: the key as verifiers keep it, `name+id+key`.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path")]
+    pub vkey: Option<String>,
+    /// `log.sealed`, `log.accepted`: the checkpoint, a signed note.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path")]
+    pub note: Option<String>,
 }
 
 impl Entry {
@@ -333,6 +351,9 @@ impl Entry {
             unknown: None,
             dropped: None,
             sha256: None,
+            peaks: Vec::new(),
+            vkey: None,
+            note: None,
         }
     }
 }

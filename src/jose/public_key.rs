@@ -134,6 +134,10 @@ impl PublicKey {
     pub fn from_spki(der: &[u8]) -> Result<Self, PublicKeyError> {
         spki::read(der)
     }
+    /// The DER of its SubjectPublicKeyInfo; `None` but for EC and Ed25519.
+    pub fn to_spki(&self) -> Option<Vec<u8>> {
+        spki::write(self)
+    }
     /// Reads a public JWK (RFC 7517, RFC 7518 section 6, RFC 8037, RFC 9964).
     ///
     /// # Errors

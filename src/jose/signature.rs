@@ -1,7 +1,7 @@
 //! Signatures in JOSE form (RFC 7518 section 3.4: raw `r || s` for ECDSA), whatever the backend returned.
 
 use super::{KeyType, PublicKey};
-use der::{Decode as _, Sequence, asn1::UintRef};
+use der::{Decode as _, Encode as _, Sequence, asn1::UintRef};
 
 /// A signature in JOSE form. Its length fits its key; whether it verifies is [`super::Verifier`]'s to say.
 ///
@@ -36,6 +36,16 @@ impl Signature {
             joined.extend_from_slice(digits);
         }
         Ok(Self(joined))
+    }
+    /// The form that X.509 gives it: ECDSA signatures in DER (RFC 3279 section 2.2.3), all others as they are.
+    pub fn to_x509(&self, key: &PublicKey) -> Vec<u8> {
+        let KeyType::Ec(curve) = key.key_type() else {
+            return self.0.clone();
+        };
+        let (r, s) = self.0.split_at(curve.field_len().min(self.0.len()));
+        let pair = UintRef::new(r).and_then(|r| EcdsaPair { r, s: UintRef::new(s)? }.to_der());
+        // Two numbers of a curve's length always have a DER form.
+        pair.unwrap_or_default()
     }
     /// The bytes that the compact form carries.
     pub fn as_bytes(&self) -> &[u8] {

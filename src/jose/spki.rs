@@ -1,8 +1,9 @@
-//! Public keys as X.509 writes them: SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), read strictly.
+//! Public keys as X.509 writes them: SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), read strictly, and written.
 
+use super::public_key::Material;
 use super::{Curve, MlDsa, PublicKey, PublicKeyError};
-use der::asn1::{AnyRef, ObjectIdentifier, UintRef};
-use der::{Decode as _, Sequence};
+use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
+use der::{Decode as _, Encode as _, Sequence};
 use spki::SubjectPublicKeyInfoRef;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -24,6 +25,21 @@ const ML_DSA: [(ObjectIdentifier, MlDsa); 3] = [
 struct RsaKey<'a> {
     n: UintRef<'a>,
     e: UintRef<'a>,
+}
+
+/// `None` for keys of other types than EC and Ed25519, which nobody needs.
+pub(super) fn write(key: &PublicKey) -> Option<Vec<u8>> {
+    let (oid, parameters, bits): (_, _, &[u8]) = match &key.0 {
+        Material::Ec { curve, point } => {
+            let (named, _) = CURVES.iter().find(|(_, known)| known == curve)?;
+            (EC, Some(AnyRef::from(named)), point)
+        }
+        Material::Ed25519 { x } => (ED25519, None, x),
+        Material::Rsa { .. } | Material::MlDsa { .. } => return None,
+    };
+    let algorithm = spki::AlgorithmIdentifierRef { oid, parameters };
+    let subject_public_key = BitStringRef::from_bytes(bits).ok()?;
+    spki::SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().ok()
 }
 
 pub(super) fn read(der: &[u8]) -> Result<PublicKey, PublicKeyError> {

@@ -21,8 +21,18 @@ const FLOORS: [&[&str]; 11] = [
 ];
 
 /// Modules (and files) whose result depends on their arguments alone.
-const PURE: [&str; 8] =
-    ["policy", "profile", "jwt", "jose", "caller", "misuse", "keyring::machine", "clock::watch"];
+const PURE: [&str; 10] = [
+    "policy",
+    "profile",
+    "jwt",
+    "jose",
+    "caller",
+    "misuse",
+    "keyring::machine",
+    "clock::watch",
+    "audit::tree",
+    "audit::checkpoint",
+];
 
 /// What a pure module may not name: a path that starts so, or contains `Type::now`.
 const IMPURE: [&[&str]; 9] = [
