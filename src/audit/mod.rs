@@ -43,12 +43,14 @@
 
 pub mod checkpoint;
 mod disk;
+pub mod export;
 mod line;
 mod log;
 mod queue;
 mod record;
 mod recover;
 mod segment;
+pub mod select;
 pub mod tail;
 pub mod tree;
 pub mod verify;

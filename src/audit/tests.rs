@@ -3,6 +3,7 @@
 mod faults;
 mod reading;
 mod recovery;
+mod selecting;
 mod writing;
 
 use super::disk::{Disk, KernelDisk};

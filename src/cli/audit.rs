@@ -1,4 +1,6 @@
-//! `jwsd audit`: check and follow the audit log. Works without the daemon.
+//! `jwsd audit`: check, follow and search the audit log. Works without the daemon.
+
+mod search;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -33,6 +35,22 @@ pub(super) enum Command {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Print the records that say all this; the log must verify. Exit code 1 when there are none
+    Search {
+        #[command(flatten)]
+        which: search::Which,
+    },
+    /// Write records for other programs; the log must verify
+    Export {
+        #[command(flatten)]
+        which: search::Which,
+        /// In which form
+        #[arg(long, value_enum, default_value = "jsonl")]
+        format: search::Form,
+        /// Into this new file instead of stdout
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// Which log to read: a directory, or the one that a configuration names.
@@ -65,17 +83,25 @@ pub(super) fn run(command: &Command) -> Outcome {
     match command {
         Command::Verify { log, json } => verify_log(&log.resolve()?, *json),
         Command::Tail { log, lines, follow } => tail_log(&log.resolve()?, *lines, *follow),
+        Command::Search { which } => search::search(which),
+        Command::Export { which, format, output } => search::export(which, *format, output.as_deref()),
     }
 }
 
-fn verify_log(directory: &Path, json: bool) -> Outcome {
-    let hidden = json || !io::stderr().is_terminal();
+/// Over the bytes of the log, on a terminal.
+fn progress_bar(hidden: bool) -> ProgressBar {
+    let hidden = hidden || !io::stderr().is_terminal();
     let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(0), target);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}")
     {
         bar.set_style(style);
     }
+    bar
+}
+
+fn verify_log(directory: &Path, json: bool) -> Outcome {
+    let bar = progress_bar(json);
     let report = verify::verify(directory, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);

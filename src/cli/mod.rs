@@ -51,7 +51,7 @@ enum Command {
     /// Try a policy on test cases, say what it comes to, list its rules
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Check and follow the audit log
+    /// Check, follow, search and export the audit log
     #[command(subcommand)]
     Audit(audit::Command),
     /// Print the JSON Schema of the configuration file, for editors

@@ -1,0 +1,143 @@
+//! Records that somebody asks for: by when they were written and what they say.
+//!
+//! Reads the log itself, never an index beside it. Whether the log is sound is [`super::verify`]'s to say, and comes
+//! first.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::line::{Line, Lines, time_text};
+use super::segment::list;
+
+/// What a record must say; what is empty asks for nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// One of these events, or of a family of them: `jwt.issued`, `key.*`.
+    pub events: Vec<String>,
+    /// `success`, `denied` or `failed`.
+    pub outcome: Option<String>,
+    /// Name of the caller, as configured.
+    pub caller: Option<String>,
+    /// Name of the profile.
+    pub profile: Option<String>,
+    /// Key version.
+    pub kid: Option<String>,
+    /// Id of the JWT.
+    pub jti: Option<String>,
+    /// Our id of the request.
+    pub request: Option<String>,
+    /// Id of a rule that it broke.
+    pub rule: Option<String>,
+    /// Name of a key or a backend.
+    pub object: Option<String>,
+    /// Written then or later.
+    pub from: Option<Timestamp>,
+    /// Written before.
+    pub until: Option<Timestamp>,
+}
+
+/// What filters look at.
+#[derive(Deserialize)]
+struct Said<'a> {
+    outcome: &'a str,
+    #[serde(default)]
+    actor: Actor<'a>,
+    #[serde(borrow)]
+    profile: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    kid: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    jti: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    request: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    object: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    rules: Vec<Cow<'a, str>>,
+}
+
+#[derive(Deserialize, Default)]
+struct Actor<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+}
+
+impl Filter {
+    /// Calls `found` for each record that says all this, in the order of the log; a line that is no record is passed
+    /// over. `progress` gets bytes done and bytes in all.
+    ///
+    /// # Errors
+    /// If the log cannot be read, and whatever `found` says.
+    pub fn each(
+        &self,
+        dir: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+        found: &mut dyn FnMut(&Line<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (from, until) = (self.from.map(time_text), self.until.map(time_text));
+        let (segments, _) = list(dir)?;
+        let total = segments.iter().map(|segment| segment.size).sum();
+        let mut done = 0;
+        for segment in segments {
+            let mut lines =
+                Lines::new(BufReader::with_capacity(256 * 1024, File::open(dir.join(&segment.name))?));
+            while let Some(raw) = lines.next()? {
+                // The rest of a line that is being written is no line of its own.
+                if raw.is_torn() {
+                    break;
+                }
+                let Ok(line) = raw.record() else { continue };
+                // Times have one form only, so that their texts are in their order.
+                let is_then = from.as_deref().is_none_or(|from| line.time >= from)
+                    && until.as_deref().is_none_or(|until| line.time < until);
+                if is_then && self.matches(&line) {
+                    found(&line)?;
+                }
+            }
+            done += segment.size;
+            progress(done, total);
+        }
+        Ok(())
+    }
+
+    fn matches(&self, line: &Line<'_>) -> bool {
+        let is_of = |wanted: &String| match wanted.strip_suffix('*') {
+            Some(family) => line.event.starts_with(family),
+            None => line.event == wanted,
+        };
+        if !self.events.is_empty() && !self.events.iter().any(is_of) {
+            return false;
+        }
+        let wanted = [
+            &self.outcome,
+            &self.caller,
+            &self.profile,
+            &self.kid,
+            &self.jti,
+            &self.request,
+            &self.object,
+            &self.rule,
+        ];
+        if wanted.iter().all(|wanted| wanted.is_none()) {
+            return true;
+        }
+        let Ok(said) = serde_json::from_slice::<Said<'_>>(line.bytes) else {
+            return false;
+        };
+        let says =
+            |wanted: &Option<String>, said: Option<&str>| wanted.is_none() || wanted.as_deref() == said;
+        says(&self.outcome, Some(said.outcome))
+            && says(&self.caller, said.actor.name.as_deref())
+            && says(&self.profile, said.profile.as_deref())
+            && says(&self.kid, said.kid.as_deref())
+            && says(&self.jti, said.jti.as_deref())
+            && says(&self.request, said.request.as_deref())
+            && says(&self.object, said.object.as_deref())
+            && self.rule.as_ref().is_none_or(|rule| said.rules.iter().any(|said| said == rule))
+    }
+}

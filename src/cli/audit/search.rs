@@ -1,0 +1,154 @@
+//! `jwsd audit search` and `export`: records by what they say, out of a log that verifies.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{LogDirectory, progress_bar};
+use crate::audit::export::{Export, Format};
+use crate::audit::select::Filter;
+use crate::audit::verify;
+use crate::cli::output::{Failure, NO, Outcome, UNAVAILABLE};
+
+/// Which records.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Which {
+    #[command(flatten)]
+    log: LogDirectory,
+    /// Such as `jwt.denied`, or `key.*` for a family; more than one is any of them
+    #[arg(long, value_name = "EVENT")]
+    event: Vec<String>,
+    /// How it ended
+    #[arg(long, value_parser = ["success", "denied", "failed"])]
+    outcome: Option<String>,
+    /// Asked by this caller, as configured
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
+    /// Of this profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Of this key version
+    #[arg(long)]
+    kid: Option<String>,
+    /// Of the JWT with this id
+    #[arg(long)]
+    jti: Option<String>,
+    /// Of the request with this id
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    /// Where this rule was broken
+    #[arg(long, value_name = "RULE")]
+    rule: Option<String>,
+    /// About this key or backend
+    #[arg(long, value_name = "NAME")]
+    object: Option<String>,
+    /// Written then or later: a time (2026-11-24T08:00:00Z), a day (2026-11-24, UTC), or how long ago (90m, 2h)
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    from: Option<Timestamp>,
+    /// Written before
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    until: Option<Timestamp>,
+    /// Go on although the log has problems: what is shown may be forged, and records may be missing
+    #[arg(long)]
+    unsound: bool,
+}
+
+/// A form of export.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(in crate::cli) enum Form {
+    /// The stored records, one a line
+    Jsonl,
+    /// For spreadsheets, with a header
+    Csv,
+    /// Events of the Open Cybersecurity Schema Framework, one a line
+    Ocsf,
+}
+
+fn when(text: &str) -> Result<Timestamp, String> {
+    let ago = |ago: SignedDuration| Timestamp::now().checked_sub(ago).ok();
+    text.parse::<Timestamp>()
+        .ok()
+        .or_else(|| TimeZone::UTC.to_timestamp(text.parse::<Date>().ok()?.at(0, 0, 0, 0)).ok())
+        .or_else(|| text.parse::<SignedDuration>().ok().and_then(ago))
+        .ok_or_else(|| {
+            "write a time (2026-11-24T08:00:00Z), a day (2026-11-24, UTC) or how long ago (90m, 2h)"
+                .to_owned()
+        })
+}
+
+/// Prints the records as they are stored; exit code 1 when there are none.
+pub(super) fn search(which: &Which) -> Outcome {
+    let found = write(which, Format::JsonLines, io::stdout().lock())?;
+    Ok(if found > 0 { ExitCode::SUCCESS } else { NO.into() })
+}
+
+/// Writes the records to a new file (0600), or to stdout.
+pub(super) fn export(which: &Which, form: Form, output: Option<&Path>) -> Outcome {
+    let format = match form {
+        Form::Jsonl => Format::JsonLines,
+        Form::Csv => Format::Csv,
+        Form::Ocsf => Format::Ocsf,
+    };
+    let Some(path) = output else {
+        write(which, format, io::stdout().lock())?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let failed = |error: io::Error| Failure::new(UNAVAILABLE, format_args!("{}: {error}", path.display()));
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let found = write(which, format, &file)?;
+    file.sync_all().map_err(failed)?;
+    crate::cli::output::line(format_args!("{found} records in {}", path.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How many were written.
+fn write(which: &Which, format: Format, out: impl Write) -> Result<u64, Failure> {
+    let directory: PathBuf = which.log.resolve()?;
+    let bar = progress_bar(false);
+    let mut progress = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let report = verify::verify(&directory, &mut progress);
+    bar.finish_and_clear();
+    let report = report.map_err(|error| Failure::because(UNAVAILABLE, &error))?;
+    if !report.is_sound() {
+        let count = report.problem_count;
+        let what = format_args!(
+            "{} has {count} problems: see `jwsd audit verify`; --unsound shows what it says all the same",
+            directory.display()
+        )
+        .to_string();
+        if !which.unsound {
+            return Err(Failure::new(NO, what));
+        }
+        writeln!(io::stderr(), "jwsd: {what}")?;
+    }
+    let filter = Filter {
+        events: which.event.clone(),
+        outcome: which.outcome.clone(),
+        caller: which.caller.clone(),
+        profile: which.profile.clone(),
+        kid: which.kid.clone(),
+        jti: which.jti.clone(),
+        request: which.request.clone(),
+        rule: which.rule.clone(),
+        object: which.object.clone(),
+        from: which.from,
+        until: which.until,
+    };
+    let mut export = Export::new(format, BufWriter::new(out))?;
+    let mut found = 0;
+    filter.each(&directory, &mut |_, _| {}, &mut |line| {
+        found += 1;
+        export.add(line)
+    })?;
+    export.finish()?;
+    Ok(found)
+}
