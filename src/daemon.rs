@@ -45,6 +45,8 @@ const SELF_TEST_EVERY: Duration = Duration::from_secs(10);
 const RELOADS: usize = 8;
 /// Work that blocks gets so long when all else has ended.
 const END_WITHIN: Duration = Duration::from_secs(5);
+/// How often the log says how many self-tests there were. No longer than `audit::reconcile` takes it to be.
+const RECORD_TESTS_EVERY: Duration = Duration::from_secs(60);
 /// How often those that failed lately are tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -260,7 +262,7 @@ async fn serve_from(
     record_start(log, &config.environment, &in_force.get().policy).await?;
 
     let background = TaskTracker::new();
-    background.spawn(prove_keys(keyring, config.limits.deadline, shutdown.clone()));
+    background.spawn(prove_keys(keyring, log.clone(), config.limits.deadline, shutdown.clone()));
     background.spawn(Arc::clone(&admin).keep(shutdown.clone(), tracker.clone()));
     let (end, ended) = oneshot::channel();
     let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended);
@@ -336,10 +338,11 @@ async fn record_start(
 
 /// Keeps readiness true and brings back what failed: a key that no caller has used lately, or that failed, signs a
 /// self-test in each of its backends.
-async fn prove_keys(keyring: Arc<Keyring>, deadline: Duration, shutdown: CancellationToken) {
+async fn prove_keys(keyring: Arc<Keyring>, log: Log, deadline: Duration, shutdown: CancellationToken) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = None;
+    let mut recorded = Instant::now();
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let ring = keyring.ring();
         let tests = ring.versions().map(|version| selftest::run(version, SELF_TEST_EVERY, deadline));
@@ -351,6 +354,32 @@ async fn prove_keys(keyring: Arc<Keyring>, deadline: Duration, shutdown: Cancell
                 tracing::error!(%error, "Key self-test failed");
             }
         }
+        if recorded.elapsed() >= RECORD_TESTS_EVERY {
+            recorded = Instant::now();
+            record_tests(&keyring, &log);
+        }
+    }
+    record_tests(&keyring, &log);
+}
+
+/// Records how often keys were used for self-tests: a backend's own log shows these signatures too.
+fn record_tests(keyring: &Keyring, log: &Log) {
+    let ring = keyring.ring();
+    let tests = ring.signing().chain(ring.versions());
+    let entries: Vec<Entry> = tests
+        .flat_map(|version| {
+            version.replicas().take_tests().into_iter().map(|(backend, count)| Entry {
+                kid: Some(version.kid().to_string()),
+                object: Some(backend.to_string()),
+                count: Some(count),
+                ..Entry::new(Event::KeyTested, Outcome::Success)
+            })
+        })
+        .collect();
+    if !entries.is_empty()
+        && let Err(error) = log.append(entries).map(drop)
+    {
+        tracing::error!(%error, "Self-tests of keys not recorded");
     }
 }
 

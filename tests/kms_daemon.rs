@@ -256,3 +256,61 @@ fn an_alias_is_looked_up_once() {
     assert_eq!(daemon.key_set()["keys"][0]["kid"], kid);
     assert_eq!(daemon.sign("access").status, 200);
 }
+
+/// The daemon's log against CloudTrail's, while somebody else has used the key once.
+#[test]
+fn a_signature_behind_the_daemons_back_is_found() {
+    let bed = Bed::new(&REGIONS[..1], "");
+    let fake = &bed.fakes[0];
+    let arn = fake.script().aliases["alias/access"].clone();
+    let kid = bed.daemon.key_set()["keys"][0]["kid"].as_str().unwrap().to_owned();
+    for _ in 0..200 {
+        assert_eq!(bed.daemon.sign("access").status, 200);
+    }
+    let (daemon, site) = (bed.daemon, bed.site);
+    assert_eq!(daemon.stop().0, Some(0));
+
+    let trail = site.path("trail.json");
+    let reconcile = || {
+        let records = serde_json::json!({ "Records": fake.script().trail });
+        std::fs::write(&trail, records.to_string()).unwrap();
+        let (log, trail) = (site.audit.to_str().unwrap(), trail.to_str().unwrap());
+        site.jwsd(&["audit", "reconcile", log, "--kid", &kid, "--cloudtrail", trail, "--key", &arn, "--json"])
+    };
+    let agreed = reconcile();
+    let found: Value = serde_json::from_slice(&agreed.stdout).unwrap();
+    assert_eq!((agreed.status.code(), &found["unanswered"]), (Some(0), &Value::Array(vec![])), "{found}");
+    assert!(found["signatures"].as_u64().unwrap() > 200, "self-tests are in it: {found}");
+
+    sign_behind(fake, &arn);
+    let output = reconcile();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (output.status.code(), found["unanswered"].as_array().unwrap().len()),
+        (Some(1), 1),
+        "{found}"
+    );
+    println!("kms-daemon: reconcile: {} signatures, 1 of them without a record: found", found["signatures"]);
+}
+
+/// One request of somebody who has the rights.
+fn sign_behind(fake: &fake_kms::FakeKms, arn: &str) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(fake.url().trim_start_matches("http://")).unwrap();
+    let message = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [7; 32]);
+    let body = serde_json::json!({
+        "KeyId": arn, "Message": message, "MessageType": "DIGEST", "SigningAlgorithm": "ECDSA_SHA_256",
+    })
+    .to_string();
+    let date = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nhost: kms\r\nx-amz-target: TrentService.Sign\r\nx-amz-date: {date}\r\n\
+         authorization: Credential=stranger/x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}

@@ -166,6 +166,7 @@ impl Admin {
         let row = &made.row;
         let mut entry = of(by, event, &row.key, &row.kid);
         entry.alg = self.settings(&row.key).ok().map(|settings| settings.algorithm.name());
+        entry.count = Some(made.tests);
         self.decide(|keys, now| {
             if let Some(known) = keys.versions.iter().find(|known| known.kid == row.kid) {
                 return Err(AdminError::Taken { key: known.key.clone(), kid: known.kid.clone() });

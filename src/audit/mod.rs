@@ -47,6 +47,7 @@ pub mod export;
 mod line;
 mod log;
 mod queue;
+pub mod reconcile;
 mod record;
 mod recover;
 mod segment;

@@ -118,6 +118,9 @@ pub enum Event {
     /// The private half of a key version is destroyed.
     #[serde(rename = "key.destroyed")]
     KeyDestroyed,
+    /// Self-tests of a key version since the last such record: `count` requests to the backend `object`.
+    #[serde(rename = "key.tested")]
+    KeyTested,
     /// People must bring a key's next version.
     #[serde(rename = "key.wanted")]
     KeyWanted,
@@ -266,7 +269,7 @@ pub struct Entry {
     /// `unsync`: the kernel did not call the clock synchronised that dated the JWT.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clk: Option<&'static str>,
-    /// `alert.raised`: how many there were.
+    /// `alert.raised`, `key.tested`: how many there were. `key.generated`, `key.adopted`: requests of the key's proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// HMAC tag of the subject under the state's key.

@@ -194,6 +194,13 @@ impl Replicas {
         }
     }
 
+    /// Requests for self-tests since this was last asked, by backend, where there were any: no JWT's record speaks of
+    /// them.
+    pub fn take_tests(&self) -> Vec<(Arc<str>, u64)> {
+        let tests = self.members.iter().map(|member| (Arc::clone(member.backend()), member.take_tests()));
+        tests.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// Whole seconds since a signature last verified, from whichever backend; `None` before the first.
     pub fn unproven_for(&self) -> Option<u64> {
         self.members.iter().filter_map(Member::proven_ago).min().map(|age| age.as_secs())
@@ -224,6 +231,7 @@ impl Replicas {
         }
         let ask = Ask::own(Instant::now() + limit);
         let Signing { result, attempts } = self.sign_with(Some(at), input, ask).await;
+        member.tested(attempts.len() as u64);
         // One that may not be asked now is no news.
         if attempts.is_empty() { Ok(()) } else { result.map(drop) }
     }

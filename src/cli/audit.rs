@@ -1,5 +1,6 @@
 //! `jwsd audit`: check, follow and search the audit log. Works without the daemon.
 
+mod reconcile;
 mod search;
 
 use std::io::{self, IsTerminal, Write};
@@ -51,6 +52,7 @@ pub(super) enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    Reconcile(reconcile::Arguments),
 }
 
 /// Which log to read: a directory, or the one that a configuration names.
@@ -83,9 +85,29 @@ pub(super) fn run(command: &Command) -> Outcome {
     match command {
         Command::Verify { log, json } => verify_log(&log.resolve()?, *json),
         Command::Tail { log, lines, follow } => tail_log(&log.resolve()?, *lines, *follow),
+        Command::Reconcile(arguments) => reconcile::run(arguments),
         Command::Search { which } => search::search(which),
         Command::Export { which, format, output } => search::export(which, *format, output.as_deref()),
     }
+}
+
+/// Views show what is in a log that verifies. With `unsound` they go on all the same, and say so.
+fn checked(directory: &Path, unsound: bool) -> Result<(), Failure> {
+    let report = verified(directory, false)?;
+    if report.is_sound() {
+        return Ok(());
+    }
+    let (directory, count) = (directory.display(), report.problem_count);
+    if !unsound {
+        let message = format!(
+            "{directory} has {count} problems (see `jwsd audit verify`), so that what it says cannot be relied on"
+        );
+        return Err(Failure::new(NO, message));
+    }
+    Ok(writeln!(
+        io::stderr(),
+        "jwsd: {directory} has {count} problems: what follows may be forged or incomplete"
+    )?)
 }
 
 /// Over the bytes of the log, on a terminal.
@@ -100,14 +122,19 @@ fn progress_bar(hidden: bool) -> ProgressBar {
     bar
 }
 
-fn verify_log(directory: &Path, json: bool) -> Outcome {
-    let bar = progress_bar(json);
+/// With a bar that shows how far it is, on a terminal, unless `hidden`.
+fn verified(directory: &Path, hidden: bool) -> Result<Report, Failure> {
+    let bar = progress_bar(hidden);
     let report = verify::verify(directory, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    let report = report.map_err(|error| Failure::because(UNAVAILABLE, &error))?;
+    report.map_err(|error| Failure::because(UNAVAILABLE, &error))
+}
+
+fn verify_log(directory: &Path, json: bool) -> Outcome {
+    let report = verified(directory, json)?;
     if json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(BUG, error))?;
         line(text)?;

@@ -63,6 +63,8 @@ pub struct Made {
     pub row: KeyVersionRow,
     /// Id of the intent that has led to it.
     pub intent: Option<Vec<u8>>,
+    /// Requests that its proof took.
+    pub tests: u64,
 }
 
 /// What a new version of `key` will be called in the first of its backends.
@@ -167,8 +169,10 @@ async fn prove(
     if version.unproven_for().is_none() {
         return Err(MakeError::Untried { id: shown });
     }
+    let tests = version.replicas().take_tests().into_iter().map(|(_, count)| count).sum();
     Ok(Made {
         intent: None,
+        tests,
         row: KeyVersionRow {
             key: key.to_owned(),
             kid: kid.to_string(),

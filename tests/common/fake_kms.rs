@@ -91,6 +91,8 @@ pub struct Script {
     pub callers: BTreeMap<String, u64>,
     /// `Sign` requests by what became of them.
     pub signs: BTreeMap<String, u64>,
+    /// `Sign` requests as CloudTrail records them.
+    pub trail: Vec<Value>,
     /// `Sign` requests by MessageType.
     pub forms: BTreeMap<String, u64>,
     dice: u64,
@@ -284,7 +286,9 @@ async fn answer(script: Arc<Mutex<Script>>, region: String, request: Request<Inc
     };
     let count = |outcome: &str| {
         if header.action == "Sign" {
-            *script.lock().unwrap().signs.entry(outcome.to_owned()).or_default() += 1;
+            let mut script = script.lock().unwrap();
+            *script.signs.entry(outcome.to_owned()).or_default() += 1;
+            script.trail.push(trailed(&body, &header.access_key, outcome));
         }
     };
     if hole {
@@ -355,6 +359,21 @@ async fn answer(script: Arc<Mutex<Script>>, region: String, request: Request<Inc
         }
         Err(exception) => refuse(exception, 400),
     }
+}
+
+/// As CloudTrail records it, to the second.
+fn trailed(body: &Value, access_key: &str, outcome: &str) -> Value {
+    json!({
+        "eventVersion": "1.11",
+        "userIdentity": { "arn": format!("arn:aws:iam::{ACCOUNT}:user/{access_key}"), "accessKeyId": access_key },
+        "eventTime": Timestamp::from_second(Timestamp::now().as_second()).unwrap().to_string(),
+        "eventSource": "kms.amazonaws.com",
+        "eventName": "Sign",
+        "sourceIPAddress": "127.0.0.1",
+        "requestParameters": { "keyId": body["KeyId"], "signingAlgorithm": body["SigningAlgorithm"] },
+        "errorCode": (outcome != "ok").then_some(outcome),
+        "eventID": uuid::Uuid::now_v7().to_string(),
+    })
 }
 
 /// What STS answers: credentials whose access key is `role`.

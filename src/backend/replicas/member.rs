@@ -3,6 +3,7 @@
 use super::super::health::Refused;
 use super::super::{Advice, Class, Error, Health, KeyStore, Scope, SigningKey, Wanted};
 use crate::jose::{Kid, Verifier};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -25,6 +26,8 @@ pub struct Member {
     /// When the next look for it is due, and the pause after that.
     look: Mutex<(Instant, Duration)>,
     past: Mutex<Past>,
+    /// Requests for self-tests that were not told of yet.
+    tests: AtomicU64,
 }
 
 /// How requests to it went.
@@ -57,7 +60,16 @@ impl Member {
             signer: RwLock::new(signer),
             look: Mutex::new(first_look()),
             past: Mutex::default(),
+            tests: AtomicU64::new(0),
         }
+    }
+
+    pub(super) fn tested(&self, requests: u64) {
+        self.tests.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_tests(&self) -> u64 {
+        self.tests.swap(0, Ordering::Relaxed)
     }
 
     /// Its breaker and quarantine.

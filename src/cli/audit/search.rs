@@ -3,17 +3,16 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{LogDirectory, progress_bar};
+use super::{LogDirectory, checked};
 use crate::audit::export::{Export, Format};
 use crate::audit::select::Filter;
-use crate::audit::verify;
 use crate::cli::output::{Failure, NO, Outcome, UNAVAILABLE};
 
 /// Which records.
@@ -109,27 +108,8 @@ pub(super) fn export(which: &Which, form: Form, output: Option<&Path>) -> Outcom
 
 /// How many were written.
 fn write(which: &Which, format: Format, out: impl Write) -> Result<u64, Failure> {
-    let directory: PathBuf = which.log.resolve()?;
-    let bar = progress_bar(false);
-    let mut progress = |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    };
-    let report = verify::verify(&directory, &mut progress);
-    bar.finish_and_clear();
-    let report = report.map_err(|error| Failure::because(UNAVAILABLE, &error))?;
-    if !report.is_sound() {
-        let count = report.problem_count;
-        let what = format_args!(
-            "{} has {count} problems: see `jwsd audit verify`; --unsound shows what it says all the same",
-            directory.display()
-        )
-        .to_string();
-        if !which.unsound {
-            return Err(Failure::new(NO, what));
-        }
-        writeln!(io::stderr(), "jwsd: {what}")?;
-    }
+    let directory = which.log.resolve()?;
+    checked(&directory, which.unsound)?;
     let filter = Filter {
         events: which.event.clone(),
         outcome: which.outcome.clone(),
