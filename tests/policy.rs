@@ -172,8 +172,8 @@ fn profiles_are_explained_to_people_and_machines() {
         "Profile \"deploy\"",
         "Only caller \"billing\" may ask for it.",
         "[life.max] ttl.form",
-        "of environment \"test\"",
-        "It is issued in environment \"test\" alone",
+        "of environment \"production\"",
+        "It is issued in environment \"production\" alone",
     ] {
         assert!(said.contains(due), "{due}: {said}");
     }
@@ -181,7 +181,7 @@ fn profiles_are_explained_to_people_and_machines() {
     let explained: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(explained["profiles"].as_array().unwrap().len(), 1);
     assert_eq!(explained["policy"].as_str().unwrap().len(), 16);
-    assert_eq!(explained["environment"], "test");
+    assert_eq!(explained["environment"], "production");
     assert_eq!(explained["profiles"][0]["sentences"][1]["controls"], json!(["acc.env"]));
     let sentence = &explained["profiles"][0]["sentences"][0];
     assert_eq!(sentence["controls"], json!(["acc.issue"]));
