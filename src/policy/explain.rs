@@ -83,8 +83,8 @@ pub fn open_to(callers: &[&str]) -> Sentence {
 pub fn belongs_to(environment: &str) -> Sentence {
     Sentence {
         text: format!(
-            "It is issued in environment {environment:?} alone: with the state, audit log, token or keys of another \
-             no daemon starts."
+            "It is issued in environment {environment:?} alone: no daemon starts with the state, audit log, token or \
+             keys of another."
         ),
         controls: &["acc.env"],
         rules: Vec::new(),
