@@ -93,7 +93,10 @@ impl<'a> Document<'a> {
         faults.dedup_by_key(|fault| fault.line);
         let inside = |fault: &Fault| INSIDE.iter().any(|word| fault.message.contains(word));
         if let Some(first) = faults.iter().position(inside) {
-            faults.truncate(first + 1);
+            let echoes = faults.split_off(first + 1);
+            if let Some(fault) = faults.last_mut().filter(|_| !echoes.is_empty()) {
+                fault.message.push_str("; or the array or table around it is not closed");
+            }
         }
         Err(faults)
     }

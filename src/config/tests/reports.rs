@@ -60,18 +60,20 @@ fn ten_faults_are_ten_reports_in_the_order_of_the_file() {
 
 #[test]
 fn what_does_not_end_is_one_slip() {
-    let lines = |edits: &[(&str, &str)]| -> Vec<usize> {
+    let told = |edits: &[(&str, &str)]| -> Vec<(usize, bool)> {
         let text = edits.iter().fold(GOOD.to_owned(), |text, (from, to)| {
             assert_eq!(text.matches(from).count(), 1, "{from}");
             text.replacen(from, to, 1)
         });
         let faults = LOADER.parse(&text, "x.toml").unwrap_err();
-        faults.faults.iter().map(|fault| fault.line).collect()
+        faults.faults.iter().map(|fault| (fault.line, fault.message.ends_with("is not closed"))).collect()
     };
     let array = ("\"reports\"]", "\"reports\"");
-    assert_eq!(lines(&[array]), [43]);
-    assert_eq!(lines(&[("max = \"15m\" }", "max = \"15m\"")]), [44]);
-    assert_eq!(lines(&[array, ("level = \"info\"", "level = info")]), [20, 43], "two slips are two");
+    assert_eq!(told(&[array]), [(43, true)]);
+    assert_eq!(told(&[("max = \"15m\" }", "max = \"15m\"")]), [(44, true)]);
+    assert_eq!(told(&[("[1, 2, 3]", "[1 2, 3]")]), [(50, false)]);
+    let two = [array, ("level = \"info\"", "level = info")];
+    assert_eq!(told(&two), [(20, false), (43, true)], "two slips are two");
 }
 
 /// The text of a condition is not what stands in the file when that has escapes in it.
