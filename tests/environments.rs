@@ -6,6 +6,7 @@ mod common;
 #[path = "common/fake_kms.rs"]
 mod fake_kms;
 #[path = "rotation/host.rs"]
+#[allow(dead_code, reason = "the tests of rotation use the rest")]
 mod host;
 
 use std::fs;
