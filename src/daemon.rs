@@ -33,7 +33,7 @@ use crate::telemetry;
 use crate::transport::{self, BindError, Counters, FactsWanted, Listener};
 
 pub use clock::{Watched, open as open_clock};
-use reload::Reloader;
+use reload::{Reading, Reloader};
 
 pub use foundation::{Foundation, admin, open_log, open_store, prepare, record_pending};
 
@@ -281,6 +281,7 @@ async fn serve_from(
 
     let reloader = Reloader {
         file,
+        reading: Reading::default(),
         written: config.written,
         followed: Followed::new(&config.keys, &config.publication),
         in_force,

@@ -5,13 +5,22 @@
 mod common;
 #[path = "common/fake_kms.rs"]
 mod fake_kms;
+#[path = "rotation/host.rs"]
+#[allow(dead_code, reason = "the tests of rotation use the rest")]
+mod host;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use common::{JWSD, Site};
+use common::{JWSD, Site, records};
 use fake_kms::FakeKms;
+use host::{Host, config_of};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// The site as another environment would have it: `edits` of its text, and these of its directories made new.
 fn moved(site: &Site, edits: &[(&str, &str)], fresh: &[&str]) {
@@ -156,6 +165,43 @@ fn nothing_is_done_with_a_mixed_token_without_a_daemon() {
     }
 }
 
+fn orphans(site: &Site) -> Vec<Value> {
+    let of_orphans = |record: &Value| record["event"] == "key.orphaned";
+    records(&site.audit).into_iter().filter(of_orphans).collect()
+}
+
+/// A token that was away at the start, or whose foreign key somebody has put there since, is looked at while the daemon
+/// runs, which does not stop for it.
+#[test]
+fn a_mixture_that_shows_later_is_told_once() {
+    let site = Site::new();
+    let label = label(&site);
+    moved(&site, &[OTHER], &["audit", "state"]);
+    jwsd::daemon::runtime().unwrap().block_on(async {
+        let host = Host::start(&config_of(&site.config_path()), |store| store, |backend| backend).await;
+        let began = Instant::now();
+        while orphans(&site).is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(60), "not told within a minute");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Another keeper begins with a look of its own.
+        let (shutdown, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let keeper = tokio::spawn(Arc::clone(&host.admin).keep(shutdown.clone(), tracker.clone()));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        shutdown.cancel();
+        keeper.await.unwrap();
+        tracker.close();
+        tracker.wait().await;
+        host.stop().await;
+    });
+    let [told] = &orphans(&site)[..] else { panic!("once in a run: {:#?}", orphans(&site)) };
+    assert_eq!((&told["outcome"], &told["object"]), (&"failed".into(), &"hsm".into()));
+    let reason = told["reason"].as_str().unwrap();
+    for part in ["the token of backend \"hsm\"", &*label, "environment \"test\"", "says \"other\""] {
+        assert!(reason.contains(part), "{part}\nis not in\n{reason}");
+    }
+}
+
 #[test]
 fn a_kms_key_is_told_by_its_description() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -165,7 +211,10 @@ fn a_kms_key_is_told_by_its_description() {
     // Another environment's keys in the same account are no mixture: rights are given for each key.
     let arn = kms.add("ECC_NIST_P256");
     kms.script().keys.get_mut(&arn).unwrap().description = "jwsd/other/access/000000000000".to_owned();
-    site.start().stop();
+    let daemon = site.start();
+    assert_eq!(daemon.sign("access").status, 200);
+    daemon.stop();
+    assert!(orphans(&site).is_empty(), "{:#?}", orphans(&site));
     let config = site.config_path();
     let output = site.jwsd(&["keys", "adopt", "--config", config.to_str().unwrap(), "access", &arn]);
     let said = String::from_utf8(output.stderr).unwrap();

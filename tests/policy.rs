@@ -172,6 +172,8 @@ fn profiles_are_explained_to_people_and_machines() {
         "Profile \"deploy\"",
         "Only caller \"billing\" may ask for it.",
         "[life.max] ttl.form",
+        "of environment \"production\"",
+        "It is issued in environment \"production\" alone",
     ] {
         assert!(said.contains(due), "{due}: {said}");
     }
@@ -179,12 +181,23 @@ fn profiles_are_explained_to_people_and_machines() {
     let explained: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(explained["profiles"].as_array().unwrap().len(), 1);
     assert_eq!(explained["policy"].as_str().unwrap().len(), 16);
+    assert_eq!(explained["environment"], "production");
+    assert_eq!(explained["profiles"][0]["sentences"][1]["controls"], json!(["acc.env"]));
     let sentence = &explained["profiles"][0]["sentences"][0];
     assert_eq!(sentence["controls"], json!(["acc.issue"]));
     assert_eq!(sentence["rules"], json!(["caller.profile"]));
     let (code, _, error) = desk.run(&["explain", "--config", "jwsd.toml", "deplo"]);
     assert_eq!(code, 64);
     assert!(error.contains("the profiles are access-token, deploy"), "{error}");
+    for command in
+        [&["explain", "--config", "none.toml"][..], &["test", "--config", "none.toml", "x.cases.toml"]]
+    {
+        let (code, _, error) = desk.run(command);
+        assert!(
+            code == 78 && error.ends_with("1 fault in none.toml\nname another file with --config\n"),
+            "{error}"
+        );
+    }
 }
 
 /// Each policy of `config/examples/` loads, has cases that come out as they say, and shows what each profile grants.

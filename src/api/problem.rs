@@ -86,7 +86,11 @@ impl Problem {
     }
 
     pub(super) fn unknown_route() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "route.unknown", "there is no such call on this socket")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "route.unknown",
+            "there is no such call on this socket; callers, operators and verifiers have a socket each",
+        )
     }
 
     pub(super) fn method(allow: &'static str) -> Self {

@@ -142,15 +142,7 @@ impl Api {
         let by = By::operator(Actor::of(&peer, None), Some(id.to_owned()));
         self.reloads.try_send(Reload { by, done }).map_err(|_| Problem::overloaded())?;
         match timeout(RELOAD_WITHIN, answer).await {
-            Ok(Ok(Ok(reloaded))) => Ok(json(&reloaded)),
-            Ok(Ok(Err(NotReloaded::Failed(error)))) => Err(error.into()),
-            Ok(Ok(Err(NotReloaded::Refused { faulty, insecure }))) => {
-                let problem = Problem::not_reloaded(faulty, insecure);
-                Err(Exit { recorded: true, ..Exit::from(problem) })
-            }
-            Ok(Ok(Err(NotReloaded::Slow))) => {
-                Err(Exit { recorded: true, ..Exit::from(Problem::reload_slow()) })
-            }
+            Ok(Ok(outcome)) => outcome.map(|reloaded| json(&reloaded)).map_err(exit),
             // The daemon ends.
             Ok(Err(_)) => Err(Problem::overloaded().into()),
             Err(_) => Err(Problem::reload_deadline().into()),
@@ -158,9 +150,34 @@ impl Api {
     }
 }
 
+/// What is said of a reload that changed nothing.
+fn exit(why: NotReloaded) -> Exit {
+    let problem = match why {
+        NotReloaded::Failed(error) => return error.into(),
+        NotReloaded::Refused { faulty, insecure } => Problem::not_reloaded(faulty, insecure),
+        NotReloaded::Slow => Problem::reload_slow(),
+    };
+    Exit { recorded: true, ..problem.into() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changed_nothing_says_so() {
+        let faulty = || Faulty { faults: Vec::new(), report: String::new() };
+        let refused = |insecure| NotReloaded::Refused { faulty: faulty(), insecure };
+        for (why, status, code, recorded) in [
+            (NotReloaded::Slow, 504, "reload.slow", true),
+            (refused(false), 409, "reload.refused", true),
+            (refused(true), 409, "reload.insecure", true),
+            (NotReloaded::Failed(AdminError::Contended), 409, "key.busy", false),
+        ] {
+            let Exit { problem, recorded: is, .. } = exit(why);
+            assert_eq!((problem.status.as_u16(), problem.code, is), (status, code, recorded));
+        }
+    }
 
     #[test]
     fn what_changed_is_told_on_one_line() {

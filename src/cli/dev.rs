@@ -79,7 +79,7 @@ fn prepare(directory: &Path, file: &Path) -> Result<(), Failure> {
     softhsm::make_token(&module, &at("softhsm2.conf"), LABEL, &so_pin, &pin)?;
 
     let uid = nix::unistd::geteuid().as_raw();
-    let (_, template) = TEMPLATE.split_once('\n').unwrap_or_default();
+    let (_, template) = TEMPLATE.split_once("\n#\n").unwrap_or_default();
     let text = template
         .replace("@DIR@", &directory.display().to_string())
         .replace("@MODULE@", &module.display().to_string())

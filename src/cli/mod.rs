@@ -20,6 +20,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::{self, Config};
+use crate::sys::users::Users;
 use output::Failure;
 
 /// Policy-checked JSON Web Tokens, signed in an HSM, each one recorded.
@@ -116,4 +118,16 @@ struct ConfigFile {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", default_value = "/etc/jwsd/jwsd.toml")]
     config: PathBuf,
+}
+
+impl ConfigFile {
+    /// What it says, for a machine with these users and groups. Says how to name another file where it is not there.
+    fn load(&self, users: &dyn Users) -> Result<Config, Failure> {
+        config::load_for(&self.config, users).map_err(|faults| match self.config.try_exists() {
+            Ok(false) => {
+                Failure::new(output::CONFIG, format_args!("{faults}\nname another file with --config"))
+            }
+            _ => faults.into(),
+        })
+    }
 }

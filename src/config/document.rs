@@ -8,6 +8,9 @@ use std::fmt::{self, Display};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
+/// Words of the parser where it takes itself to be in an array or inline table, and stays there if that does not end.
+const INSIDE: [&str; 3] = ["array", "inline table", "key-value pairs"];
+
 /// The way to a key, such as `profile.access-token.audiences[2]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Path(pub(super) Vec<Step>);
@@ -51,6 +54,12 @@ impl Display for Path {
         Ok(())
     }
 }
+/// Where `part` begins in `text`, if it is there once.
+fn only(text: &str, part: &str) -> Option<usize> {
+    let mut places = text.match_indices(part).map(|(place, _)| place);
+    let first = places.next()?;
+    places.next().is_none().then_some(first)
+}
 /// Whether TOML lets the key stand without quotes.
 fn is_bare(name: &str) -> bool {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
@@ -66,20 +75,27 @@ impl<'a> Document<'a> {
     /// Parses TOML.
     ///
     /// # Errors
-    /// All syntax faults, at most one per line.
+    /// All syntax faults, at most one per line, up to the first inside an array or inline table.
     pub(super) fn parse(text: &'a str) -> Result<Self, Vec<Fault>> {
         let (tree, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
             let tree = tree.into_inner();
             return Ok(Self { text, tree });
         }
-        let mut faults: Vec<Fault> = Vec::new();
-        for error in errors {
+        let fault = |error: toml::de::Error| {
             let place = Place::new(text, error.span().unwrap_or(0..0));
-            // What follows on the same line is mostly an echo of the first.
-            if faults.iter().all(|fault| fault.line != place.line) {
-                let message = error.message().to_owned();
-                faults.push(Fault::new(&Path::default(), message, Some(place)));
+            Fault::new(&Path::default(), error.message().to_owned(), Some(place))
+        };
+        let mut faults: Vec<Fault> = errors.into_iter().map(fault).collect();
+        faults.sort_by_key(|fault| fault.line);
+        // What follows on the same line is mostly an echo of the first, and so is every line after an array that does
+        // not end.
+        faults.dedup_by_key(|fault| fault.line);
+        let inside = |fault: &Fault| INSIDE.iter().any(|word| fault.message.contains(word));
+        if let Some(first) = faults.iter().position(inside) {
+            let echoes = faults.split_off(first + 1);
+            if let Some(fault) = faults.last_mut().filter(|_| !echoes.is_empty()) {
+                fault.message.push_str("; or the array or table around it is not closed");
             }
         }
         Err(faults)
@@ -88,14 +104,16 @@ impl<'a> Document<'a> {
     pub(super) fn locate(&self, path: &Path) -> Option<Place> {
         Some(self.find(path)?.value)
     }
-    /// Where a part (bytes) of a key's text stands, if the text is written just as it is meant; else where the key's
-    /// whole value does.
+    /// Where a part (bytes) of a key's text stands, if the text is written just as it is meant or has the part in it
+    /// once; else where the key's whole value does.
     pub(super) fn locate_part(&self, path: &Path, text: &str, part: Range<usize>) -> Option<Place> {
         let place = self.locate(path)?;
-        let within = self.text.get(place.span.clone()).and_then(|written| written.find(text));
-        let Some(within) = within else { return Some(place) };
+        let written = self.text.get(place.span.clone())?;
+        let (wanted, length) = (text.get(part.clone())?, part.len());
+        let whole = written.find(text).map(|start| start + part.start);
+        let Some(within) = whole.or_else(|| only(written, wanted)) else { return Some(place) };
         let start = place.span.start + within;
-        Some(Place::new(self.text, start + part.start..start + part.end))
+        Some(Place::new(self.text, start..start + length))
     }
     /// Where the key itself stands.
     pub(super) fn locate_key(&self, path: &Path) -> Option<Place> {

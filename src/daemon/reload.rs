@@ -3,7 +3,7 @@
 //!
 //! Whatever a new policy needs elsewhere is there, and its record is on disk, before the first request is judged by it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
@@ -25,6 +25,9 @@ use crate::sys::process;
 use crate::telemetry::Chain;
 use crate::transport::FactsWanted;
 
+#[cfg(test)]
+mod tests;
+
 /// A record is durable within this, or nothing is reloaded.
 const RECORD_WITHIN: Duration = Duration::from_secs(5);
 
@@ -33,10 +36,29 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How often the key sets of recipients are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Reads the configuration file again, beside what it said before. Blocks.
+type Read = dyn Fn(&Path, &Written) -> Result<Config, Faults> + Send + Sync;
+
+/// How the file is read again.
+#[derive(Clone)]
+pub(super) struct Reading {
+    read: Arc<Read>,
+    /// What takes longer is given up, and what comes of it is dropped.
+    within: Duration,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { read: Arc::new(config::reload), within: READ_WITHIN }
+    }
+}
+
 /// What is in force, and everything that a reload replaces.
 pub(super) struct Reloader {
     /// The configuration file, absolute.
     pub(super) file: PathBuf,
+    /// How it is read.
+    pub(super) reading: Reading,
     /// What it said.
     pub(super) written: Written,
     /// What follows from its profiles.
@@ -86,9 +108,10 @@ impl Reloader {
 
     async fn reload(&mut self, by: &By) -> Result<Reloaded, NotReloaded> {
         let (file, running) = (self.file.clone(), self.written.clone());
+        let Reading { read, within } = self.reading.clone();
         // Files and the system's users are read there, and patterns and schemas compiled.
-        let read = spawn_blocking(move || config::reload(&file, &running));
-        let Ok(read) = timeout(READ_WITHIN, read).await else {
+        let read = spawn_blocking(move || read(&file, &running));
+        let Ok(read) = timeout(within, read).await else {
             return Err(self.give_up(by).await?);
         };
         let config = match read.map_err(|_| AdminError::Defect)? {
@@ -171,7 +194,7 @@ impl Reloader {
         let mut seen = std::mem::take(&mut self.seen);
         let policy = Arc::clone(&before.policy);
         let look = spawn_blocking(move || (changed(&policy, &mut seen), seen));
-        let ((new, entries), seen) = match timeout(READ_WITHIN, look).await {
+        let ((new, entries), seen) = match timeout(self.reading.within, look).await {
             Ok(Ok(found)) => found,
             Ok(Err(_)) => return tracing::error!("Key sets of recipients not looked at: this is a defect"),
             Err(_) => return tracing::error!("Key sets of recipients could not be read in time"),
@@ -190,7 +213,7 @@ impl Reloader {
     async fn give_up(&self, by: &By) -> Result<NotReloaded, AdminError> {
         let refused = Entry {
             policy: Some(self.in_force.get().policy.digest().to_owned()),
-            reason: Some(format!("not read within {} s", READ_WITHIN.as_secs())),
+            reason: Some(format!("not read within {:?}", self.reading.within)),
             ..entry(by, Event::PolicyRefused, Outcome::Failed)
         };
         self.record(vec![refused]).await?;

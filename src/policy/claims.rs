@@ -1,6 +1,6 @@
 //! The caller's claims against the profile's rules for them: names first, then values, then the whole.
 
-use super::findings::{Findings, at_claim, claim};
+use super::findings::{Findings, at_claim, claim, holds, locate};
 use super::judge::Case;
 use super::kind;
 use crate::jose::json::Pointer;
@@ -30,7 +30,7 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) {
         findings.check(
             "claim.control",
             !has_hidden(value),
-            || locate_hidden(value, at_claim(name)),
+            || locate(value, has_hidden, at_claim(name)),
             || {
                 format!(
                     "{} has a control, zero-width or text-direction character in it; remove that",
@@ -190,29 +190,10 @@ fn is_hidden(c: char) -> bool {
                 | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
         )
 }
-/// Whether any string in `value` has such a character, member names included. As deep as the parser allowed.
+/// Whether any string in `value` has such a character, member names included.
 fn has_hidden(value: &Value) -> bool {
-    let text_has = |text: &str| text.chars().any(is_hidden);
-    match value {
-        Value::String(text) => text_has(text),
-        Value::Array(elements) => elements.iter().any(has_hidden),
-        Value::Object(members) => members.iter().any(|(name, value)| text_has(name) || has_hidden(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-/// Where the first of them is.
-fn locate_hidden(value: &Value, at: Pointer) -> Pointer {
-    match value {
-        Value::Array(elements) => elements
-            .iter()
-            .enumerate()
-            .find(|(_, element)| has_hidden(element))
-            .map(|(index, element)| locate_hidden(element, at.clone().index(index))),
-        Value::Object(members) => members
-            .iter()
-            .find(|(_, value)| has_hidden(value))
-            .map(|(name, value)| locate_hidden(value, at.clone().name(name))),
-        _ => None,
-    }
-    .unwrap_or(at)
+    // Nearly all text has only bytes that anybody sees, and a look at bytes is quicker.
+    let plain = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let hidden = |text: &str| !plain(text) && text.chars().any(is_hidden);
+    holds(value, &hidden, &hidden)
 }

@@ -72,7 +72,8 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> (Option<String>
         || at().name("granted_at"),
         || format!("this consent is older than profile \"{}\" accepts; ask the person again", profile.name),
     ) {
-        limits.push(Limit { until, rule: "consent.age", what: "the time for which this consent is good" });
+        let what = "the time for which this consent is good";
+        limits.push(Limit { until, rule: "consent.age", what, at: || at().name("granted_at") });
     }
     if let Some(until) = given.expires_at
         && findings.check(
@@ -82,7 +83,8 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> (Option<String>
             || "this consent has expired; ask the person again".into(),
         )
     {
-        limits.push(Limit { until, rule: "consent.expired", what: "the end of this consent" });
+        let what = "the end of this consent";
+        limits.push(Limit { until, rule: "consent.expired", what, at: || at().name("expires_at") });
     }
     if rule.claim.is_some() {
         secrets::judge_consent_id(profile, given.id, || at().name("id"), findings);

@@ -1,6 +1,6 @@
 //! SD-JWTs (RFC 9901): names that mean digests there, and the holder's key.
 
-use super::findings::{Findings, at_claim, claim};
+use super::findings::{Findings, at_claim, claim, holds, locate};
 use super::judge::Case;
 use crate::jose::json::Pointer;
 use crate::jose::{Algorithm, PublicKey};
@@ -22,7 +22,7 @@ fn judge_names(case: &Case<'_>, claims: &Map<String, Value>, findings: &mut Find
         clean = false;
         findings.violated(
             "sd.reserved",
-            || locate(value, at_claim(name)),
+            || locate(value, has_sd_name, at_claim(name)),
             || {
                 format!(
                     "{} has a member named \"_sd\", \"_sd_alg\" or \"...\" in it, which mean digests in an SD-JWT; give it another name",
@@ -36,26 +36,7 @@ fn judge_names(case: &Case<'_>, claims: &Map<String, Value>, findings: &mut Find
     }
 }
 fn has_sd_name(value: &Value) -> bool {
-    match value {
-        Value::Array(elements) => elements.iter().any(has_sd_name),
-        Value::Object(members) => {
-            members.iter().any(|(name, value)| SD_NAMES.contains(&name.as_str()) || has_sd_name(value))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-/// The object that has the first such name.
-fn locate(value: &Value, at: Pointer) -> Pointer {
-    let inner = match value {
-        Value::Array(elements) => (elements.iter().enumerate())
-            .find(|(_, element)| has_sd_name(element))
-            .map(|(index, element)| (element, at.clone().index(index))),
-        Value::Object(members) => (members.iter())
-            .find(|(_, member)| has_sd_name(member))
-            .map(|(name, member)| (member, at.clone().name(name))),
-        _ => None,
-    };
-    inner.map_or(at, |(value, at)| locate(value, at))
+    holds(value, &|name| SD_NAMES.contains(&name), &|_| false)
 }
 
 fn judge_key(case: &Case<'_>, binding: KeyBinding, cnf: Option<&Value>, findings: &mut Findings) {

@@ -79,6 +79,18 @@ pub fn open_to(callers: &[&str]) -> Sentence {
     Sentence { text, controls: &["acc.issue"], rules: vec!["caller.profile"] }
 }
 
+/// Where a JWT of any profile comes from, which is not for the profile to say either: name of the environment.
+pub fn belongs_to(environment: &str) -> Sentence {
+    Sentence {
+        text: format!(
+            "It is issued in environment {environment:?} alone: no daemon starts with the state, audit log, token or \
+             keys of another."
+        ),
+        controls: &["acc.env"],
+        rules: Vec::new(),
+    }
+}
+
 fn identity(profile: &Profile, sentences: &mut Vec<Sentence>) {
     let Profile { typ, key, issuer, .. } = profile;
     let own: Vec<String> = (profile.fixed.iter())
@@ -146,7 +158,12 @@ fn listed(names: &[String], word: &str) -> String {
         None => String::new(),
     }
 }
-/// `5m`, `1h 30m`.
+/// `5m`, `1h 30m`, `180 days`.
 fn readable(duration: Duration) -> String {
+    const DAY: u64 = 86_400;
+    let seconds = duration.as_secs();
+    if seconds > DAY && duration == Duration::from_secs(seconds / DAY * DAY) {
+        return format!("{} days", seconds / DAY);
+    }
     format!("{:#}", SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX))
 }

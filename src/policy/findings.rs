@@ -3,6 +3,7 @@
 use super::{RULES, secrets};
 use crate::jose::json::{Pointer, end_before, is_showable};
 use crate::profile::{Detectors, OwnDetectors};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// One violated (or, in a dry run, satisfied) rule.
@@ -151,4 +152,28 @@ pub(super) fn claim(name: &str) -> String {
         "a claim whose name is empty, longer than 64 characters, not printable ASCII or a secret itself"
             .into()
     }
+}
+
+/// Whether a member's name or a string is such a one, anywhere in `value`. As deep as the parser allowed.
+pub(super) fn holds(value: &Value, name: &impl Fn(&str) -> bool, text: &impl Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(string) => text(string),
+        Value::Array(elements) => elements.iter().any(|value| holds(value, name, text)),
+        Value::Object(members) => members.iter().any(|(key, value)| name(key) || holds(value, name, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+/// The innermost place of the first thing in `value` for which it is `bad`: of a string, or of the object that has the
+/// name.
+pub(super) fn locate(value: &Value, bad: fn(&Value) -> bool, at: Pointer) -> Pointer {
+    let inner = match value {
+        Value::Array(elements) => (elements.iter().enumerate())
+            .find(|(_, element)| bad(element))
+            .map(|(index, element)| (element, at.clone().index(index))),
+        Value::Object(members) => (members.iter())
+            .find(|(_, member)| bad(member))
+            .map(|(name, member)| (member, at.clone().name(name))),
+        _ => None,
+    };
+    inner.map_or(at, |(value, at)| locate(value, bad, at))
 }

@@ -3,6 +3,7 @@
 use super::findings::{Findings, at_claim};
 use super::{claims, condition, consent, disclosure, encryption, hours, kind, lifetime, secrets};
 use crate::caller::Caller;
+use crate::jose::json::Pointer;
 use crate::jose::jwe;
 use crate::profile::{AudienceForm, Fixed, Profile, Recipient};
 use jiff::Timestamp;
@@ -50,6 +51,8 @@ pub(super) struct Limit {
     pub(super) rule: &'static str,
     /// For the sentence, such as "the session's end".
     pub(super) what: &'static str,
+    /// Where the request says so.
+    pub(super) at: fn() -> Pointer,
 }
 
 pub(super) fn judge(case: &Case<'_>, findings: &mut Findings) -> Judged {

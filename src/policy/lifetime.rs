@@ -47,9 +47,10 @@ pub(super) fn session<'a>(case: &Case<'a>, findings: &mut Findings) -> Session<'
         let login = auth_time?.min(case.now.as_second());
         Some(login.saturating_add_unsigned(limit.as_secs()))
     };
+    let login_at = login_at(case);
     let aal = rule.aal.and_then(|aal| {
         let until = after_login(aal.limit())?;
-        Some(Limit { until, rule: "life.aal", what: aal.described() })
+        Some(Limit { until, rule: "life.aal", what: aal.described(), at: login_at })
     });
     let max_age = rule.max_age.and_then(|age| {
         let until = after_login(age)?;
@@ -57,9 +58,15 @@ pub(super) fn session<'a>(case: &Case<'a>, findings: &mut Findings) -> Session<'
             until,
             rule: "life.max_age",
             what: "the end of the time after auth_time that the profile's max_age allows",
+            at: login_at,
         })
     });
-    let end = expires_at.map(|until| Limit { until, rule: "life.session", what: "the session's end" });
+    let end = expires_at.map(|until| Limit {
+        until,
+        rule: "life.session",
+        what: "the session's end",
+        at: || at("expires_at"),
+    });
     Session { id: of("id").and_then(Value::as_str), limits: [end, aal, max_age] }
 }
 
@@ -93,14 +100,21 @@ fn auth_time(case: &Case<'_>, told: Option<i64>, findings: &mut Findings) -> Opt
     }
     let auth_time = claimed.or(told);
     if rule.aal.is_some() || rule.max_age.is_some() || auth_time.is_some() {
-        let place = || if claimed.is_some() { at_claim("auth_time") } else { at("auth_time") };
         let past = |time| time <= case.now.as_second().saturating_add(AHEAD);
-        findings.check("life.auth_time", auth_time.is_some_and(past), place, || match auth_time {
+        findings.check("life.auth_time", auth_time.is_some_and(past), login_at(case), || match auth_time {
             Some(_) => "auth_time is more than a minute ahead of this host's clock; send when the person logged in".into(),
             None => "auth_time is missing, and the profile limits lifetimes by it; send it in \"session\", or as a claim if the profile has it".into(),
         });
     }
     auth_time
+}
+
+/// Where the request tells of the login, as [`auth_time`] reads it.
+fn login_at(case: &Case<'_>) -> fn() -> Pointer {
+    match case.claims.get("auth_time").and_then(date) {
+        Some(_) => || at_claim("auth_time"),
+        None => || at("auth_time"),
+    }
 }
 
 /// Dates the JWT so that it outlives none of `limits`. Without a wish, it lives as long as they let it.
@@ -132,11 +146,11 @@ pub(super) fn judge(case: &Case<'_>, limits: impl Iterator<Item = Limit>, findin
             )
         });
     }
-    for Limit { until, rule, what } in limits {
+    for Limit { until, rule, what, at: source } in limits {
         let left = until.saturating_sub(iat).unsigned_abs();
         let over = until <= now;
         let fits = case.ttl.is_none() || ttl <= left;
-        let place = || if over || case.ttl.is_none() { Pointer::default() } else { at() };
+        let place = || if over || case.ttl.is_none() { source() } else { at() };
         findings.check(rule, !over && fits, place, || match over {
             true => format!("{what} has come; nothing can be issued any more without a new one"),
             false => format!("\"ttl\" goes beyond {what}; ask for at most {left} seconds, or leave it out"),

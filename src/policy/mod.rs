@@ -21,7 +21,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
-pub use explain::{CONTROLS, Sentence, open_to, sentences};
+pub use explain::{CONTROLS, Sentence, belongs_to, open_to, sentences};
 pub use findings::{Denial, Verdict, Violation};
 pub use grant::{Grant, Terms};
 pub use rules::RULES;

@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use super::super::ConfigFile;
 use super::super::output::{Failure, Outcome, USAGE, line, wrap};
-use crate::config;
-use crate::policy::{Sentence, open_to, sentences};
+use crate::policy::{Sentence, belongs_to, open_to, sentences};
 use crate::sys::users::Assumed;
 
 /// Say what profiles come to, in sentences
@@ -39,7 +38,7 @@ struct Explanation<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let config = config::load_for(&arguments.file.config, &Assumed::default())?;
+    let config = arguments.file.load(&Assumed::default())?;
     let known = |name: &&String| config.policy.profiles().any(|profile| profile.name.as_str() == *name);
     if let Some(stranger) = arguments.profiles.iter().find(|name| !known(name)) {
         let names: Vec<&str> = config.policy.profiles().map(|profile| profile.name.as_str()).collect();
@@ -54,8 +53,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         profiles: profiles
             .map(|profile| {
                 let callers: Vec<&str> = config.callers.of_profile(profile.name.as_str()).collect();
-                let sentences = std::iter::once(open_to(&callers)).chain(sentences(profile)).collect();
-                Explained { profile: profile.name.as_str(), sentences }
+                let sentences = [open_to(&callers), belongs_to(&config.environment)]
+                    .into_iter()
+                    .chain(sentences(profile));
+                Explained { profile: profile.name.as_str(), sentences: sentences.collect() }
             })
             .collect(),
     };

@@ -39,7 +39,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let users = Assumed::default();
-    let config = config::load_for(&arguments.file.config, &users)?;
+    let config = arguments.file.load(&users)?;
     let mut ran = Vec::new();
     let mut faults = Vec::new();
     for path in &arguments.cases {

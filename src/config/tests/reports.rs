@@ -59,6 +59,45 @@ fn ten_faults_are_ten_reports_in_the_order_of_the_file() {
 }
 
 #[test]
+fn what_does_not_end_is_one_slip() {
+    let told = |edits: &[(&str, &str)]| -> Vec<(usize, bool)> {
+        let text = edits.iter().fold(GOOD.to_owned(), |text, (from, to)| {
+            assert_eq!(text.matches(from).count(), 1, "{from}");
+            text.replacen(from, to, 1)
+        });
+        let faults = LOADER.parse(&text, "x.toml").unwrap_err();
+        faults.faults.iter().map(|fault| (fault.line, fault.message.ends_with("is not closed"))).collect()
+    };
+    let array = ("\"reports\"]", "\"reports\"");
+    assert_eq!(told(&[array]), [(43, true)]);
+    assert_eq!(told(&[("max = \"15m\" }", "max = \"15m\"")]), [(44, true)]);
+    assert_eq!(told(&[("[1, 2, 3]", "[1 2, 3]")]), [(50, false)]);
+    let two = [array, ("level = \"info\"", "level = info")];
+    assert_eq!(told(&two), [(20, false), (43, true)], "two slips are two");
+}
+
+/// The text of a condition is not what stands in the file when that has escapes in it.
+#[test]
+fn a_part_of_a_condition_is_found_among_escapes() {
+    let marked = |condition: &str| {
+        let text = GOOD.replacen("nbf = false", &format!("condition = {condition}"), 1);
+        let shown = LOADER.parse(&text, "x.toml").unwrap_err().to_string();
+        let line = shown.lines().find(|line| line.contains('^')).unwrap().to_owned();
+        (line.find('^').unwrap() - "44 | ".len(), line.matches('^').count(), shown)
+    };
+    let (column, length, shown) = marked(r#""claims.sub == \"x\" && now < request.tttl""#);
+    assert_eq!(
+        (column, length),
+        (r#"condition = "claims.sub == \"x\" && now < request"#.len(), 5),
+        "{shown}"
+    );
+    // Which of two it is cannot be told.
+    let both = r#""request.tttl == \"x\" || now < request.tttl""#;
+    let (column, length, shown) = marked(both);
+    assert_eq!((column, length), ("condition = ".len(), both.len()), "{shown}");
+}
+
+#[test]
 fn a_pin_in_the_file_is_told_but_not_shown() {
     for pin in [
         "pin = \"271828\"",

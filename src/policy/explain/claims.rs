@@ -1,6 +1,6 @@
 //! Claims that a caller may set: which, and what they look like.
 
-use super::{Sentence, quoted};
+use super::{Sentence, listed, quoted};
 use crate::profile::{ClaimRule, ClaimType, Profile, usual_type};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,7 +114,7 @@ fn values(name: &str, rule: &ClaimRule, sentences: &mut Vec<Sentence>) {
         say("keeps to its JSON Schema".to_owned(), "claim.schema");
     }
     if !parts.is_empty() {
-        let text = format!("Claim {name:?} {}.", parts.join(", "));
+        let text = format!("Claim {name:?} {}.", listed(&parts, "and"));
         sentences.push(Sentence { text, controls: &["data.min"], rules });
     }
 }

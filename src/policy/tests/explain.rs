@@ -9,16 +9,19 @@ fn text(profile: &Profile) -> Vec<String> {
 
 #[test]
 fn every_sentence_names_controls_and_rules_that_there_are() {
-    let mut rules = BTreeSet::new();
+    let (mut rules, mut served) = (BTreeSet::new(), BTreeSet::new());
     for profile in policy().profiles() {
         let said = sentences(profile);
-        for Sentence { text, controls, rules: theirs } in said.iter().chain([&open_to(&["billing"])]) {
+        for Sentence { text, controls, rules: theirs } in
+            said.iter().chain([&open_to(&["billing"]), &belongs_to("test")])
+        {
             assert!(text.ends_with('.') && text.starts_with(char::is_uppercase), "{text}");
             assert!(!controls.is_empty(), "{text}");
             for control in *controls {
                 assert!(CONTROLS.iter().any(|(known, _)| known == control), "{control}: {text}");
             }
             rules.extend(theirs.iter().copied());
+            served.extend(controls.iter().copied());
         }
         let texts: BTreeSet<_> = said.iter().map(|sentence| &sentence.text).collect();
         assert_eq!(texts.len(), said.len(), "{}: nothing is said twice", profile.name);
@@ -26,6 +29,8 @@ fn every_sentence_names_controls_and_rules_that_there_are() {
     // Every rule that a profile can have is in some sentence; coverage counts by them.
     let known: BTreeSet<&str> = RULES.iter().map(|(id, _)| *id).collect();
     assert_eq!(rules, known);
+    let controls: BTreeSet<&str> = CONTROLS.iter().map(|(id, _)| *id).collect();
+    assert_eq!(served, controls, "each is served by some sentence");
 }
 
 #[test]
@@ -65,9 +70,9 @@ fn sentences_follow_the_profile() {
     for due in [
         "It is for one or more of \"a\" and \"b\", at most eight.",
         "It has the claims \"client_id\" and \"sub\", may have \"free\", \"role\" and \"scope\", and has no others.",
-        "Claim \"sub\" is a string, has at most 9 characters.",
+        "Claim \"sub\" is a string and has at most 9 characters.",
         "Claim \"role\" is one of \"a\", 2.",
-        "Claim \"scope\" is a string, matches a|b as a whole, has at most 5 characters.",
+        "Claim \"scope\" is a string, matches a|b as a whole and has at most 5 characters.",
         "The daemon alone writes iss, iat, nbf, exp and jti; a caller cannot.",
     ] {
         assert!(said.iter().any(|text| text == due), "{due}\n{said:#?}");
@@ -77,6 +82,7 @@ fn sentences_follow_the_profile() {
     );
     assert!(!said.iter().any(|text| text.starts_with("Claim \"free\"")));
     assert_eq!(open_to(&[]).text, "No caller may ask for it.");
+    assert!(belongs_to("staging").text.starts_with("It is issued in environment \"staging\" alone"));
     assert_eq!(open_to(&["a", "b"]).text, "Only callers \"a\" and \"b\" may ask for it.");
 }
 
@@ -115,7 +121,7 @@ fn every_station_has_its_say() {
         ("session", "Every request says when the login session ends, and it never outlives that."),
         ("aal3", "It never outlives the end of the 12 hours after auth_time that AAL 3 allows."),
         ("aged", "It expires 8h after the login (auth_time) at the latest."),
-        ("numbers", "Claim \"count\" is at least -1, is at most 10."),
+        ("numbers", "Claim \"count\" is at least -1 and is at most 10."),
         (
             "fixed",
             "Claim \"client_id\" is fixed by who the caller is, and filled in when left out: \"id-of-billing\" for caller \"billing\", \"id-of-deployer\" for caller \"deployer\".",

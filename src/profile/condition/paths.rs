@@ -103,25 +103,28 @@ fn resolve(path: &[&str], claims: &BTreeSet<&str>, has: bool) -> Result<Input, S
         ["claims", ref names @ ..] => Ok(Input::Claim(names.iter().map(|name| (*name).to_owned()).collect())),
         ["caller", name] => {
             let fact = CALLER.iter().find(|(known, _)| *known == name).map(|(_, fact)| Input::Caller(*fact));
-            fact.ok_or_else(|| members("caller", &CALLER.map(|(name, _)| name)))
+            fact.ok_or_else(|| members(path, 1, &CALLER.map(|(name, _)| name)))
         }
-        ["caller", ..] => Err(members("caller", &CALLER.map(|(name, _)| name))),
+        ["caller", ..] => Err(members(path, 1, &CALLER.map(|(name, _)| name))),
         ["request", "profile"] => Ok(Input::Profile),
         ["request", "ttl"] => Ok(Input::Ttl),
         ["request", "audience"] => Ok(Input::Audience),
         ["request", "consent"] if has => Ok(Input::Consent(None)),
         ["request", "consent", name] if CONSENT.contains(&name) => Ok(Input::Consent(Some(name.to_owned()))),
-        ["request", "consent", ..] => Err(members("request.consent", &CONSENT)),
+        ["request", "consent", ..] => Err(members(path, 2, &CONSENT)),
         ["request", "session"] if has => Ok(Input::Session(None)),
         ["request", "session", name] if SESSION.contains(&name) => Ok(Input::Session(Some(name.to_owned()))),
-        ["request", "session", ..] => Err(members("request.session", &SESSION)),
-        ["request", ..] => Err(members("request", &["profile", "ttl", "audience", "consent", "session"])),
+        ["request", "session", ..] => Err(members(path, 2, &SESSION)),
+        ["request", ..] => Err(members(path, 1, &["profile", "ttl", "audience", "consent", "session"])),
         [name, ..] => {
             Err(format!("there is no {name:?} here: use claims.NAME, caller.NAME, request.NAME or now"))
         }
         [] => Err("this refers to nothing: remove it".into()),
     }
 }
-fn members(of: &str, names: &[&str]) -> String {
-    format!("write one of {of}.{}", names.join(&format!(", {of}.")))
+/// What to write for `path`, whose first `known` names are right.
+fn members(path: &[&str], known: usize, names: &[&str]) -> String {
+    let (of, written) = (path.get(..known).unwrap_or_default().join("."), path.join("."));
+    let wrong = if path.len() > known { format!("there is no {written}: ") } else { String::new() };
+    format!("{wrong}write one of {of}.{}", names.join(&format!(", {of}.")))
 }
