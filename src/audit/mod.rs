@@ -43,23 +43,30 @@
 
 pub mod checkpoint;
 mod disk;
+mod history;
 mod line;
 mod log;
+mod open;
 mod queue;
 mod record;
 mod recover;
+mod restore;
+pub mod seal;
 mod segment;
 pub mod tail;
 pub mod tree;
 pub mod verify;
+mod witness;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use line::{BadLine, Line, MAX_LINE, parse};
-pub use log::{Health, Log, OpenError, Recorded, Ticket, Unavailable};
+pub use log::{Health, Log, Recorded, Ticket, Unavailable};
+pub use open::OpenError;
 pub use record::{Actor, Entry, Event, Outcome};
+pub use witness::{SYSLOG, Witness};
 
 use std::path::PathBuf;
 
@@ -75,4 +82,6 @@ pub struct Settings {
     pub environment: String,
     /// Bytes reserved per segment; [`MIN_SEGMENT`] at least (less is taken as that).
     pub segment: u64,
+    /// How it is sealed; without this it is not, and no tree is kept.
+    pub checkpoint: Option<seal::Settings>,
 }

@@ -79,8 +79,12 @@ impl Bench {
         shared.map_or_else(|_| Self::new(), Self::at)
     }
     fn at(parent: TempDir) -> Self {
-        let settings =
-            Settings { dir: parent.path().join("audit"), environment: "test".into(), segment: MIN_SEGMENT };
+        let settings = Settings {
+            dir: parent.path().join("audit"),
+            environment: "test".into(),
+            segment: MIN_SEGMENT,
+            checkpoint: None,
+        };
         Self { _parent: parent, settings, disk: Arc::default() }
     }
     fn dir(&self) -> &Path {

@@ -52,6 +52,8 @@ pub struct Settings {
     pub longest: Duration,
     /// Whether new versions may be made in the first of the backends; otherwise they are adopted.
     pub may_generate: bool,
+    /// Whether verifiers are shown its versions; not so those of the checkpoint key, which signs no JWT.
+    pub published: bool,
     /// PEM files with certificates of its versions, each a chain that begins with the version's own.
     pub certificates: Vec<PathBuf>,
 }
