@@ -103,7 +103,7 @@ impl Sealer {
     }
 
     /// Whether it is done. `records` says whether what happens to witnesses is recorded.
-    async fn seal(&mut self, records: bool) -> bool {
+    pub(super) async fn seal(&mut self, records: bool) -> bool {
         let outcome = self.try_seal().await;
         let now = self.clock.now();
         let told = {
@@ -207,5 +207,3 @@ impl Sealer {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -125,6 +125,3 @@ fn read_end(path: &Path) -> io::Result<Vec<u8>> {
     file.read_exact_at(&mut end, start)?;
     Ok(end)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,7 @@
 //! `jwsd audit`: check and follow the audit log. Works without the daemon.
 
+mod accept;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,6 +35,8 @@ pub(super) enum Command {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Take the log as it is though a witness has seen more of it, or another one; the daemon must be stopped
+    AcceptTruncation(accept::Arguments),
 }
 
 /// Which log to read: a directory, or the one that a configuration names.
@@ -65,6 +69,7 @@ pub(super) fn run(command: &Command) -> Outcome {
     match command {
         Command::Verify { log, json } => verify_log(&log.resolve()?, *json),
         Command::Tail { log, lines, follow } => tail_log(&log.resolve()?, *lines, *follow),
+        Command::AcceptTruncation(arguments) => accept::run(arguments),
     }
 }
 

@@ -97,6 +97,18 @@ impl Ring {
         }
     }
 
+    /// One with these versions of one key.
+    #[cfg(test)]
+    pub(crate) fn sample(active: Option<&Arc<Version>>, prepared: Option<&Arc<Version>>) -> Self {
+        let own = |version: &Arc<Version>| (version.key().to_owned(), Arc::clone(version));
+        let turn = |version: &Arc<Version>| Turn { active: Some(Arc::clone(version)), before: Vec::new() };
+        Self {
+            signing: active.map(|one| (one.key().to_owned(), turn(one))).into_iter().collect(),
+            prepared: prepared.map(own).into_iter().collect(),
+            ..Self::empty()
+        }
+    }
+
     /// The version of `key` that signs now, or is to at once.
     pub fn active(&self, key: &str) -> Option<&Arc<Version>> {
         self.signing.get(key)?.active.as_ref()
