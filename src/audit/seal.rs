@@ -206,4 +206,3 @@ impl Sealer {
         self.log.append(vec![entry])?.durable_by(Instant::now() + RECORD_WITHIN).await
     }
 }
-

@@ -19,7 +19,9 @@ fn expected(dir: &Path) -> (Tree, u64) {
     };
     let mut unknown = Vec::new();
     for lines in content.iter().map(|bytes| whole(bytes)) {
-        if let Some(line) = lines.first().and_then(|line| parse(line).ok()).filter(|l| l.event == "log.resumed") {
+        if let Some(line) =
+            lines.first().and_then(|line| parse(line).ok()).filter(|l| l.event == "log.resumed")
+        {
             unknown.push(line.after.unwrap() + 1..line.seq);
         }
     }

@@ -95,7 +95,8 @@ fn a_log_that_lacks_what_was_seen_is_refused_until_it_is_accepted() {
     seal(&log);
     wait(log.close());
     wait(watched.bench.open().close());
-    let accepted = watched.bench.lines().iter().map(|l| json(l)).find(|l| l["event"] == "log.accepted").unwrap();
+    let accepted =
+        watched.bench.lines().iter().map(|l| json(l)).find(|l| l["event"] == "log.accepted").unwrap();
     assert_eq!((accepted["note"].as_str(), accepted["reason"].as_str()), (Some(&*seen), Some("a test")));
     // It stands for that checkpoint and for no other.
     watched.sees(&format!("{}\n", note("jwsd/test", &tree(501))));
