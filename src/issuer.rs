@@ -1,6 +1,6 @@
 //! The request, in order: judge, assemble, record, sign, verify, release.
 //!
-//! One function that reads from top to bottom, and the only way to a key besides the key self-test.
+//! One function that reads from top to bottom, and the only way to a key besides the key self-test and the audit log's seals.
 //! It is written in one piece on purpose: the only way to a signature is to have come through every line above it,
 //! and the only way out is a [`Recorded`] value.
 

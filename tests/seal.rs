@@ -190,3 +190,39 @@ fn a_witness_that_fails_is_told_of_once_and_holds_nothing_up() {
     let log = site.start_with(std::process::Command::new(common::JWSD)).err().unwrap();
     assert!(log.contains(witness(&site).to_str().unwrap()) && log.contains("make it"), "{log}");
 }
+
+/// Rotates by itself every few seconds, which nobody but those who check the log has to know.
+#[test]
+fn keys_follow_each_other_and_each_is_vouched_for_by_the_one_before() {
+    let mut site = sealed("Ed25519");
+    site.limits = "jwks_max_age = \"1s\"".to_owned();
+    site.extra += "[key.audit.rotation]\nevery = \"3s\"\npublish_ahead = \"1s\"\nkeep = \"0s\"\n";
+    site.write_config();
+    let daemon = site.start();
+    eventually("the third key", || {
+        let lines = lines(&site);
+        let mut kids: Vec<String> = of(&lines, "log.sealed").map(|(_, r)| r["kid"].to_string()).collect();
+        kids.dedup();
+        kids.len() >= 3
+    });
+    assert_eq!(daemon.key_set()["keys"].as_array().unwrap().len(), 1, "verifiers are shown none of them");
+    let (code, log) = daemon.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let (lines, mut introduced) = (lines(&site), Vec::new());
+    for (index, record) in of(&lines, "log.key") {
+        introduced.push((index as u64, SealKey::from_vkey(record["vkey"].as_str().unwrap()).unwrap()));
+    }
+    let (mut sealing, mut before) = (introduced[0].1.kid(), 0);
+    for (_, record) in of(&lines, "log.sealed") {
+        let named = |(_, key): &&(u64, SealKey)| record["kid"] == key.kid().as_str();
+        let (at, key) = introduced.iter().find(named).unwrap();
+        let checkpoint = Note::parse(record["note"].as_str().unwrap()).unwrap().open(key).unwrap();
+        if key.kid() != sealing {
+            assert!(*at < before, "a seal by the key before covers its introduction");
+            sealing = key.kid();
+        }
+        assert!(checkpoint.size > before);
+        before = checkpoint.size;
+    }
+    assert_eq!(before, lines.len() as u64 - 1);
+}

@@ -105,7 +105,7 @@ impl Version {
         self.replicas.verifier()
     }
 
-    /// The version in each of its backends; signing with it is reserved to `issuer`.
+    /// The version in each of its backends; signing with it is reserved to `issuer`, and to the audit log's seals.
     pub fn replicas(&self) -> &Replicas {
         &self.replicas
     }

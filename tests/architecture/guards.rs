@@ -170,7 +170,12 @@ pub fn signing(source: &Source) -> Vec<String> {
     let calls: [&[&str]; 3] = [&[".", "sign", "("], &["SigningKey", "::", "sign"], &[">", "::", "sign"]];
     let lines = calls.iter().flat_map(|call| source.lines_with(call));
     lines
-        .map(|line| source.fault(line, "signs outside the issuing path, the key self-test and the backends"))
+        .map(|line| {
+            source.fault(
+                line,
+                "signs outside the issuing path, the key self-test, the log's seals and the backends",
+            )
+        })
         .collect()
 }
 
