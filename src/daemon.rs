@@ -14,12 +14,14 @@ use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminError, Followed, Mixed};
 use crate::api::{Api, Current, Endpoint, InFlight, InForce, Socket};
+use crate::audit::seal::Sealer;
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
 use crate::backend;
 use crate::clock::{Clock, SystemClock};
@@ -47,6 +49,8 @@ const RELOADS: usize = 8;
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// How often the log says how many self-tests there were. No longer than `audit::reconcile` takes it to be.
 const RECORD_TESTS_EVERY: Duration = Duration::from_secs(60);
+/// The last seal gets so long: one signature, its record, and the witnesses.
+const LAST_SEAL_WITHIN: Duration = Duration::from_secs(20);
 /// How often those that failed lately are tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -157,39 +161,70 @@ async fn run(config: Config, file: PathBuf, ready: impl FnOnce()) -> Result<(), 
     store.tell_cache(config.limits.jwks_max_age, time.steady().now().as_second())?;
     let shutdown = CancellationToken::new();
     let (notify, events) = mpsc::unbounded_channel();
-    // It hears the backends out, to the end of their end.
+    // What backends do is recorded until the log is about to end.
     let silence = CancellationToken::new();
     let recording = foundation::record_events(events, log.clone(), Arc::clone(&store), silence.clone());
     let recorder = tokio::spawn(recording);
-    let outcome = match Foundation::open(&config, store, notify).await {
+    let mut sealing = Sealing::default();
+    let (opened, outcome) = match Foundation::open(&config, store, notify).await {
         Ok(foundation) => {
             let (watched, shutdown) = ((time, happenings), shutdown.clone());
-            let served =
-                serve_from(config, (file, hangups), &foundation, &log, watched, shutdown, ready).await;
-            foundation.close().await;
-            served
+            let parts = (&foundation, &log, &mut sealing);
+            let served = serve_from(config, (file, hangups), parts, watched, shutdown, ready).await;
+            (Some(foundation), served)
         }
-        Err(error) => Err(error),
+        Err(error) => (None, Err(error)),
     };
 
     shutdown.cancel();
+    // Nothing may follow the last seal, and no backend may end before it.
     silence.cancel();
     // It only fails by a panic, which is logged where it happens.
     let _ = recorder.await;
     let stopped = Entry { object: Some(version()), ..Entry::new(Event::DaemonStopped, outcome_of(&outcome)) };
-    if let Err(error) = log.append(vec![stopped]).map(drop) {
+    let recorded = match log.append(vec![stopped]) {
+        Ok(mut ticket) => ticket.durable_by(Instant::now() + END_WITHIN).await,
+        Err(unavailable) => Err(unavailable),
+    };
+    if let Err(error) = recorded {
         tracing::error!(%error, "Stop not recorded");
+    }
+    sealing.end().await;
+    if let Some(foundation) = opened {
+        foundation.close().await;
     }
     log.close().await;
     tracing::info!(seconds = clock.now().duration_since(started).as_secs(), "Stopped");
     outcome
 }
 
+/// The task that seals the log, once there are keys.
+#[derive(Default)]
+struct Sealing {
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Sealing {
+    fn begin(&mut self, sealer: Sealer) {
+        self.task = Some(tokio::spawn(sealer.run(self.stop.clone())));
+    }
+
+    /// The last seal is made, if it can be.
+    async fn end(self) {
+        self.stop.cancel();
+        if let Some(task) = self.task
+            && timeout(LAST_SEAL_WITHIN, task).await.is_err()
+        {
+            tracing::error!("Audit log not sealed at the end: it did not come to that in time");
+        }
+    }
+}
+
 async fn serve_from(
     config: Config,
     (file, hangups): (PathBuf, Signal),
-    foundation: &Foundation,
-    log: &Log,
+    (foundation, log, sealing): (&Foundation, &Log, &mut Sealing),
     (time, happenings): Watched,
     shutdown: CancellationToken,
     ready: impl FnOnce(),
@@ -219,6 +254,17 @@ async fn serve_from(
                 key: version.key().to_owned(),
                 source: Box::new(faults.swap_remove(0)),
             });
+        }
+    }
+    match config.audit.checkpoint.clone() {
+        Some(settings) => {
+            let (keyring, clock, within) = (Arc::clone(&keyring), time.steady(), config.limits.deadline);
+            Sealer::new(settings, log.clone(), keyring, clock, within)
+                .into_iter()
+                .for_each(|sealer| sealing.begin(sealer));
+        }
+        None => {
+            tracing::warn!("Audit log is not sealed: add [audit.checkpoint], so that changes to it are found")
         }
     }
     let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());

@@ -1,6 +1,6 @@
 //! The request, in order: judge, assemble, record, sign, verify, release.
 //!
-//! One function that reads from top to bottom, and the only way to a key besides the key self-test.
+//! One function that reads from top to bottom, and the only way to a key besides the key self-test and the audit log's seals.
 //! It is written in one piece on purpose: the only way to a signature is to have come through every line above it,
 //! and the only way out is a [`Recorded`] value.
 
@@ -362,8 +362,8 @@ impl Issuer {
         let mut entries = Vec::new();
         for ((jti, issued), attempts) in jtis.iter().zip(issued).zip(attempts) {
             let Some(jti) = jti else { continue };
-            let told = attempts.iter().map(|attempt| format!("{} {}", attempt.backend, attempt.outcome));
-            let entry = Entry { jti: Some(jti.clone()), attempts: told.collect(), ..base.clone() };
+            let told = attempts.iter().map(Attempt::to_string).collect();
+            let entry = Entry { jti: Some(jti.clone()), attempts: told, ..base.clone() };
             match issued {
                 Ok(_) if attempts.len() <= 1 => {}
                 Ok(signed) => {

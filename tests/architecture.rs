@@ -134,7 +134,7 @@ fn impurity_is_caught() {
 }
 
 #[test]
-fn keys_are_used_in_three_places() {
+fn keys_are_used_in_few_places() {
     check("src", guards::signing);
 }
 
@@ -153,7 +153,13 @@ fn a_stray_signature_is_caught() {
         "sign::sign(request); key.signer()",
     );
     let call = "key.sign(input)";
-    for allowed in ["src/issuer.rs", "src/keyring/selftest.rs", "src/backend/guard.rs", "src/jwt/tests.rs"] {
+    for allowed in [
+        "src/issuer.rs",
+        "src/keyring/selftest.rs",
+        "src/audit/seal.rs",
+        "src/backend/guard.rs",
+        "src/jwt/tests.rs",
+    ] {
         assert_eq!(guards::signing(&Source::new(allowed, call)), Vec::<String>::new());
     }
 }

@@ -94,6 +94,7 @@ fn the_defaults_shown_are_the_defaults() {
                 "condition_message",
                 "rates",
                 "hours",
+                "origin",
             ];
             !free.contains(&key) && *line != r#"dir = "/srv/jwsd""#
         })

@@ -148,10 +148,10 @@ impl Admin {
 
     /// Notes that verifiers are shown the version, which they are once this host has taken it over.
     pub(super) async fn publish(&self, key: &str, kid: &str) -> Result<(), AdminError> {
-        if self.keyring.ring().version(kid).is_none() || !self.publisher.shows(kid) {
+        if self.keyring.ring().version(kid).is_none() || !self.shows(key, kid) {
             self.refresh().await?;
         }
-        self.is_shown(kid)?;
+        self.is_shown(key, kid)?;
         self.move_key(key, |lives, now| {
             let is_known = lives.get(kid).is_some_and(|life| life.published.is_some());
             lives.publish(kid, now)?;
@@ -162,8 +162,8 @@ impl Admin {
     }
 
     /// Files are read by others' web servers: what they do not show must not sign.
-    fn is_shown(&self, kid: &str) -> Result<(), AdminError> {
-        if self.publisher.shows(kid) {
+    fn is_shown(&self, key: &str, kid: &str) -> Result<(), AdminError> {
+        if self.shows(key, kid) {
             return Ok(());
         }
         let reason = self.publisher.fault().unwrap_or_else(|| "not written yet".to_owned());
@@ -174,7 +174,7 @@ impl Admin {
     pub(super) async fn switch(&self, by: &By, key: &str, kid: &str, early: bool) -> Result<(), AdminError> {
         let settings = self.settings(key)?;
         if !early {
-            self.is_shown(kid)?;
+            self.is_shown(key, kid)?;
         }
         let ring = self.keyring.ring();
         let unproven = || AdminError::Unproven { kid: kid.to_owned() };

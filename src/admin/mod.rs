@@ -273,6 +273,16 @@ impl Admin {
         &self.publisher
     }
 
+    /// Whether verifiers are to be shown versions of this key.
+    fn is_published(&self, key: &str) -> bool {
+        self.loader.keys.get(key).is_none_or(|settings| settings.published)
+    }
+
+    /// Whether verifiers are shown this version wherever they are to be.
+    fn shows(&self, key: &str, kid: &str) -> bool {
+        !self.is_published(key) || self.publisher.shows(kid)
+    }
+
     /// Lets two operators ask for some acts before they are done.
     #[must_use]
     pub fn with_two_person(self, settings: TwoPerson) -> Self {

@@ -77,8 +77,10 @@ impl Admin {
                 continue;
             }
             let signs = ring.active(version.key()).is_some_and(|active| Arc::ptr_eq(active, version));
+            // What no verifier of JWTs meets has no JWT that expires.
+            let bounded = signs && self.is_published(version.key());
             let bound =
-                if signs { bound(version, self.longest(version.key()), now) } else { version.bound() };
+                if bounded { bound(version, self.longest(version.key()), now) } else { version.bound() };
             let (signatures, last_exp) = if only_bounds { (0, None) } else { version.take_tally() };
             if signatures == 0 && bound == version.bound() {
                 continue;

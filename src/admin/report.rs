@@ -98,6 +98,12 @@ impl Admin {
         let keys = self.state.keys().await?;
         let now = self.clock.now().as_second();
         let mut reports = reports(&self.loader.keys, &keys, &self.keyring.ring(), now);
+        let unsealed = self.log.health().checkpoint.and_then(|seals| Some((seals.key, seals.problem?)));
+        if let Some((key, fault)) = unsealed {
+            let own = reports.iter_mut().find(|report| report.key == key);
+            own.into_iter()
+                .for_each(|report| report.problems.push(format!("the audit log is not sealed: {fault}")));
+        }
         if let Some(fault) = self.publisher.fault() {
             let problem = format!(
                 "the published files are not up to date ({fault}): the web server may still serve a version that was \

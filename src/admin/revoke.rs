@@ -80,7 +80,7 @@ impl Admin {
             entry.reason = reason.map(str::to_owned);
             let mut entries = vec![entry];
             let next = lives.only(Stage::Prepared).map(|life| life.kid.clone());
-            let next = next.filter(|kid| was_active && self.publisher.shows(kid));
+            let next = next.filter(|kid| was_active && self.shows(key, kid));
             if let (Some(next), Some(settings)) = (next, settings) {
                 if lives.get(&next).is_some_and(|life| life.published.is_none()) {
                     entries.push(of(&By::DAEMON, Event::KeyPublished, key, &next));

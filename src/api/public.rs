@@ -73,7 +73,9 @@ impl Api {
             reasons.push("the published files are not up to date".to_owned());
         }
         let ring = self.keyring.ring();
-        for key in self.admin.loader.keys.keys() {
+        // A log that is not sealed keeps no JWT from being issued.
+        let signing = self.admin.loader.keys.iter().filter(|(_, settings)| settings.published);
+        for (key, _) in signing {
             let Some(version) = ring.active(key) else {
                 reasons.push(format!("key {key} has no active version"));
                 continue;

@@ -88,6 +88,17 @@ struct Members<'a> {
     unknown: Option<u64>,
 }
 
+/// Whether a line begins as a record of this event does. Cheap, and no more than a hint: whether it is a record, [`parse`]
+/// says.
+pub(super) fn may_be(bytes: &[u8], event: &str) -> bool {
+    let Some(rest) = bytes.strip_prefix(b"{\"seq\":") else {
+        return false;
+    };
+    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    let named = rest.get(digits + 9 + TIME..).and_then(|rest| rest.strip_prefix(b"\",\"event\":\""));
+    named.and_then(|rest| rest.strip_prefix(event.as_bytes())).is_some_and(|rest| rest.starts_with(b"\""))
+}
+
 /// Reads one line (without its LF).
 ///
 /// # Errors

@@ -3,15 +3,19 @@
 //! Never touches the disk: that is the writer thread's. Never lets a value out whose record is not on disk.
 
 use super::disk::{Disk, KernelDisk};
+use super::open::OpenError;
 use super::queue::{Gate, Group, Shared};
 use super::recover::recover;
+use super::restore::{Contradiction, Restored, Seal};
+use super::seal::Report;
 use super::segment::Directory;
+use super::tree::Tree;
 use super::writer::Writer;
-use super::{Entry, MIN_SEGMENT, Settings};
+use super::{Entry, Settings};
 use crate::clock::Clock;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
@@ -36,64 +40,6 @@ impl Unavailable {
     }
 }
 
-/// The log could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process writes it.
-    #[error("audit log {path} is in use by another daemon: stop that one, or give this one its own [audit] dir", path = .path.display())]
-    Locked {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// Others could read or change it.
-    #[error("{path}: {problem}", path = .path.display())]
-    Insecure {
-        /// File or directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// It belongs to another environment.
-    #[error(
-        "{path} belongs to environment {found:?}, the configuration says {wanted:?}: correct `environment` or give this \
-         one its own [audit] dir",
-        path = .path.display()
-    )]
-    Environment {
-        /// The directory.
-        path: PathBuf,
-        /// What it was made for.
-        found: String,
-        /// What the configuration says.
-        wanted: String,
-    },
-    /// A system call failed.
-    #[error("cannot {what} {path}", path = .path.display())]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// To which file or directory.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The newest records contradict their segment.
-    #[error("{path}: {problem}: run `jwsd audit verify` and restore the file", path = .path.display())]
-    Corrupt {
-        /// The segment.
-        path: PathBuf,
-        /// What contradicts what.
-        problem: String,
-    },
-    /// No first segment could be made or written.
-    #[error("cannot begin a segment: {reason}")]
-    Begin {
-        /// Why, and what to do about it.
-        reason: String,
-    },
-}
-
 /// A handle on the running log. Cheap to clone; the log ends by [`Log::close`], or when the last handle is dropped.
 #[derive(Clone)]
 pub struct Log(Arc<Handle>);
@@ -101,6 +47,26 @@ pub struct Log(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     ended: watch::Receiver<bool>,
+    sealing: Option<Sealing>,
+    report: Mutex<Option<Report>>,
+}
+
+/// What is known at open of a log that is to be sealed.
+pub(super) struct Sealing {
+    /// The directory.
+    pub(super) dir: PathBuf,
+    /// The log's name.
+    pub(super) origin: String,
+    /// The last seal of earlier runs.
+    pub(super) last: Option<Seal>,
+}
+
+/// The tree over all that is durable.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) tree: Tree,
+    /// Number of its last record.
+    pub(super) last: u64,
 }
 
 impl Drop for Handle {
@@ -133,6 +99,8 @@ pub struct Health {
     pub durable: u64,
     /// The segment being written; empty while there is none.
     pub segment: String,
+    /// How far it is sealed; absent where it is not.
+    pub checkpoint: Option<Report>,
 }
 
 impl Log {
@@ -149,11 +117,26 @@ impl Log {
         clock: Arc<dyn Clock>,
         disk: Arc<dyn Disk>,
     ) -> Result<Self, OpenError> {
-        let directory = Directory::open(&settings.dir, settings.segment.max(MIN_SEGMENT), disk)?;
-        directory.bind(&settings.environment)?;
+        let (directory, restored, contradictions) = Self::look(settings, disk)?;
+        match contradictions.into_iter().next() {
+            Some(Contradiction { error, .. }) => Err(error),
+            None => Self::begin(settings, clock, directory, restored),
+        }
+    }
+
+    pub(super) fn begin(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        directory: Directory,
+        restored: Option<(String, Restored)>,
+    ) -> Result<Self, OpenError> {
         let recovered = recover(&directory)?;
         let shared = Arc::new(Shared::default());
-        let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered);
+        let (sealing, head) = restored.map_or((None, None), |(origin, restored)| {
+            let sealing = Sealing { dir: settings.dir.clone(), origin, last: restored.seal };
+            (Some(sealing), Some(Head { tree: restored.tree, last: restored.last }))
+        });
+        let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered, head);
         let writer = begun.map_err(|fault| OpenError::Begin { reason: fault.reason() })?;
         let (sender, ended) = watch::channel(false);
         std::thread::Builder::new()
@@ -167,7 +150,33 @@ impl Log {
                 path: settings.dir.clone(),
                 source,
             })?;
-        Ok(Self(Arc::new(Handle { shared, ended })))
+        Ok(Self(Arc::new(Handle { shared, ended, sealing, report: Mutex::default() })))
+    }
+
+    /// The tree over all that is durable, and the number of its last record. Ends an answer later than what is being
+    /// written now.
+    ///
+    /// # Errors
+    /// While the log is down, and if it keeps no tree.
+    pub(super) async fn head(&self) -> Result<Head, Unavailable> {
+        let (answer, head) = oneshot::channel();
+        self.0.shared.ask_head(answer);
+        head.await.unwrap_or_else(|_| Err(Unavailable::new("its writer has ended")))
+    }
+
+    /// Waits until the record of this number is durable. One waits at a time.
+    pub(super) async fn until(&self, number: u64) {
+        self.0.shared.until(number).await;
+    }
+
+    /// What is known of a log that is to be sealed.
+    pub(super) fn sealing(&self) -> Option<&Sealing> {
+        self.0.sealing.as_ref()
+    }
+
+    /// How far the log is sealed, for [`Health`].
+    pub(super) fn report(&self) -> MutexGuard<'_, Option<Report>> {
+        self.0.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands entries to the writer, in order, contiguous. Never blocks on the disk.
@@ -219,12 +228,11 @@ impl Log {
                 .map(|busy| format!("the disk has not answered for {} s: look at it", busy.as_secs())),
             Gate::DenialsOnly(reason) | Gate::Down(reason) => Some(reason.to_string()),
         };
-        Health {
-            healthy: reason.is_none(),
-            reason,
-            durable: self.0.shared.durable.load(Ordering::Acquire),
-            segment: queue.segment.clone(),
-        }
+        let durable = self.0.shared.durable.load(Ordering::Acquire);
+        let segment = queue.segment.clone();
+        drop(queue);
+        let checkpoint = self.report().as_ref().map(|report| report.at(durable));
+        Health { healthy: reason.is_none(), reason, durable, segment, checkpoint }
     }
 
     /// Ends the writer after all that was appended is durable; trims the segment's reserve, unlocks the directory.

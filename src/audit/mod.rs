@@ -12,8 +12,8 @@
 //!
 //! `seq` (from 1) and `time` (UTC, microseconds, when the writer took the record) come first, then `event` and the other
 //! members of [`Entry`] in their order, `crc` last: CRC-32 (IEEE), eight lower-case hex digits, of all bytes of the line
-//! before `,"crc"`. It finds damage, not forgery. The stored bytes of a line, without its LF, are what later becomes a
-//! leaf of the Merkle tree, so a line is never rewritten.
+//! before `,"crc"`. It finds damage, not forgery. The stored bytes of a line, without its LF, are a leaf
+//! of the Merkle tree that seals are about, so a line is never rewritten.
 //!
 //! Sequence numbers are contiguous across segments. The one exception is declared in the log itself: when a write or
 //! sync fails, the numbers of that batch are used up, and the next segment begins with `log.resumed`, which names the
@@ -23,6 +23,11 @@
 //! Beside the segments are `lock` (held by the one daemon that writes here), `environment` (the name of the one
 //! environment whose log this is) and `spare` (empty, its space reserved: the next segment). A start always begins a new segment; what a crash left after the last valid record is cut off and
 //! declared by `log.recovered` (`segment`, `dropped` bytes, their `sha256`).
+//!
+//! # Seals
+//! A log with a checkpoint key has `log.sealed` records: the signed size and root of the tree over all records before some
+//! place ([`seal`]). Every valid record is a leaf, but those whose numbers a `log.resumed` declares to be of unknown
+//! durability. The tree is restored at open from the last seal and what follows it. See `docs/audit-format.md`.
 //!
 //! # Space
 //! Every segment's space is reserved before its first record, so that a full disk shows when a segment is made, not in
@@ -44,25 +49,32 @@
 pub mod checkpoint;
 mod disk;
 pub mod export;
+mod history;
 mod line;
 mod log;
+mod open;
 mod queue;
 pub mod reconcile;
 mod record;
 mod recover;
+mod restore;
+pub mod seal;
 mod segment;
 pub mod select;
 pub mod tail;
 pub mod tree;
 pub mod verify;
+mod witness;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use line::{BadLine, Line, MAX_LINE, parse};
-pub use log::{Health, Log, OpenError, Recorded, Ticket, Unavailable};
+pub use log::{Health, Log, Recorded, Ticket, Unavailable};
+pub use open::OpenError;
 pub use record::{Actor, Entry, Event, Outcome};
+pub use witness::{SYSLOG, Witness};
 
 use std::path::PathBuf;
 
@@ -78,4 +90,6 @@ pub struct Settings {
     pub environment: String,
     /// Bytes reserved per segment; [`MIN_SEGMENT`] at least (less is taken as that).
     pub segment: u64,
+    /// How it is sealed; without this it is not, and no tree is kept.
+    pub checkpoint: Option<seal::Settings>,
 }

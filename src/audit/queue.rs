@@ -3,15 +3,17 @@
 //! The lock is held for moments only, never across a system call that touches the disk.
 
 use super::line::{MAX_LINE, OVERHEAD};
-use super::log::Unavailable;
+use super::log::{Head, Unavailable};
 use super::{Entry, Event};
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 pub(super) type Answer = oneshot::Sender<Result<(), Unavailable>>;
+/// Whoever asked for the head of the tree.
+pub(super) type HeadAnswer = oneshot::Sender<Result<Head, Unavailable>>;
 
 /// While at most so many holders of tickets are busy elsewhere, records go to the disk at once: the sync overlaps
 /// with the signing. With more of them it waits until one is done signing, so that one sync serves them all.
@@ -77,16 +79,32 @@ pub(super) enum Gate {
 }
 
 /// What handles and writer share.
-#[derive(Default)]
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     pub(super) wake: Condvar,
     /// Last durable sequence number.
     pub(super) durable: AtomicU64,
+    /// The durable sequence number that somebody waits for.
+    awaited: AtomicU64,
+    reached: Notify,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            durable: AtomicU64::new(0),
+            awaited: AtomicU64::new(u64::MAX),
+            reached: Notify::new(),
+        }
+    }
 }
 
 pub(super) struct Queue {
     pub(super) groups: VecDeque<Group>,
+    /// Whoever wants to know the tree's head.
+    pub(super) heads: Vec<HeadAnswer>,
     pub(super) bytes: usize,
     /// Groups ever appended, and how many of them the writer took.
     appended: u64,
@@ -100,6 +118,8 @@ pub(super) struct Queue {
     /// The writer sleeps and wants to be woken.
     pub(super) idle: bool,
     pub(super) closing: bool,
+    /// There is no writer any more.
+    ended: bool,
     pub(super) gate: Gate,
     pub(super) segment: String,
 }
@@ -108,6 +128,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             groups: VecDeque::new(),
+            heads: Vec::new(),
             bytes: 0,
             appended: 0,
             taken: 0,
@@ -116,6 +137,7 @@ impl Default for Queue {
             taken_at: None,
             idle: false,
             closing: false,
+            ended: false,
             gate: Gate::Open,
             segment: String::new(),
         }
@@ -141,7 +163,7 @@ impl Queue {
 
     /// Whether the writer has something to do.
     pub(super) fn is_due(&self) -> bool {
-        !self.groups.is_empty() && (self.due || self.closing)
+        (!self.groups.is_empty() && (self.due || self.closing)) || !self.heads.is_empty()
     }
 
     /// Moves all groups to the writer's empty `pending`.
@@ -171,6 +193,37 @@ impl Shared {
         }
     }
 
+    /// Asks for the head of the tree over all that is durable.
+    pub(super) fn ask_head(&self, answer: HeadAnswer) {
+        let mut queue = self.queue();
+        if queue.ended {
+            return;
+        }
+        queue.heads.push(answer);
+        let wakes = queue.wakes();
+        drop(queue);
+        if wakes {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Everything up to this number is durable.
+    pub(super) fn set_durable(&self, number: u64) {
+        self.durable.store(number, Ordering::SeqCst);
+        if number >= self.awaited.load(Ordering::SeqCst) {
+            self.reached.notify_one();
+        }
+    }
+
+    /// Waits until the record of this number is durable. One waits at a time.
+    pub(super) async fn until(&self, number: u64) {
+        self.awaited.store(number, Ordering::SeqCst);
+        while self.durable.load(Ordering::SeqCst) < number {
+            self.reached.notified().await;
+        }
+        self.awaited.store(u64::MAX, Ordering::SeqCst);
+    }
+
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,6 +245,8 @@ impl Drop for Ending {
         let mut queue = self.0.queue();
         queue.gate = Gate::Down("its writer has ended".into());
         queue.groups.clear();
+        queue.heads.clear();
+        queue.ended = true;
     }
 }
 

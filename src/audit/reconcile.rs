@@ -176,6 +176,8 @@ fn answers(dir: &Path, kid: &str, backend: Option<&str>, window: Window) -> io::
             most,
             jwt,
         };
+        let asked = |attempt: &&String| is_asked(attempt.split(' ').next().unwrap_or_default());
+        let requests = said.attempts.iter().filter(asked).count() as u64;
         match said.event.as_str() {
             "jwt.issued" => {
                 jwts.insert(said.jti.clone(), answers.len());
@@ -185,12 +187,11 @@ fn answers(dir: &Path, kid: &str, backend: Option<&str>, window: Window) -> io::
             }
             "jwt.failed" | "jwt.retried" => {
                 if let Some(answer) = jwts.get(&said.jti).and_then(|&at| answers.get_mut(at)) {
-                    let asked = |attempt: &&String| is_asked(attempt.split(' ').next().unwrap_or_default());
-                    answer.most = said.attempts.iter().filter(asked).count() as u64;
+                    answer.most = requests;
                     answer.jwt = answer.jwt.take().filter(|_| said.event == "jwt.retried");
                 }
             }
-            "log.sealed" => answers.push(around(window.late, window.skew, 1, None)),
+            "log.sealed" => answers.push(around(window.late, window.skew, requests.max(1), None)),
             "key.tested" if said.object.as_deref().is_none_or(is_asked) => {
                 answers.push(around(TOLD_EVERY + window.late, window.skew, said.count, None));
             }

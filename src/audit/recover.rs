@@ -3,7 +3,7 @@
 //! Drops nothing but bytes after the last valid record, and reads no more than the newest segments' ends need.
 
 use super::line::{Lines, MAX_LINE, parse};
-use super::log::OpenError;
+use super::open::OpenError;
 use super::segment::{Directory, Listed, list};
 use super::{Entry, Event, Outcome};
 use crate::jose::hex;

@@ -3,7 +3,7 @@
 //! Never opens a file by path once the directory is held, never truncates a record, never retries a file that failed.
 
 use super::disk::{Disk, Fault};
-use super::log::OpenError;
+use super::open::OpenError;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags};
 use nix::sys::stat::{FileStat, Mode, SFlag};

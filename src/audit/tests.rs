@@ -3,7 +3,10 @@
 mod faults;
 mod reading;
 mod recovery;
+mod restoring;
+mod sealing;
 mod selecting;
+mod witnesses;
 mod writing;
 
 use super::disk::{Disk, KernelDisk};
@@ -80,15 +83,34 @@ impl Bench {
         shared.map_or_else(|_| Self::new(), Self::at)
     }
     fn at(parent: TempDir) -> Self {
-        let settings =
-            Settings { dir: parent.path().join("audit"), environment: "test".into(), segment: MIN_SEGMENT };
+        let settings = Settings {
+            dir: parent.path().join("audit"),
+            environment: "test".into(),
+            segment: MIN_SEGMENT,
+            checkpoint: None,
+        };
         Self { _parent: parent, settings, disk: Arc::default() }
+    }
+    /// The same, for a log that is sealed.
+    fn sealed() -> Self {
+        let mut bench = Self::quick();
+        bench.settings.checkpoint = Some(super::seal::Settings {
+            key: "audit".to_owned(),
+            origin: Some("jwsd/test".to_owned()),
+            every: Duration::from_secs(3600),
+            records: 1_000_000,
+            witnesses: Vec::new(),
+        });
+        bench
     }
     fn dir(&self) -> &Path {
         &self.settings.dir
     }
     fn open(&self) -> Log {
-        Log::open_on(&self.settings, Arc::new(SystemClock), Arc::<FaultyDisk>::clone(&self.disk)).unwrap()
+        self.try_open().unwrap_or_else(|error| panic!("{error}"))
+    }
+    fn try_open(&self) -> Result<Log, super::OpenError> {
+        Log::open_on(&self.settings, Arc::new(SystemClock), Arc::<FaultyDisk>::clone(&self.disk))
     }
     /// Writes `count` records, closes, and returns the bytes of the only segment.
     fn filled(&self, count: usize) -> Vec<u8> {

@@ -1,13 +1,15 @@
 //! The writer: one thread that takes all that waits, writes it with one write and one fdatasync, and answers.
 //!
-//! Never acknowledges what is not synced, never writes again to a file that failed.
+//! Never acknowledges what is not synced, never writes again to a file that failed. Where the log is sealed it keeps the
+//! tree, in which nothing is that is not durable.
 
 use super::disk::Fault;
 use super::line::{encode, time_text};
-use super::log::Unavailable;
-use super::queue::{Answer, Ending, Gate, Group, Shared, serialize_body};
+use super::log::{Head, Unavailable};
+use super::queue::{Answer, Ending, Gate, Group, HeadAnswer, Shared, serialize_body};
 use super::recover::Recovered;
 use super::segment::{Directory, Segment};
+use super::tree::leaf;
 use super::{Entry, Event, Outcome};
 use crate::clock::Clock;
 use std::collections::VecDeque;
@@ -31,6 +33,10 @@ pub(super) struct Writer {
     pending: VecDeque<Group>,
     lines: Vec<u8>,
     waiting: Vec<Answer>,
+    /// The tree over all that is durable; none is kept of a log that is not sealed.
+    head: Option<Head>,
+    /// Whoever wants to know it.
+    heads: Vec<HeadAnswer>,
     /// What `log.resumed` will say.
     failed: Option<(String, &'static str)>,
     tried: Option<Instant>,
@@ -45,6 +51,7 @@ impl Writer {
         shared: Arc<Shared>,
         clock: Arc<dyn Clock>,
         recovered: Recovered,
+        head: Option<Head>,
     ) -> Result<Self, Fault> {
         let segment = directory.begin(recovered.next)?;
         let mut writer = Self {
@@ -56,11 +63,13 @@ impl Writer {
             pending: VecDeque::new(),
             lines: Vec::new(),
             waiting: Vec::new(),
+            head,
+            heads: Vec::new(),
             failed: None,
             tried: None,
             no_spare: None,
         };
-        writer.shared.durable.store(writer.next - 1, Ordering::Release);
+        writer.shared.set_durable(writer.next - 1);
         writer.open_segment(segment, &recovered.entries)?;
         writer.reserve();
         Ok(writer)
@@ -76,6 +85,7 @@ impl Writer {
             while !self.pending.is_empty() {
                 self.commit();
             }
+            self.tell_head();
             // After the answers, so that nobody waits for it.
             if self.segment.is_some() && !self.directory.has_spare() && self.may_try() {
                 self.reserve();
@@ -115,6 +125,7 @@ impl Writer {
         }
         queue.idle = false;
         queue.take(&mut self.pending);
+        self.heads.append(&mut queue.heads);
         true
     }
 
@@ -137,6 +148,10 @@ impl Writer {
                     // Nobody has to wait for it.
                     let _ = answer.send(Ok(()));
                 }
+                // Nobody waits for that.
+                let lines = std::mem::take(&mut self.lines);
+                self.grow(&lines, count);
+                self.lines = lines;
             }
             Err(fault) => {
                 self.next += count;
@@ -251,7 +266,9 @@ impl Writer {
                 self.directory.discard(segment);
                 return Err(fault);
             }
-            self.advance(seq - self.next);
+            let count = seq - self.next;
+            self.advance(count);
+            self.grow(&lines, count);
         }
         let mut queue = self.shared.queue();
         queue.gate = Gate::Open;
@@ -286,7 +303,33 @@ impl Writer {
 
     fn advance(&mut self, count: u64) {
         self.next += count;
-        self.shared.durable.store(self.next - 1, Ordering::Release);
+        self.shared.set_durable(self.next - 1);
+    }
+
+    /// Takes the last `count` records, whose lines these are and which are durable, into the tree.
+    fn grow(&mut self, lines: &[u8], count: u64) {
+        let last = self.next - 1;
+        if let Some(head) = self.head.as_mut().filter(|_| count > 0) {
+            for line in lines.split_inclusive(|&b| b == b'\n') {
+                head.tree.push(leaf(line.strip_suffix(b"\n").unwrap_or(line)));
+            }
+            head.last = last;
+        }
+    }
+
+    /// Answers whoever wants to know the tree's head. A log that is down has none that should be signed.
+    fn tell_head(&mut self) {
+        if self.heads.is_empty() {
+            return;
+        }
+        let head = match (&self.head, &self.shared.queue().gate) {
+            (_, Gate::Down(reason)) => Err(Unavailable::new(&**reason)),
+            (None, _) => Err(Unavailable::new("it is not sealed")),
+            (Some(head), _) => Ok(head.clone()),
+        };
+        for answer in self.heads.drain(..) {
+            let _ = answer.send(head.clone());
+        }
     }
 
     /// Gives up a segment: everything that waits is refused, the file is only trimmed.

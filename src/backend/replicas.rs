@@ -12,6 +12,7 @@ use super::{Advice, Ask, Class, Error, Scope, Signed, SigningKey};
 use crate::jose::{Verified, Verifier};
 use futures_util::future::join_all;
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,6 +25,13 @@ pub struct Attempt {
     pub backend: Arc<str>,
     /// `ok`, or the vendor's word for the fault.
     pub outcome: Cow<'static, str>,
+}
+
+impl fmt::Display for Attempt {
+    /// As records have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.backend, self.outcome)
+    }
 }
 
 /// What came of signing.

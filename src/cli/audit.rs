@@ -1,5 +1,6 @@
 //! `jwsd audit`: check, follow and search the audit log. Works without the daemon.
 
+mod accept;
 mod reconcile;
 mod search;
 
@@ -53,6 +54,8 @@ pub(super) enum Command {
         output: Option<PathBuf>,
     },
     Reconcile(reconcile::Arguments),
+    /// Take the log as it is though a witness has seen more of it, or another one; the daemon must be stopped
+    AcceptTruncation(accept::Arguments),
 }
 
 /// Which log to read: a directory, or the one that a configuration names.
@@ -88,6 +91,7 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Reconcile(arguments) => reconcile::run(arguments),
         Command::Search { which } => search::search(which),
         Command::Export { which, format, output } => search::export(which, *format, output.as_deref()),
+        Command::AcceptTruncation(arguments) => accept::run(arguments),
     }
 }
 

@@ -23,6 +23,11 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let resolved = config::describe_file(&arguments.file)?;
     if !arguments.quiet {
         line(resolved.trim_end())?;
+        if config::load(&arguments.file)?.audit.checkpoint.is_none() {
+            line(
+                "\n# The audit log is not sealed: add [audit.checkpoint], so that changes to it are found.",
+            )?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

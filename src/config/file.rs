@@ -41,10 +41,12 @@ macro_rules! optional_table {
 pub(super) use {optional_table, table};
 
 // After the macros, which they use.
+mod audit;
 mod backend;
 mod data;
 mod encryption;
 mod misuse;
+pub(super) use audit::{Audit, Checkpoint};
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
 pub(super) use data::{Consent, Detector, Detectors};
 pub(super) use encryption::{Recipient, SdJwt};
@@ -180,15 +182,6 @@ optional_table! {
         in_flight: u32 = 1024_u32,
         /// How long verifiers may keep the key set.
         jwks_max_age: DurationText = "5m",
-    }
-}
-optional_table! {
-    /// The audit log.
-    Audit {
-        /// Directory of the segments, absolute.
-        dir: String = "/var/log/jwsd",
-        /// Bytes reserved per segment.
-        segment: SizeText = "64MiB",
     }
 }
 optional_table! {

@@ -3,6 +3,7 @@
 //! Never stops at a fault: each function reports and goes on with a harmless value, which nobody sees, because one
 //! fault is enough for the whole file to be refused.
 
+mod audit;
 mod aws_kms;
 mod backend;
 mod caller;
@@ -22,7 +23,7 @@ use super::schema::SCHEMA;
 use super::structure::{self, Shape, nearest};
 use super::units::{Quantity, RateText, Readable};
 use super::{Config, Loader, LogSettings, Written};
-use crate::{audit, backend as stores, profile as model, state};
+use crate::{backend as stores, profile as model, state};
 use std::num::NonZeroU32;
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
@@ -78,15 +79,7 @@ impl Resolver<'_> {
         let [signing, admin, public] = self.listen(&root.key("listen"), &mut file.listen);
         let two_person = self.two_person(&root.key("admin"), &file.admin, &admin);
         let (transport, limits) = self.limits(&root.key("limits"), &file.limits);
-        let audit = audit::Settings {
-            environment: file.environment.clone(),
-            dir: self.absolute(&root.key("audit").key("dir"), &file.audit.dir),
-            segment: self.quantity(
-                &root.key("audit").key("segment"),
-                &file.audit.segment,
-                64 * KIB..=4096 * MIB,
-            ),
-        };
+        let audit = self.audit(&root.key("audit"), file);
         let state = state::Settings { dir: self.absolute(&root.key("state").key("dir"), &file.state.dir) };
         if audit.dir == state.dir {
             let message = "the audit log has its own directory: write another one here";
@@ -104,6 +97,9 @@ impl Resolver<'_> {
         for key in keys.values_mut() {
             let first = key.backends.first().and_then(|name| backends.get(name));
             key.may_generate = first.is_some_and(stores::Settings::may_generate);
+        }
+        if let Some(key) = audit.checkpoint.as_ref().and_then(|checkpoint| keys.get_mut(&checkpoint.key)) {
+            key.published = false;
         }
         for profile in profiles.iter().flatten() {
             if let Some(key) = keys.get_mut(profile.key.as_str()) {

@@ -1,5 +1,6 @@
 //! Faulty files, what is said of them, and where.
 
+mod checkpoint;
 mod faults;
 mod profiles;
 mod reload;

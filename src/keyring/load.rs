@@ -152,7 +152,9 @@ impl Loader {
                 jwk = jwk.with_certificates(chain.der());
                 certified.push(pinned.clone());
             }
-            shown.push((&row.key, &row.kid, jwk));
+            if settings.published {
+                shown.push((&row.key, &row.kid, jwk));
+            }
             let known = previous.version(&row.kid).cloned();
             match stage {
                 // Until the moment in which it stops it is needed.

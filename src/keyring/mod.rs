@@ -52,6 +52,8 @@ pub struct Settings {
     pub longest: Duration,
     /// Whether new versions may be made in the first of the backends; otherwise they are adopted.
     pub may_generate: bool,
+    /// Whether verifiers are shown its versions; not so those of the checkpoint key, which signs no JWT.
+    pub published: bool,
     /// PEM files with certificates of its versions, each a chain that begins with the version's own.
     pub certificates: Vec<PathBuf>,
 }
@@ -92,6 +94,18 @@ impl Ring {
             prepared: BTreeMap::new(),
             key_set: KeySet::new(&[]),
             certificates: Certificates::default(),
+        }
+    }
+
+    /// One with these versions of one key.
+    #[cfg(test)]
+    pub(crate) fn sample(active: Option<&Arc<Version>>, prepared: Option<&Arc<Version>>) -> Self {
+        let own = |version: &Arc<Version>| (version.key().to_owned(), Arc::clone(version));
+        let turn = |version: &Arc<Version>| Turn { active: Some(Arc::clone(version)), before: Vec::new() };
+        Self {
+            signing: active.map(|one| (one.key().to_owned(), turn(one))).into_iter().collect(),
+            prepared: prepared.map(own).into_iter().collect(),
+            ..Self::empty()
         }
     }
 

@@ -105,7 +105,7 @@ impl Version {
         self.replicas.verifier()
     }
 
-    /// The version in each of its backends; signing with it is reserved to `issuer`.
+    /// The version in each of its backends; signing with it is reserved to `issuer`, and to the audit log's seals.
     pub fn replicas(&self) -> &Replicas {
         &self.replicas
     }
@@ -186,6 +186,29 @@ impl Version {
         }
         gate.last_exp.fetch_max(exp, Ordering::SeqCst);
         Ok(Use { version: Arc::clone(self), iat, exp, token })
+    }
+
+    /// The right to sign one checkpoint of the audit log `now`, Unix seconds. It expires never, so that the state need not
+    /// know of it. Without `now`: although its time is over, because the log does not vouch for the next version yet.
+    ///
+    /// # Errors
+    /// Why not now.
+    pub fn enter_checkpoint(self: &Arc<Self>, now: Option<i64>) -> Result<Use, Shut> {
+        let gate = &self.gate;
+        // As above.
+        let token = gate.uses.token();
+        let (from, until) = (gate.from.load(Ordering::SeqCst), gate.until.load(Ordering::SeqCst));
+        let iat = now.unwrap_or(from);
+        if gate.revoked.load(Ordering::SeqCst) {
+            return Err(Shut::Revoked);
+        }
+        if now.is_some_and(|now| now < from) {
+            return Err(Shut::Early { from });
+        }
+        if now.is_some_and(|now| now >= until) {
+            return Err(Shut::Over { until });
+        }
+        Ok(Use { version: Arc::clone(self), iat, exp: iat, token })
     }
 }
 

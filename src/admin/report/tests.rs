@@ -28,6 +28,7 @@ fn settings() -> BTreeMap<String, Settings> {
         rotation,
         longest: days(1),
         may_generate: true,
+        published: true,
         certificates: Vec::new(),
     };
     BTreeMap::from([("access".to_owned(), settings)])

@@ -304,7 +304,12 @@ fn a_full_disk_is_survived_many_times() {
         eprintln!("SKIPPED a_full_disk_is_survived_many_times: needs root to mount a tmpfs");
         return;
     };
-    let settings = Settings { dir: mount.0.join("audit"), environment: "test".into(), segment: MIN_SEGMENT };
+    let settings = Settings {
+        dir: mount.0.join("audit"),
+        environment: "test".into(),
+        segment: MIN_SEGMENT,
+        checkpoint: None,
+    };
     let log = Log::open(&settings, Arc::new(SystemClock)).unwrap();
     let mut acknowledged = 0;
     for cycle in 0..15 {

@@ -131,6 +131,7 @@ impl Resolver<'_> {
             // Known when the profiles and the backends are.
             longest: Duration::ZERO,
             may_generate: false,
+            published: true,
         }
     }
 

@@ -59,6 +59,7 @@ fn settings(files: Vec<PathBuf>) -> Settings {
         rotation,
         longest: zero,
         may_generate: true,
+        published: true,
         certificates: files,
     }
 }

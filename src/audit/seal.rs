@@ -1,0 +1,211 @@
+//! The task that seals the log: at start, every so often, after so many records and at stop it has the checkpoint key
+//! sign how many records there are and the root of the tree over them, records that, and tells the witnesses.
+//!
+//! Never signs a smaller size than before, nor the tree of a log that is down, and never holds up a record: whatever
+//! fails here is tried again.
+
+mod report;
+mod settings;
+mod tell;
+mod turn;
+
+pub use report::{Report, WitnessReport};
+pub use settings::Settings;
+
+use super::checkpoint::{Checkpoint, SealKey};
+use super::log::{Head, Log, Sealing, Unavailable};
+use super::{Entry, Event, Outcome};
+use crate::backend::{self, Ask, Attempt, Signing};
+use crate::clock::Clock;
+use crate::keyring::{Keyring, Shut, Version};
+use crate::telemetry::Chain;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use std::sync::Arc;
+use std::time::Duration;
+use tell::Teller;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use turn::{NoTurn, Turn};
+
+/// A record of ours is durable within this, or it is tried again.
+const RECORD_WITHIN: Duration = Duration::from_secs(5);
+/// What failed is tried again after this, or sooner if the log is sealed more often.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Why the log was not sealed.
+#[derive(Debug, thiserror::Error)]
+enum NotSealed {
+    #[error(transparent)]
+    Turn(#[from] NoTurn),
+    #[error("the checkpoint key does not sign: {0}")]
+    Shut(#[from] Shut),
+    #[error("the checkpoint key did not sign")]
+    Backend(#[from] backend::Error),
+    #[error(transparent)]
+    Log(#[from] Unavailable),
+    #[error("the log has {now} records, and {before} were signed before: see `jwsd audit verify`")]
+    Smaller { now: u64, before: u64 },
+    #[error("the checkpoint key cannot seal: {0}")]
+    Key(#[from] super::checkpoint::BadNote),
+    #[error("a signature of something else: this is a defect")]
+    Defect,
+}
+
+/// Seals one log.
+pub struct Sealer {
+    log: Log,
+    keyring: Arc<Keyring>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    /// A signature takes no longer.
+    within: Duration,
+    origin: String,
+    turn: Turn,
+    /// The greatest size that was ever signed.
+    signed: u64,
+    /// Number of the last record that is sealed.
+    sealed: u64,
+    witnesses: Teller,
+}
+
+impl Sealer {
+    /// Seals `log` as `settings` say; `within` bounds one signature. The versions of the checkpoint key are opened
+    /// already. `None` for a log that was opened without a checkpoint key.
+    pub fn new(
+        settings: Settings,
+        log: Log,
+        keyring: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+        within: Duration,
+    ) -> Option<Self> {
+        let Sealing { dir, origin, last } = log.sealing()?;
+        let turn = Turn::new(&settings.key, dir, last.as_ref(), &keyring.ring());
+        *log.report() = Some(Report::new(&settings, origin, last.as_ref()));
+        let (signed, sealed) = last.as_ref().map_or((0, 0), |seal| (seal.checkpoint.size, seal.after));
+        let (origin, witnesses) = (origin.clone(), Teller::new(&settings.witnesses));
+        Some(Self { log, keyring, clock, settings, within, origin, turn, signed, sealed, witnesses })
+    }
+
+    /// Seals until `stop`, and once more then.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let sealed = self.seal(true).await;
+            let due = self.sealed.saturating_add(self.settings.records.into());
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep(if sealed { self.settings.every } else { self.settings.every.min(RETRY) }) => {}
+                () = self.log.until(due), if sealed => {}
+            }
+        }
+        // Nothing may follow the last seal.
+        self.seal(false).await;
+    }
+
+    /// Whether it is done. `records` says whether what happens to witnesses is recorded.
+    pub(super) async fn seal(&mut self, records: bool) -> bool {
+        let outcome = self.try_seal().await;
+        let now = self.clock.now();
+        let told = {
+            let mut report = self.log.report();
+            let Some(report) = report.as_mut() else { return false };
+            match &outcome {
+                Ok((done, _)) => report.done(done.clone(), now),
+                Err(error) => report.failed(Chain(error).to_string(), now),
+            }
+        };
+        match &outcome {
+            // Once, not at every try.
+            Err(error) if told => tracing::error!(error = %Chain(error), "Audit log not sealed"),
+            Ok((done, _)) if told => {
+                tracing::info!(size = done.size, vkey = done.vkey, "Audit log is sealed")
+            }
+            _ => {}
+        }
+        let Ok((done, note)) = outcome else { return false };
+        let changes = self.witnesses.tell(&note, done.size, now).await;
+        if let Some(report) = self.log.report().as_mut() {
+            report.witnesses = self.witnesses.reports();
+        }
+        if records
+            && !changes.is_empty()
+            && let Err(error) = self.log.append(changes).map(drop)
+        {
+            tracing::error!(%error, "Failure of a witness not recorded");
+        }
+        true
+    }
+
+    /// The seal and its note, once it is on disk.
+    async fn try_seal(&mut self) -> Result<(report::Done, String), NotSealed> {
+        self.introduce().await?;
+        let ring = self.keyring.ring();
+        let (version, late) = self.turn.choose(&ring).await?;
+        let head = self.log.head().await?;
+        let (size, last) = (head.tree.size(), head.last);
+        if size < self.signed {
+            return Err(NotSealed::Smaller { now: size, before: self.signed });
+        }
+        let key = self.key(&version)?;
+        let (note, attempts) = self.sign(&version, &key, &head, late).await?;
+        self.signed = size;
+        let sealed = Entry {
+            kid: Some(version.kid().to_string()),
+            after: Some(last),
+            peaks: head.tree.peaks().iter().map(|peak| BASE64.encode(peak)).collect(),
+            note: Some(note.clone()),
+            // One goes without saying.
+            attempts: if attempts.len() > 1 { attempts } else { Vec::new() },
+            ..Entry::new(Event::LogSealed, Outcome::Success)
+        };
+        self.record(sealed).await?;
+        self.sealed = last;
+        self.turn.sealed(&version);
+        let (kid, vkey) = (version.kid().to_string(), key.to_vkey());
+        Ok((report::Done { size, after: last, kid, vkey }, note))
+    }
+
+    /// Records each version that is to seal before it does, so that a seal by the one before covers that.
+    async fn introduce(&mut self) -> Result<(), NotSealed> {
+        for version in self.turn.newcomers(&self.keyring.ring()) {
+            let key = Entry {
+                kid: Some(version.kid().to_string()),
+                object: Some(version.key().to_owned()),
+                alg: Some(version.algorithm().name()),
+                vkey: Some(self.key(&version)?.to_vkey()),
+                ..Entry::new(Event::LogKey, Outcome::Success)
+            };
+            self.record(key).await?;
+            self.turn.introduced(&version);
+        }
+        Ok(())
+    }
+
+    async fn sign(
+        &self,
+        version: &Arc<Version>,
+        key: &SealKey,
+        head: &Head,
+        late: bool,
+    ) -> Result<(String, Vec<String>), NotSealed> {
+        let origin = self.origin.clone();
+        let checkpoint = Checkpoint { origin, size: head.tree.size(), root: head.tree.root() };
+        let text = checkpoint.to_string();
+        let right = version.enter_checkpoint((!late).then(|| self.clock.now().as_second()))?;
+        let ask = Ask::own(Instant::now() + self.within);
+        let Signing { result, attempts } = right.version().replicas().sign(text.as_bytes(), ask).await;
+        let verified = result?;
+        let _leaving = right.signed()?;
+        let note = key.note(&checkpoint, verified).ok_or(NotSealed::Defect)?;
+        Ok((note, attempts.iter().map(Attempt::to_string).collect()))
+    }
+
+    fn key(&self, version: &Version) -> Result<SealKey, NotSealed> {
+        let public = version.verifier().public().clone();
+        Ok(SealKey::new(&self.origin, version.algorithm(), public)?)
+    }
+
+    async fn record(&self, entry: Entry) -> Result<(), Unavailable> {
+        self.log.append(vec![entry])?.durable_by(Instant::now() + RECORD_WITHIN).await
+    }
+}

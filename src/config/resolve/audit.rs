@@ -1,0 +1,90 @@
+//! `[audit]`.
+
+use super::{HOUR, KIB, MIB, Path, Resolver, SECOND};
+use crate::audit::checkpoint::{LONGEST_NAME, is_name};
+use crate::audit::seal::Settings as Sealing;
+use crate::audit::{SYSLOG, Settings, Witness};
+use crate::config::file::{self, File};
+use crate::jose::Algorithm;
+
+impl Resolver<'_> {
+    pub(super) fn audit(&mut self, path: &Path, file: &File) -> Settings {
+        let dir = self.absolute(&path.key("dir"), &file.audit.dir);
+        let witnesses = self.witnesses(&path.key("witness"), &file.audit, &dir);
+        let checkpoint = file.audit.checkpoint.as_ref();
+        Settings {
+            environment: file.environment.clone(),
+            segment: self.quantity(&path.key("segment"), &file.audit.segment, 64 * KIB..=4096 * MIB),
+            checkpoint: checkpoint
+                .map(|checkpoint| self.checkpoint(&path.key("checkpoint"), checkpoint, file, witnesses)),
+            dir,
+        }
+    }
+
+    fn checkpoint(
+        &mut self,
+        path: &Path,
+        written: &file::Checkpoint,
+        file: &File,
+        witnesses: Vec<Witness>,
+    ) -> Sealing {
+        let at = path.key("key");
+        self.reference(&at, "key", &written.key, &file.key);
+        let algorithm = file.key.get(&written.key).map(|key| key.algorithm);
+        if algorithm.is_some_and(|algorithm| {
+            !matches!(algorithm, Algorithm::Ed25519 | Algorithm::EdDSA | Algorithm::ES256)
+        }) {
+            self.fault(&at, "a checkpoint key is Ed25519 or ES256: name another one");
+        }
+        let user = file.profile.iter().find(|(_, profile)| profile.key == written.key);
+        if let Some((profile, _)) = user {
+            let message = format!(
+                "profile {profile:?} signs JWTs with it: write a [key.NAME] that no profile uses, so that neither is taken \
+                 for the other"
+            );
+            self.fault(&at, message);
+        }
+        if written.origin.as_ref().is_some_and(|origin| !is_name(origin)) {
+            let message =
+                format!("write 1 to {LONGEST_NAME} bytes without spaces, control characters and `+`");
+            self.fault(&path.key("origin"), message);
+        }
+        Sealing {
+            key: written.key.clone(),
+            origin: written.origin.clone(),
+            every: self.quantity(&path.key("every"), &written.every, SECOND..=HOUR),
+            records: self.in_range(&path.key("records"), written.records, 100..=1_000_000),
+            witnesses,
+        }
+    }
+
+    fn witnesses(&mut self, path: &Path, audit: &file::Audit, dir: &std::path::Path) -> Vec<Witness> {
+        if audit.checkpoint.is_none() && !audit.witness.is_empty() {
+            self.fault(path, "there are no checkpoints to keep: add [audit.checkpoint]");
+        }
+        let mut witnesses = Vec::new();
+        for (index, written) in audit.witness.iter().enumerate() {
+            let path = path.index(index);
+            let witness = match (&written.file, written.syslog) {
+                (Some(file), false) => {
+                    let path = path.key("file");
+                    let file = self.absolute(&path, file);
+                    if file.starts_with(dir) {
+                        self.fault(&path, "whoever removes the log removes it too: write another place");
+                    }
+                    Witness::File(file)
+                }
+                (None, true) => Witness::Syslog(SYSLOG.into()),
+                _ => {
+                    self.fault(&path, "write either `file` or `syslog = true`");
+                    continue;
+                }
+            };
+            if witnesses.contains(&witness) {
+                self.fault(&path, "stands here twice: remove one");
+            }
+            witnesses.push(witness);
+        }
+        witnesses
+    }
+}

@@ -1,0 +1,90 @@
+//! `[audit.checkpoint]` and `[[audit.witness]]`: what they come to, and every fault at once.
+
+use super::{GOOD, LOADER};
+use crate::audit::Witness;
+use std::time::Duration;
+
+const KEY: &str = "\n[key.audit]\nbackend = \"hsm\"\nalgorithm = \"Ed25519\"\n";
+
+fn with(text: &str) -> String {
+    format!("{GOOD}{KEY}{text}")
+}
+
+#[test]
+fn a_log_is_sealed_as_it_is_written() {
+    let config = LOADER.parse(&with("[audit.checkpoint]\nkey = \"audit\"\n"), "x").unwrap();
+    let checkpoint = config.audit.checkpoint.unwrap();
+    assert_eq!((checkpoint.key.as_str(), checkpoint.origin), ("audit", None));
+    assert_eq!((checkpoint.every, checkpoint.records), (Duration::from_secs(60), 10_000));
+    assert!(checkpoint.witnesses.is_empty());
+    let shown = |key: &str| config.keys[key].published;
+    assert!(shown("access") && !shown("audit"), "verifiers of JWTs are not shown it");
+
+    let text = with(
+        "[audit.checkpoint]\nkey = \"audit\"\norigin = \"jwsd/production/a\"\nevery = \"5s\"\nrecords = 500\n\
+         [[audit.witness]]\nfile = \"/var/lib/other//seen\"\n[[audit.witness]]\nsyslog = true\n",
+    );
+    let checkpoint = LOADER.parse(&text, "x").unwrap().audit.checkpoint.unwrap();
+    assert_eq!(checkpoint.origin.as_deref(), Some("jwsd/production/a"));
+    assert_eq!((checkpoint.every, checkpoint.records), (Duration::from_secs(5), 500));
+    let witnesses = [Witness::File("/var/lib/other/seen".into()), Witness::Syslog("/dev/log".into())];
+    assert_eq!(checkpoint.witnesses, witnesses);
+    // What `jwsd check` prints reads back to the same.
+    let described = LOADER.describe(&text, "x").unwrap();
+    assert_eq!(LOADER.describe(&described, "x").unwrap(), described);
+
+    assert!(LOADER.parse(GOOD, "x").unwrap().audit.checkpoint.is_none());
+}
+
+#[test]
+fn each_fault_is_told() {
+    let checkpoint = |rest: &str| format!("[audit.checkpoint]\nkey = \"audit\"\n{rest}");
+    let witness = |rest: &str| checkpoint(&format!("[[audit.witness]]\n{rest}"));
+    let long = format!("origin = {:?}\n", "x".repeat(129));
+    for (text, path, what) in [
+        ("[audit.checkpoint]\n".to_owned(), "audit.checkpoint.key", "missing"),
+        ("[audit.checkpoint]\nkey = \"audi\"\n".to_owned(), "audit.checkpoint.key", "did you mean \"audit\""),
+        ("[audit.checkpoint]\nkey = \"access\"\n".to_owned(), "audit.checkpoint.key", "signs JWTs with it"),
+        (
+            "[key.slow]\nbackend = \"hsm\"\nalgorithm = \"RS256\"\n[audit.checkpoint]\nkey = \"slow\"\n"
+                .to_owned(),
+            "audit.checkpoint.key",
+            "Ed25519 or ES256",
+        ),
+        (checkpoint("every = \"2h\"\n"), "audit.checkpoint.every", "write 1s to 1h"),
+        (checkpoint("every = \"100ms\"\n"), "audit.checkpoint.every", "write 1s to 1h"),
+        (checkpoint("records = 99\n"), "audit.checkpoint.records", "write 100 to 1000000"),
+        (checkpoint("records = 1000001\n"), "audit.checkpoint.records", "write 100 to 1000000"),
+        (checkpoint("origin = \"a log\"\n"), "audit.checkpoint.origin", "without spaces"),
+        (checkpoint("origin = \"a+b\"\n"), "audit.checkpoint.origin", "`+`"),
+        (checkpoint("origin = \"\"\n"), "audit.checkpoint.origin", "1 to 128"),
+        (checkpoint(&long), "audit.checkpoint.origin", "1 to 128"),
+        (witness(""), "audit.witness[0]", "either `file` or `syslog"),
+        (witness("file = \"/a\"\nsyslog = true\n"), "audit.witness[0]", "either `file` or `syslog"),
+        (witness("file = \"a\"\n"), "audit.witness[0].file", "absolute"),
+        (witness("file = \"/var/log/jwsd/seen\"\n"), "audit.witness[0].file", "removes it too"),
+        (witness("http = \"x\"\n"), "audit.witness[0].http", "the keys here are file, syslog"),
+        (
+            witness("file = \"/a\"\n[[audit.witness]]\nfile = \"//a\"\n"),
+            "audit.witness[1]",
+            "stands here twice",
+        ),
+        ("[[audit.witness]]\nsyslog = true\n".to_owned(), "audit.witness", "add [audit.checkpoint]"),
+    ] {
+        let faults = LOADER.parse(&with(&text), "x").map(drop).expect_err(&text).faults;
+        let told = faults.iter().any(|fault| fault.path == path && fault.message.contains(what));
+        assert!(told, "{text}: {faults:#?}");
+    }
+}
+
+#[test]
+fn only_a_restart_changes_how_it_is_sealed() {
+    let running = LOADER.parse(&with("[audit.checkpoint]\nkey = \"audit\"\n"), "x").unwrap().written;
+    let loader = super::super::Loader { running: Some(&running), ..LOADER };
+    let text = with("[audit.checkpoint]\nkey = \"audit\"\nevery = \"5s\"\n");
+    let faults = loader.parse(&text, "x").map(drop).unwrap_err().faults;
+    assert_eq!(
+        faults.iter().map(|fault| fault.path.as_str()).collect::<Vec<_>>(),
+        ["audit.checkpoint.every"]
+    );
+}
