@@ -149,12 +149,7 @@ impl Log {
         clock: Arc<dyn Clock>,
         disk: Arc<dyn Disk>,
     ) -> Result<Self, OpenError> {
-        let directory = Directory::open(&settings.dir, settings.segment.max(MIN_SEGMENT), disk)?;
-        directory.bind(&settings.environment)?;
-        let recovered = recover(&directory)?;
-        let shared = Arc::new(Shared::default());
-        let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered);
-        let writer = begun.map_err(|fault| OpenError::Begin { reason: fault.reason() })?;
+        let (writer, shared) = begin(settings, clock, disk)?;
         let (sender, ended) = watch::channel(false);
         std::thread::Builder::new()
             .name("audit".to_owned())
@@ -167,7 +162,12 @@ impl Log {
                 path: settings.dir.clone(),
                 source,
             })?;
-        Ok(Self(Arc::new(Handle { shared, ended })))
+        Ok(Self::over(shared, ended))
+    }
+
+    /// The handle on a writer.
+    pub(super) fn over(shared: Arc<Shared>, ended: watch::Receiver<bool>) -> Self {
+        Self(Arc::new(Handle { shared, ended }))
     }
 
     /// Hands entries to the writer, in order, contiguous. Never blocks on the disk.
@@ -233,6 +233,21 @@ impl Log {
         // An error means that the writer is gone, which is the same.
         let _ = self.0.ended.clone().wait_for(|ended| *ended).await;
     }
+}
+
+/// All of opening but the thread.
+pub(super) fn begin(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
+) -> Result<(Writer, Arc<Shared>), OpenError> {
+    let directory = Directory::open(&settings.dir, settings.segment.max(MIN_SEGMENT), disk)?;
+    directory.bind(&settings.environment)?;
+    let recovered = recover(&directory)?;
+    let shared = Arc::new(Shared::default());
+    let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered);
+    let writer = begun.map_err(|fault| OpenError::Begin { reason: fault.reason() })?;
+    Ok((writer, shared))
 }
 
 impl Ticket {

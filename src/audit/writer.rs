@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// How often a missing spare or segment is tried again.
 const TICK: Duration = Duration::from_millis(200);
 /// Bytes of one write, about.
-const BATCH: usize = 1024 * 1024;
+pub(super) const BATCH: usize = 1024 * 1024;
 
 /// Everything the thread owns.
 pub(super) struct Writer {
@@ -33,7 +33,8 @@ pub(super) struct Writer {
     waiting: Vec<Answer>,
     /// What `log.resumed` will say.
     failed: Option<(String, &'static str)>,
-    tried: Option<Instant>,
+    /// When a segment or a spare was tried last, in vain.
+    pub(super) tried: Option<Instant>,
     /// Why there is no spare.
     no_spare: Option<Fault>,
 }
@@ -70,17 +71,27 @@ impl Writer {
     pub(super) fn run(mut self) {
         let _ending = Ending(Arc::clone(&self.shared));
         while self.receive() {
-            if self.segment.is_none() {
-                self.resume();
-            }
-            while !self.pending.is_empty() {
-                self.commit();
-            }
-            // After the answers, so that nobody waits for it.
-            if self.segment.is_some() && !self.directory.has_spare() && self.may_try() {
-                self.reserve();
-            }
+            self.turn();
         }
+        self.end();
+    }
+
+    /// Writes what was taken, or refuses it; then has a spare made if there is none.
+    pub(super) fn turn(&mut self) {
+        if self.segment.is_none() {
+            self.resume();
+        }
+        while !self.pending.is_empty() {
+            self.commit();
+        }
+        // After the answers, so that nobody waits for it.
+        if self.segment.is_some() && !self.directory.has_spare() && self.may_try() {
+            self.reserve();
+        }
+    }
+
+    /// Gives back the space that is not used.
+    pub(super) fn end(mut self) {
         self.directory.close();
         if let Some(segment) = self.segment.take() {
             if segment.is_empty() {
@@ -92,7 +103,7 @@ impl Writer {
     }
 
     /// Takes all that waits; sleeps while there is nothing to do. False: the end.
-    fn receive(&mut self) -> bool {
+    pub(super) fn receive(&mut self) -> bool {
         let settled = self.segment.is_some() && self.directory.has_spare();
         let mut queue = self.shared.queue();
         queue.taken_at = None;
