@@ -3,7 +3,7 @@
 //! Each method is one system call, never retried.
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, OFlag, RenameFlags};
+use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, RenameFlags};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 use std::fs::{DirBuilder, File};
@@ -50,6 +50,11 @@ pub(super) trait Disk: Send + Sync {
     /// `fsync(2)` of a file or of a directory.
     fn sync_all(&self, file: &File) -> io::Result<()> {
         file.sync_all()
+    }
+    /// Has what is read next come from the disk. After a sync that failed the kernel may show what never got there, and
+    /// call the next sync a success.
+    fn forget(&self, file: &File) -> io::Result<()> {
+        Ok(nix::fcntl::posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?)
     }
 }
 

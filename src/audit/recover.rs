@@ -1,6 +1,7 @@
 //! Recovery at open: where the log ends, and what a crash left after its last valid record.
 //!
-//! Drops nothing but bytes after the last valid record, and reads no more than the newest segments' ends need.
+//! Drops nothing but bytes after the last valid record, reads no more than the newest segments' ends need, and goes by
+//! what is on the disk, not by what is still in memory of it.
 
 use super::line::{Line, Lines, MAX_LINE, parse};
 use super::log::OpenError;
@@ -38,6 +39,7 @@ pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
     let mut spoiled = None;
     for Listed { first, name, .. } in segments.into_iter().rev() {
         let mut file = directory.open_segment(&name)?;
+        directory.settle(&file).map_err(fail("sync", &name))?;
         let size = file.metadata().map_err(fail("check", &name))?.len();
         let found = find_end(&file, size).map_err(fail("read", &name))?;
         let end = found.as_ref().map_or(0, |found| found.end);
@@ -200,12 +202,8 @@ fn last_valid_of_all(mut file: &File) -> io::Result<Option<End>> {
     let mut found = None;
     while let Some(raw) = lines.next()? {
         if let Ok(line) = raw.record() {
-            found = Some(End {
-                end: raw.offset + raw.length,
-                last: line.seq,
-                before: Before::Whole,
-                durable: 0,
-            });
+            found =
+                Some(End { end: raw.offset + raw.length, last: line.seq, before: Before::Whole, durable: 0 });
         }
     }
     Ok(found)

@@ -43,7 +43,8 @@ impl Directory {
             .map(File::from)
             .map_err(|e| fail("open")(e.into()))?;
         check_private(&handle, path)?;
-        let lock = disk.open(&handle, LOCK, OFlag::O_RDWR | OFlag::O_CREAT).map_err(fail("open the lock of"))?;
+        let lock =
+            disk.open(&handle, LOCK, OFlag::O_RDWR | OFlag::O_CREAT).map_err(fail("open the lock of"))?;
         check_private(&lock, &path.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -140,6 +141,11 @@ impl Directory {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
+    }
+    /// Syncs what an earlier run left of an old segment, and has it read from the disk.
+    pub(super) fn settle(&self, segment: &File) -> io::Result<()> {
+        self.disk.sync_all(segment)?;
+        self.disk.forget(segment)
     }
     /// Cuts an old segment at `end` and syncs it. Also gives back the reserve that a crash left.
     pub(super) fn cut(&self, segment: &File, end: u64) -> io::Result<()> {

@@ -19,7 +19,7 @@ use super::{Dice, Disk, KernelDisk};
 
 const SECTOR: usize = 512;
 
-/// Which sync is a lie: it says that it is done, and nothing was.
+/// Which call is a lie: it says that it is done, and nothing was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lie {
     None,
@@ -27,6 +27,7 @@ pub(super) enum Lie {
     File,
     Directory,
     Parent,
+    Cache,
 }
 
 pub(super) struct Model(Mutex<State>);
@@ -55,6 +56,8 @@ pub(super) struct State {
 struct Inode {
     synced: Vec<u8>,
     dirty: bool,
+    /// What a failed sync left on the disk from here on, while processes still see what was written.
+    failed: Option<(usize, Vec<u8>)>,
     seen: File,
 }
 
@@ -72,10 +75,29 @@ impl Inode {
         bytes
     }
 
+    /// What gets to the disk if all is synced.
+    fn coming(&self) -> Vec<u8> {
+        let mut bytes = self.seen();
+        if let Some((start, left)) = &self.failed {
+            let end = (start + left.len()).min(bytes.len());
+            if let Some(part) = bytes.get_mut(*start..end) {
+                part.copy_from_slice(&left[..end - start]);
+            }
+        }
+        bytes
+    }
+
     fn sync(&mut self) {
         if std::mem::take(&mut self.dirty) {
-            self.synced = self.seen();
+            self.synced = self.coming();
         }
+    }
+
+    /// The kernel tried to write, failed, and calls what it has clean: no later sync writes it.
+    fn fail(&mut self, dice: &mut Dice) {
+        let (start, mut left) = (self.synced.len(), self.lose(dice));
+        left.resize(self.seen().len().max(start), 0);
+        self.failed = Some((start, left.split_off(start)));
     }
 
     /// What a power loss leaves.
@@ -83,7 +105,7 @@ impl Inode {
         if !self.dirty {
             return self.synced.clone();
         }
-        let seen = self.seen();
+        let seen = self.coming();
         let (low, high) = (self.synced.len().min(seen.len()), self.synced.len().max(seen.len()));
         let size = match dice.below(4) {
             0 => self.synced.len(),
@@ -209,6 +231,25 @@ impl Model {
         self.0.lock().unwrap()
     }
 
+    fn sync(&self, file: &File, lie: Lie) -> io::Result<()> {
+        let mut state = self.state();
+        let dead = state.fuse == 0;
+        let called = state.call(Errno::EIO);
+        if called.is_ok() {
+            state.sync(file, lie);
+        } else if !dead && state.dice.one_in(2) {
+            let mut dice = Dice(state.dice.next());
+            if let Some(inode) = state.of(file) {
+                inode.fail(&mut dice);
+            }
+            // Often nobody lives to say so.
+            if dice.one_in(2) {
+                state.fuse = state.fuse.min(dice.below(4));
+            }
+        }
+        called
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         self.state().fuse == 0
     }
@@ -235,7 +276,7 @@ impl Model {
             file.write_all(&left).unwrap();
             let inode = file.metadata().unwrap().ino();
             let seen = File::open(path).unwrap();
-            state.files.insert(inode, Inode { synced: left, dirty: false, seen });
+            state.files.insert(inode, Inode { synced: left, dirty: false, failed: None, seen });
             state.names.insert(name, inode);
         }
     }
@@ -255,7 +296,7 @@ impl Disk for Model {
         // Nothing is ever in the lock.
         if name != "lock" && !state.files.contains_key(&inode) {
             let seen = KernelDisk.open(directory, name, OFlag::O_RDONLY)?;
-            state.files.insert(inode, Inode { synced: Vec::new(), dirty: true, seen });
+            state.files.insert(inode, Inode { synced: Vec::new(), dirty: true, failed: None, seen });
             state.changes.push(Change::Made(name.to_owned(), inode));
         }
         Ok(file)
@@ -308,16 +349,22 @@ impl Disk for Model {
     }
 
     fn sync_data(&self, file: &File) -> io::Result<()> {
-        let mut state = self.state();
-        state.call(Errno::EIO)?;
-        state.sync(file, Lie::Data);
-        Ok(())
+        self.sync(file, Lie::Data)
     }
 
     fn sync_all(&self, file: &File) -> io::Result<()> {
+        self.sync(file, Lie::File)
+    }
+
+    fn forget(&self, file: &File) -> io::Result<()> {
         let mut state = self.state();
         state.call(Errno::EIO)?;
-        state.sync(file, Lie::File);
+        if state.lie == Lie::Cache {
+            return Ok(());
+        }
+        if let Some((start, left)) = state.of(file).and_then(|inode| inode.failed.take()) {
+            file.write_all_at(&left, start as u64)?;
+        }
         Ok(())
     }
 }
