@@ -20,6 +20,8 @@ pub(super) struct History<'a> {
     dir: &'a Path,
     open: Box<dyn Fn(&str) -> Result<File, OpenError> + 'a>,
     segments: Vec<Listed>,
+    /// What will be declared.
+    gaps: Gaps,
 }
 
 /// Where a line ends and the next one begins.
@@ -30,7 +32,7 @@ pub(super) struct Place {
 }
 
 /// Numbers whose durability is unknown, as `log.resumed` declares them: their records are no leaves.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Gaps(Vec<(u64, u64)>);
 
 impl Gaps {
@@ -53,7 +55,7 @@ impl<'a> History<'a> {
         open: impl Fn(&str) -> Result<File, OpenError> + 'a,
     ) -> Result<Self, OpenError> {
         let segments = list(dir).map_err(failed("list", dir.to_owned()))?.0;
-        Ok(Self { dir, open: Box::new(open), segments })
+        Ok(Self { dir, open: Box::new(open), segments, gaps: Gaps::default() })
     }
 
     /// For a log that somebody may be writing.
@@ -64,6 +66,12 @@ impl<'a> History<'a> {
             options.read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK);
             options.open(&path).map_err(failed("open", path))
         })
+    }
+
+    /// The same, but for what is about to be declared: numbers after the first of these and before the second.
+    pub(super) fn without(mut self, unknown: (u64, u64)) -> Self {
+        self.gaps.0.push(unknown);
+        self
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -82,7 +90,7 @@ impl<'a> History<'a> {
         &self,
         mut visit: impl FnMut(&[u8], Place, &Gaps) -> Result<ControlFlow<()>, OpenError>,
     ) -> Result<(), OpenError> {
-        let mut gaps = Gaps::default();
+        let mut gaps = self.gaps.clone();
         for (segment, Listed { name, .. }) in self.segments.iter().enumerate().rev() {
             let read = || failed("read", self.dir.join(name));
             let file = (self.open)(name)?;
@@ -106,7 +114,7 @@ impl<'a> History<'a> {
         mut visit: impl FnMut(&Line<'_>),
     ) -> Result<(), OpenError> {
         let from = from.unwrap_or(Place { segment: 0, offset: 0 });
-        let mut gaps = Gaps::default();
+        let mut gaps = self.gaps.clone();
         let segments = self.segments.iter().enumerate().skip(from.segment);
         for (_, Listed { name, .. }) in segments.clone() {
             let mut lines = Lines::new(BufReader::with_capacity(MAX_LINE, (self.open)(name)?));

@@ -3,14 +3,11 @@
 //! Never touches the disk: that is the writer thread's. Never lets a value out whose record is not on disk.
 
 use super::disk::{Disk, KernelDisk};
-use super::open::OpenError;
+use super::open::{Begun, OpenError, begin};
 use super::queue::{Gate, Group, Shared};
-use super::recover::recover;
-use super::restore::{Contradiction, Restored, Seal};
+use super::restore::{Contradiction, Seal};
 use super::seal::Report;
-use super::segment::Directory;
 use super::tree::Tree;
-use super::writer::Writer;
 use super::{Entry, Settings};
 use crate::clock::Clock;
 use std::path::PathBuf;
@@ -120,24 +117,13 @@ impl Log {
         let (directory, restored, contradictions) = Self::look(settings, disk)?;
         match contradictions.into_iter().next() {
             Some(Contradiction { error, .. }) => Err(error),
-            None => Self::begin(settings, clock, directory, restored),
+            None => Self::run(begin(settings, clock, directory, restored)?),
         }
     }
 
-    pub(super) fn begin(
-        settings: &Settings,
-        clock: Arc<dyn Clock>,
-        directory: Directory,
-        restored: Option<(String, Restored)>,
-    ) -> Result<Self, OpenError> {
-        let recovered = recover(&directory)?;
-        let shared = Arc::new(Shared::default());
-        let (sealing, head) = restored.map_or((None, None), |(origin, restored)| {
-            let sealing = Sealing { dir: settings.dir.clone(), origin, last: restored.seal };
-            (Some(sealing), Some(Head { tree: restored.tree, last: restored.last }))
-        });
-        let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered, head);
-        let writer = begun.map_err(|fault| OpenError::Begin { reason: fault.reason() })?;
+    /// Starts the writer's thread.
+    pub(super) fn run(Begun { writer, shared, sealing }: Begun) -> Result<Self, OpenError> {
+        let dir = writer.dir().to_owned();
         let (sender, ended) = watch::channel(false);
         std::thread::Builder::new()
             .name("audit".to_owned())
@@ -145,12 +131,13 @@ impl Log {
                 writer.run();
                 sender.send_replace(true);
             })
-            .map_err(|source| OpenError::Io {
-                what: "start the writer of",
-                path: settings.dir.clone(),
-                source,
-            })?;
-        Ok(Self(Arc::new(Handle { shared, ended, sealing, report: Mutex::default() })))
+            .map_err(|source| OpenError::Io { what: "start the writer of", path: dir, source })?;
+        Ok(Self::over(shared, sealing, ended))
+    }
+
+    /// The handle on a writer.
+    pub(super) fn over(shared: Arc<Shared>, sealing: Option<Sealing>, ended: watch::Receiver<bool>) -> Self {
+        Self(Arc::new(Handle { shared, ended, sealing, report: Mutex::default() }))
     }
 
     /// The tree over all that is durable, and the number of its last record. Ends an answer later than what is being

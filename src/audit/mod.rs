@@ -18,11 +18,15 @@
 //! Sequence numbers are contiguous across segments. The one exception is declared in the log itself: when a write or
 //! sync fails, the numbers of that batch are used up, and the next segment begins with `log.resumed`, which names the
 //! last acknowledged record (`after`), the count of numbers after it whose durability is unknown (`unknown`) and the
-//! failed `segment`, whose end may then be torn.
+//! failed `segment`, whose end may then be torn. A start does the same with rule `segment-spoiled` when a power loss kept
+//! the end of the last write and spoiled what stood before it in the same write: lines with one `time`, none of which was
+//! acknowledged. In the numbers of such a range anything may be spoiled, also in the middle. What was spoiled elsewhere is
+//! damage, and is never declared.
 //!
 //! Beside the segments are `lock` (held by the one daemon that writes here), `environment` (the name of the one
-//! environment whose log this is) and `spare` (empty, its space reserved: the next segment). A start always begins a new segment; what a crash left after the last valid record is cut off and
-//! declared by `log.recovered` (`segment`, `dropped` bytes, their `sha256`).
+//! environment whose log this is; `environment.new` until it is whole) and `spare` (empty, its space reserved: the next
+//! segment). A start always begins a new segment; what a crash left after the last valid record is cut off and declared by
+//! `log.recovered` (`segment`, `dropped` bytes, their `sha256`).
 //!
 //! # Seals
 //! A log with a checkpoint key has `log.sealed` records: the signed size and root of the tree over all records before some

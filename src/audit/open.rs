@@ -5,10 +5,13 @@
 use super::checkpoint::LONGEST_NAME;
 use super::disk::{Disk, KernelDisk};
 use super::history::History;
-use super::log::{Log, Unavailable};
+use super::log::{Head, Log, Sealing, Unavailable};
+use super::queue::Shared;
+use super::recover::recover;
 use super::restore::{Contradiction, Restored, compare, restore};
 use super::segment::Directory;
 use super::witness::{Witness, last_note};
+use super::writer::Writer;
 use super::{Actor, Entry, Event, MIN_SEGMENT, Outcome, Settings};
 use crate::clock::Clock;
 use crate::sys::process;
@@ -153,7 +156,7 @@ impl Log {
             ..Entry::new(Event::LogAccepted, Outcome::Success)
         };
         let entries = contradictions.iter().map(accepted).collect();
-        let log = Self::begin(settings, clock, directory, restored)?;
+        let log = Self::run(begin(settings, clock, directory, restored)?)?;
         let recorded = match log.append(entries) {
             Ok(mut ticket) => ticket.durable().await,
             Err(unavailable) => Err(unavailable),
@@ -194,6 +197,35 @@ impl Log {
         };
         Ok((directory, Some(found), contradictions))
     }
+}
+
+/// A log whose writer does not run yet.
+pub(super) struct Begun {
+    pub(super) writer: Writer,
+    pub(super) shared: Arc<Shared>,
+    pub(super) sealing: Option<Sealing>,
+}
+
+/// Recovers what is in the directory and begins a segment.
+pub(super) fn begin(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    directory: Directory,
+    mut restored: Option<(String, Restored)>,
+) -> Result<Begun, OpenError> {
+    let recovered = recover(&directory)?;
+    if let (Some((_, restored)), Some(unknown)) = (&mut restored, recovered.unknown) {
+        let history = History::new(directory.path(), |name| directory.open_segment(name))?;
+        *restored = restore(&history.without(unknown))?;
+    }
+    let shared = Arc::new(Shared::default());
+    let (sealing, head) = restored.map_or((None, None), |(origin, restored)| {
+        let sealing = Sealing { dir: settings.dir.clone(), origin, last: restored.seal };
+        (Some(sealing), Some(Head { tree: restored.tree, last: restored.last }))
+    });
+    let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered, head);
+    let writer = begun.map_err(|fault| OpenError::Begin { reason: fault.reason() })?;
+    Ok(Begun { writer, shared, sealing })
 }
 
 /// The name of a log that nobody named.

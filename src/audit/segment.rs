@@ -5,18 +5,18 @@
 use super::disk::{Disk, Fault};
 use super::open::OpenError;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags};
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
-use nix::unistd::UnlinkatFlags;
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const LOCK: &str = "lock";
 const SPARE: &str = "spare";
 const ENVIRONMENT: &str = "environment";
+/// What `environment` is called until it is whole.
+const UNNAMED: &str = "environment.new";
 const EXTENSION: &str = ".jsonl";
 const DIGITS: usize = 20;
 
@@ -34,21 +34,17 @@ impl Directory {
     /// Makes (0700) or checks the directory and locks it.
     pub(super) fn open(path: &Path, size: u64, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let fail = |what| move |source| OpenError::Io { what, path: path.to_owned(), source };
-        match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => path
-                .canonicalize()
-                .and_then(|p| File::open(p.parent().unwrap_or(&p))?.sync_all())
-                .map_err(fail("sync the parent of"))?,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(fail("make")(e)),
-        }
+        let made = match disk.make_directory(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+            made => made.map(|()| true).map_err(fail("make"))?,
+        };
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let handle = nix::fcntl::open(path, flags, Mode::empty())
             .map(File::from)
             .map_err(|e| fail("open")(e.into()))?;
         check_private(&handle, path)?;
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let lock = open_at(&handle, LOCK, flags).map_err(fail("open the lock of"))?;
+        let lock =
+            disk.open(&handle, LOCK, OFlag::O_RDWR | OFlag::O_CREAT).map_err(fail("open the lock of"))?;
         check_private(&lock, &path.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -57,12 +53,17 @@ impl Directory {
             }
             Err(TryLockError::Error(e)) => return Err(fail("lock")(e)),
         }
+        // Also if it was there: whoever made it may not have lived to do this. Then it may be none of our business.
+        match path.canonicalize().and_then(|p| disk.sync_all(&File::open(p.parent().unwrap_or(&p))?)) {
+            Err(e) if made || !is_foreign(&e) => return Err(fail("sync the parent of")(e)),
+            _ => {}
+        }
         let directory = Self { path: path.to_owned(), handle, _lock: lock, disk, size, spare: None };
         // A spare of an earlier run: its reserve is of unknown size.
-        match directory.remove(SPARE) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(fail("remove the spare of")(e)),
-            _ => Ok(directory),
+        for left in [SPARE, UNNAMED] {
+            directory.remove_any(left).map_err(fail("remove the spare of"))?;
         }
+        Ok(directory)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -86,19 +87,18 @@ impl Directory {
             let path = path.clone();
             move |source| OpenError::Io { what, path, source }
         };
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = open_at(&self.handle, ENVIRONMENT, flags).map_err(fail("open"))?;
-        check_private(&file, &path)?;
         let mut text = String::new();
-        (&file).take(256).read_to_string(&mut text).map_err(fail("read"))?;
-        // Of a first use that was broken off there is a beginning at most.
+        match self.disk.open(&self.handle, ENVIRONMENT, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+            Ok(file) => {
+                check_private(&file, &path)?;
+                file.take(256).read_to_string(&mut text).map_err(fail("read"))?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(fail("open")(e)),
+        }
+        // An editor that was broken off leaves a beginning at most.
         if text.len() < environment.len() && environment.starts_with(&text) {
-            return file
-                .set_len(0)
-                .and_then(|()| file.write_all_at(format!("{environment}\n").as_bytes(), 0))
-                .and_then(|()| self.disk.sync_all(&file))
-                .and_then(|()| self.sync())
-                .map_err(fail("write"));
+            return self.write_environment(environment).map_err(fail("write"));
         }
         match text.trim() {
             found if found == environment => Ok(()),
@@ -110,21 +110,47 @@ impl Directory {
         }
     }
 
+    /// Under another name first: a crash leaves all of it or nothing.
+    fn write_environment(&self, environment: &str) -> io::Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        let file = self.disk.open(&self.handle, UNNAMED, flags)?;
+        let text = format!("{environment}\n");
+        if self.disk.write(&file, text.as_bytes())? != text.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.disk.sync_all(&file)?;
+        self.remove_any(ENVIRONMENT)?;
+        self.disk.rename(&self.handle, UNNAMED, ENVIRONMENT)?;
+        self.sync()
+    }
+
     /// Opens an old segment for recovery.
     pub(super) fn open_segment(&self, name: &str) -> Result<File, OpenError> {
-        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let path = self.path.join(name);
-        let file = open_at(&self.handle, name, flags).map_err(|source| OpenError::Io {
-            what: "open",
-            path: path.clone(),
-            source,
-        })?;
+        let opened = self.disk.open(&self.handle, name, OFlag::O_RDWR | OFlag::O_NONBLOCK);
+        let file = opened.map_err(|source| OpenError::Io { what: "open", path: path.clone(), source })?;
         check_private(&file, &path)?;
         Ok(file)
     }
 
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(nix::unistd::unlinkat(&self.handle, name, UnlinkatFlags::NoRemoveDir)?)
+        self.disk.remove(&self.handle, name)
+    }
+    fn remove_any(&self, name: &str) -> io::Result<()> {
+        match self.remove(name) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+    /// Syncs what an earlier run left of an old segment, and has it read from the disk.
+    pub(super) fn settle(&self, segment: &File) -> io::Result<()> {
+        self.disk.sync_all(segment)?;
+        self.disk.forget(segment)
+    }
+    /// Cuts an old segment at `end` and syncs it. Also gives back the reserve that a crash left.
+    pub(super) fn cut(&self, segment: &File, end: u64) -> io::Result<()> {
+        self.disk.truncate(segment, end)?;
+        self.disk.sync_all(segment)
     }
     pub(super) fn sync(&self) -> io::Result<()> {
         self.disk.sync_all(&self.handle)
@@ -145,13 +171,8 @@ impl Directory {
     }
 
     fn make_spare(&self) -> io::Result<File> {
-        let flags = OFlag::O_WRONLY
-            | OFlag::O_APPEND
-            | OFlag::O_CREAT
-            | OFlag::O_EXCL
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_CLOEXEC;
-        let file = open_at(&self.handle, SPARE, flags)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_EXCL;
+        let file = self.disk.open(&self.handle, SPARE, flags)?;
         self.disk.reserve(&file, self.size)?;
         self.disk.sync_all(&file)?;
         Ok(file)
@@ -163,18 +184,11 @@ impl Directory {
         let name = segment_name(first);
         let no_spare = || io::Error::from(io::ErrorKind::NotFound);
         let file = self.spare.take().ok_or_else(no_spare).map_err(|e| self.create_fault(e))?;
-        let renamed = nix::fcntl::renameat2(
-            &self.handle,
-            SPARE,
-            &self.handle,
-            name.as_str(),
-            RenameFlags::RENAME_NOREPLACE,
-        );
-        if let Err(e) = renamed {
+        if let Err(e) = self.disk.rename(&self.handle, SPARE, &name) {
             let _ = self.remove(SPARE);
-            return Err(self.create_fault(e.into()));
+            return Err(self.create_fault(e));
         }
-        let segment = Segment { name, file, length: 0, size: self.size };
+        let segment = Segment { name, file, disk: Arc::clone(&self.disk), length: 0, size: self.size };
         if let Err(e) = self.sync() {
             self.discard(segment);
             return Err(self.create_fault(e));
@@ -240,6 +254,7 @@ impl Directory {
 pub(super) struct Segment {
     name: String,
     file: File,
+    disk: Arc<dyn Disk>,
     length: u64,
     size: u64,
 }
@@ -262,7 +277,7 @@ impl Segment {
 
     /// Gives the rest of the reserve back: sets the size it has, so that no byte of a record can be lost, failed segment or not.
     pub(super) fn trim(self) {
-        let trimmed = self.file.metadata().and_then(|m| self.file.set_len(m.len()));
+        let trimmed = self.file.metadata().and_then(|m| self.disk.truncate(&self.file, m.len()));
         if let Err(error) = trimmed {
             tracing::warn!(segment = self.name, %error, "Segment keeps its unused reserve");
         }
@@ -321,9 +336,10 @@ fn identity(stat: &FileStat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
-fn open_at(directory: &File, name: &str, flags: OFlag) -> io::Result<File> {
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    Ok(nix::fcntl::openat(directory, name, flags, mode).map(File::from)?)
+/// What a parent directory says that belongs to others, or to a file system that is not written.
+fn is_foreign(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem)
 }
 
 /// Ours, for nobody else, and with one name if it is a file.

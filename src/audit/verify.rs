@@ -116,6 +116,10 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, 
         check.file_problem(&name, "not a segment: no regular file named by twenty digits".to_owned());
     }
     let newest = segments.len().saturating_sub(1);
+    for segment in &segments {
+        let path = dir.join(&segment.name);
+        check.unknown.extend(declared(&path).map_err(fail(path))?);
+    }
     for (index, segment) in segments.iter().enumerate() {
         let path = dir.join(&segment.name);
         check
@@ -133,6 +137,27 @@ struct Check {
     /// Bad lines since the last record. A failed disk's doing if the next segment says so.
     doubtful: Vec<Problem>,
     doubtful_count: u64,
+    /// What the `log.resumed` at the start of each segment says: `after`, and its own number.
+    unknown: Vec<(u64, u64)>,
+    /// Numbers of the range at hand that are not in the log.
+    missing: u64,
+}
+
+/// The range of numbers of unknown durability that a segment's first record declares.
+fn declared(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    let mut lines = Lines::new(BufReader::new(open(path)?));
+    let Some(raw) = lines.next()? else { return Ok(None) };
+    Ok(raw.record().ok().and_then(|line| range(&line)))
+}
+
+fn range(line: &Line) -> Option<(u64, u64)> {
+    let (after, unknown) = (line.after?, line.unknown?);
+    let fits = line.event == "log.resumed" && after.checked_add(unknown) == line.seq.checked_sub(1);
+    fits.then_some((after, line.seq))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path)
 }
 
 impl Check {
@@ -143,10 +168,7 @@ impl Check {
         newest: bool,
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<()> {
-        let file = File::options()
-            .read(true)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-            .open(path)?;
+        let file = open(path)?;
         let metadata = file.metadata()?;
         self.mode(&segment.name, metadata.mode());
         if metadata.nlink() > 1 {
@@ -197,23 +219,27 @@ impl Check {
 
     fn record(&mut self, line: &Line, segment: &Listed, first: bool, at: &dyn Fn(String) -> Problem) {
         let last = self.report.last;
-        let declared = (line.event == "log.resumed" && first)
-            .then_some((line.after, line.unknown))
-            .and_then(|(after, unknown)| Some((after?, unknown?)))
-            .filter(|&(after, unknown)| {
-                after <= last && after.checked_add(unknown) == line.seq.checked_sub(1)
-            });
-        if let Some((after, unknown)) = declared {
+        let gap = range(line).filter(|&(after, _)| first && after <= last);
+        // Between the last record and this one durability is unknown.
+        let excused = |&(after, seq): &(u64, u64)| after <= last && last < line.seq && line.seq <= seq;
+        if self.unknown.iter().any(excused) {
             self.doubtful.clear();
             self.doubtful_count = 0;
+            self.missing += line.seq.saturating_sub(last + 1);
+        } else {
+            self.flush();
+            if line.seq > last + 1 {
+                let (from, to) = (last + 1, line.seq - 1);
+                self.report.add(at(format!("records {from} to {to} are missing before this one")));
+            }
+        }
+        if let Some((after, seq)) = gap {
             self.report.gaps.push(Gap {
                 segment: segment.name.clone(),
                 after,
-                unknown,
-                missing: line.seq.saturating_sub(last + 1),
+                unknown: seq - 1 - after,
+                missing: std::mem::take(&mut self.missing),
             });
-        } else {
-            self.flush();
         }
         if first && line.seq != segment.first {
             self.report
@@ -221,9 +247,6 @@ impl Check {
         }
         if line.seq <= last {
             self.report.add(at(format!("record {} after {last}: repeated or out of order", line.seq)));
-        } else if line.seq > last + 1 && declared.is_none() {
-            let (from, to) = (last + 1, line.seq - 1);
-            self.report.add(at(format!("records {from} to {to} are missing before this one")));
         }
         if self.report.records == 0 {
             self.report.first = line.seq;

@@ -13,6 +13,7 @@ use super::tree::leaf;
 use super::{Entry, Event, Outcome};
 use crate::clock::Clock;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 /// How often a missing spare or segment is tried again.
 const TICK: Duration = Duration::from_millis(200);
 /// Bytes of one write, about.
-const BATCH: usize = 1024 * 1024;
+pub(super) const BATCH: usize = 1024 * 1024;
 
 /// Everything the thread owns.
 pub(super) struct Writer {
@@ -34,12 +35,13 @@ pub(super) struct Writer {
     lines: Vec<u8>,
     waiting: Vec<Answer>,
     /// The tree over all that is durable; none is kept of a log that is not sealed.
-    head: Option<Head>,
+    pub(super) head: Option<Head>,
     /// Whoever wants to know it.
     heads: Vec<HeadAnswer>,
     /// What `log.resumed` will say.
     failed: Option<(String, &'static str)>,
-    tried: Option<Instant>,
+    /// When a segment or a spare was tried last, in vain.
+    pub(super) tried: Option<Instant>,
     /// Why there is no spare.
     no_spare: Option<Fault>,
 }
@@ -75,22 +77,37 @@ impl Writer {
         Ok(writer)
     }
 
+    /// The log's directory.
+    pub(super) fn dir(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Runs until the log is closed and nothing waits.
     pub(super) fn run(mut self) {
         let _ending = Ending(Arc::clone(&self.shared));
         while self.receive() {
-            if self.segment.is_none() {
-                self.resume();
-            }
-            while !self.pending.is_empty() {
-                self.commit();
-            }
-            self.tell_head();
-            // After the answers, so that nobody waits for it.
-            if self.segment.is_some() && !self.directory.has_spare() && self.may_try() {
-                self.reserve();
-            }
+            self.turn();
         }
+        self.end();
+    }
+
+    /// Writes what was taken, or refuses it; then has a spare made if there is none.
+    pub(super) fn turn(&mut self) {
+        if self.segment.is_none() {
+            self.resume();
+        }
+        while !self.pending.is_empty() {
+            self.commit();
+        }
+        self.tell_head();
+        // After the answers, so that nobody waits for it.
+        if self.segment.is_some() && !self.directory.has_spare() && self.may_try() {
+            self.reserve();
+        }
+    }
+
+    /// Gives back the space that is not used.
+    pub(super) fn end(mut self) {
         self.directory.close();
         if let Some(segment) = self.segment.take() {
             if segment.is_empty() {
@@ -102,7 +119,7 @@ impl Writer {
     }
 
     /// Takes all that waits; sleeps while there is nothing to do. False: the end.
-    fn receive(&mut self) -> bool {
+    pub(super) fn receive(&mut self) -> bool {
         let settled = self.segment.is_some() && self.directory.has_spare();
         let mut queue = self.shared.queue();
         queue.taken_at = None;

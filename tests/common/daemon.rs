@@ -80,6 +80,11 @@ impl Daemon {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
     }
 
+    /// Waits for its end, whatever brings that.
+    pub fn wait(mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// kill -9, and wait for the end.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

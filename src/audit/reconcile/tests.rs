@@ -11,8 +11,12 @@ const WINDOW: Window = Window { skew: SignedDuration::from_secs(2), late: Signed
 /// A log with these records.
 fn log(entries: Vec<Entry>) -> tempfile::TempDir {
     let parent = tempfile::tempdir().unwrap();
-    let settings =
-        Settings { dir: parent.path().join("audit"), environment: "test".to_owned(), segment: MIN_SEGMENT };
+    let settings = Settings {
+        dir: parent.path().join("audit"),
+        environment: "test".to_owned(),
+        segment: MIN_SEGMENT,
+        checkpoint: None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let log = Log::open(&settings, Arc::new(SystemClock)).unwrap();

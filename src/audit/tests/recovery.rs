@@ -86,6 +86,74 @@ fn empty_and_wholly_torn_segments_are_passed_over() {
     assert_eq!(json(&bench.lines()[3])["event"], "log.recovered");
 }
 
+/// Three records one by one, six with one write. Gives the bytes and where each line ends.
+fn written_together(bench: &Bench, last: Entry) -> (Vec<u8>, Vec<usize>) {
+    let log = bench.open();
+    (1..4).for_each(|n| record(&log, issued(n)).unwrap());
+    let entries = (4..9).map(issued).chain([last]).collect();
+    wait(async { log.append(entries).unwrap().durable().await }).unwrap();
+    wait(log.close());
+    let bytes = std::fs::read(bench.segment(1)).unwrap();
+    let ends = (0..bytes.len()).filter(|&i| bytes[i] == b'\n').map(|i| i + 1).collect();
+    (bytes, ends)
+}
+
+#[test]
+fn what_a_power_loss_spoils_before_the_last_record_is_declared() {
+    // Lines of the last write, from 0, and the last record before them.
+    for (spoiled, after) in [(3..4, 3), (3..6, 3), (5..6, 5), (7..8, 7), (0..8, 0)] {
+        let bench = Bench::quick();
+        let (mut bytes, ends) = written_together(&bench, issued(9));
+        let start = if spoiled.start == 0 { 0 } else { ends[spoiled.start - 1] };
+        bytes[start..ends[spoiled.end - 1] - 1].fill(0);
+        std::fs::write(bench.segment(1), &bytes).unwrap();
+        wait(bench.open().close());
+        assert_eq!(std::fs::read(bench.segment(1)).unwrap(), bytes, "nothing is dropped");
+        let resumed = json(bench.lines().last().unwrap());
+        assert_eq!(
+            (&resumed["event"], &resumed["rules"][0]),
+            (&"log.resumed".into(), &"segment-spoiled".into())
+        );
+        assert_eq!((&resumed["after"], &resumed["unknown"]), (&after.into(), &(9 - after).into()));
+        let gaps = bench.assert_sound().gaps;
+        assert_eq!(
+            (gaps[0].after, gaps[0].unknown, gaps[0].missing),
+            (after, 9 - after, spoiled.len() as u64)
+        );
+        wait(bench.open().close());
+        assert_eq!(bench.assert_sound().gaps.len(), 1, "declared once");
+    }
+}
+
+#[test]
+fn damage_is_not_passed_off_as_a_power_loss() {
+    let sealed = |after| Entry { after: Some(after), ..Entry::new(Event::LogSealed, Outcome::Success) };
+    type Damage = fn(&mut Vec<u8>, &[usize]);
+    let flip: Damage = |bytes, ends| bytes[ends[4] + 20] ^= 1;
+    for (last, damage) in [
+        // In an earlier write.
+        (issued(9), (|bytes, _| bytes[20] ^= 1) as Damage),
+        // A line that is gone leaves no bytes, one that was put in no missing number.
+        (issued(9), |bytes, ends| drop(bytes.drain(ends[4]..ends[5]))),
+        (issued(9), |bytes, ends| drop(bytes.splice(ends[4]..ends[4], *b"{}\n"))),
+        // A later record says that it was durable.
+        (sealed(8), flip),
+    ] {
+        let bench = Bench::quick();
+        let (mut bytes, ends) = written_together(&bench, last);
+        damage(&mut bytes, &ends);
+        std::fs::write(bench.segment(1), &bytes).unwrap();
+        wait(bench.open().close());
+        assert!(!bench.verify().is_sound(), "{:#?}", bench.verify());
+    }
+    let bench = Bench::quick();
+    let (mut bytes, ends) = written_together(&bench, sealed(5));
+    flip(&mut bytes, &ends);
+    std::fs::write(bench.segment(1), &bytes).unwrap();
+    wait(bench.open().close());
+    assert_eq!(bench.assert_sound().gaps[0].after, 5, "it says nothing of this one");
+}
+
 #[test]
 fn a_crash_copy_opens_again_and_gives_the_reserve_back() {
     let bench = Bench::new();
