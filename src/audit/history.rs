@@ -15,10 +15,13 @@ use std::path::{Path, PathBuf};
 /// How much is read at once.
 const BLOCK: usize = 256 * 1024;
 
+/// Opens a segment by its name.
+type Open<'a> = dyn Fn(&str) -> Result<File, OpenError> + 'a;
+
 /// A log's segments as they are now.
 pub(super) struct History<'a> {
     dir: &'a Path,
-    open: Box<dyn Fn(&str) -> Result<File, OpenError> + 'a>,
+    open: Box<Open<'a>>,
     segments: Vec<Listed>,
     /// What will be declared.
     gaps: Gaps,

@@ -192,10 +192,13 @@ fn replace(bench: &Bench, seq: u64, change: impl Fn(&str) -> String) {
     std::fs::write(&path, bytes).unwrap();
 }
 
+/// Of the body of a seal; it is given a hash that fits nowhere.
+type Change = fn(&str, &str) -> String;
+
 #[test]
 fn a_seal_that_contradicts_itself_is_refused() {
     let other = BASE64.encode([1; 32]);
-    let changes: [(&str, fn(&str, &str) -> String); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("peaks", |body, other| {
             let (before, after) = body.split_once("\"peaks\":[\"").unwrap();
             format!("{before}\"peaks\":[\"{other}{}", &after[44..])
