@@ -147,7 +147,7 @@ pub(super) struct Raw<'a> {
     /// Bytes it takes in the file, LF included.
     pub(super) length: u64,
     /// Without the LF; cut short when too long.
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     fault: Option<BadLine>,
 }
 

@@ -43,8 +43,10 @@
 
 pub mod checkpoint;
 mod disk;
+mod leaves;
 mod line;
 mod log;
+pub mod prove;
 mod queue;
 mod record;
 mod recover;
@@ -57,6 +59,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use leaves::read_limited;
 pub use line::{BadLine, Line, MAX_LINE, parse};
 pub use log::{Health, Log, OpenError, Recorded, Ticket, Unavailable};
 pub use record::{Actor, Entry, Event, Outcome};
