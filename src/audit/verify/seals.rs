@@ -21,6 +21,16 @@ const INTERVALS: usize = 5;
 /// Seals so much farther apart than usual are told.
 const LATE: i64 = 3;
 
+/// Whether a good seal has a checkpoint that was seen elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Missing,
+    /// With another signature, which is to be checked.
+    Same,
+    /// The same note.
+    Verbatim,
+}
+
 /// All that has to be known to judge the next record.
 #[derive(Clone)]
 pub(super) struct Seals<'a> {
@@ -45,7 +55,7 @@ pub(super) struct Seals<'a> {
     /// Sizes that acceptances excuse, and their notes.
     excused: Vec<(u64, u64, String)>,
     /// Of the checkpoints that were seen elsewhere, those that the log has.
-    found: Vec<bool>,
+    found: Vec<Found>,
     last_time: String,
     /// Seconds between the last seals.
     intervals: VecDeque<i64>,
@@ -65,7 +75,7 @@ impl<'a> Seals<'a> {
             introduced: Vec::new(),
             accepted: Vec::new(),
             excused: Vec::new(),
-            found: vec![false; trust.seen.len()],
+            found: vec![Found::Missing; trust.seen.len()],
             last_time: String::new(),
             intervals: VecDeque::new(),
         }
@@ -238,11 +248,11 @@ impl<'a> Seals<'a> {
             report.accepted.push(told);
         }
         for &at in self.trust.by_size.get(&checkpoint.size).into_iter().flatten() {
-            let same = self.trust.seen.get(at).is_some_and(|seen| {
-                seen.checkpoint.root == checkpoint.root && seen.checkpoint.origin == report.origin
-            });
-            if let Some(found) = self.found.get_mut(at) {
-                *found |= same;
+            let Some((seen, found)) = self.trust.seen.get(at).zip(self.found.get_mut(at)) else { continue };
+            if seen.note == sealed.note {
+                *found = Found::Verbatim;
+            } else if seen.checkpoint.root == checkpoint.root && seen.checkpoint.origin == report.origin {
+                *found = Found::Same;
             }
         }
     }
@@ -269,14 +279,17 @@ impl<'a> Seals<'a> {
     /// Compares with what witnesses kept.
     fn seen(&self, leaves: u64, problems: &mut Vec<String>) -> Checkpoints {
         let mut told = Checkpoints { torn: self.trust.torn, ..Checkpoints::default() };
+        let covered = self.report.as_ref().map_or(0, |report| report.size);
+        let newcomers = self.introduced.iter().filter(|(at, _)| *at < covered).map(|(_, key)| key);
+        let known: Vec<_> = self.trust.keys.iter().chain(&self.keys).chain(newcomers).collect();
         for (seen, found) in self.trust.seen.iter().zip(&self.found) {
             let (place, size) = (&seen.place, seen.checkpoint.size);
             let opens =
                 |key: &&Arc<SealKey>| Note::parse(&seen.note).is_ok_and(|note| note.open(key).is_ok());
-            if !self.trust.keys.is_empty() && !self.trust.keys.iter().chain(&self.keys).any(|key| opens(&key))
-            {
+            let checked = self.trust.keys.is_empty() || *found == Found::Verbatim;
+            if !checked && !known.iter().any(|key| opens(key)) {
                 problems.push(format!("{place}, of {size} records, is not signed by a key of this log"));
-            } else if *found {
+            } else if *found != Found::Missing {
                 told.found += 1;
             } else if self
                 .excused

@@ -1,7 +1,9 @@
 //! Sealed logs made in memory, good ones and others, and who finds what is wrong with them.
 
+mod changed;
 mod epochs;
 mod maker;
+mod proofs;
 mod python;
 mod tamper;
 mod witnesses;

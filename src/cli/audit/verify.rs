@@ -81,7 +81,7 @@ fn print(report: &Report) -> Result<(), Failure> {
         let (from, to) = (gap.after + 1, gap.after + gap.unknown);
         let Gap { segment, missing, .. } = gap;
         line(format_args!(
-            "declared: the disk failed before {segment}; of records {from} to {to}, {missing} are missing"
+            "declared: the disk failed before {segment}; of records {from} to {to}, {missing} are missing, and no seal covers the others"
         ))?;
     }
     if let Some(tail) = &report.open_tail {

@@ -60,7 +60,7 @@ pub(super) struct Maker {
     pub(super) segments: Vec<(u64, Vec<u8>)>,
     pub(super) tree: Tree,
     pub(super) next: u64,
-    second: i64,
+    pub(super) second: i64,
     /// Number of the last leaf.
     pub(super) last: u64,
     /// What a witness has kept.
@@ -69,8 +69,8 @@ pub(super) struct Maker {
 
 /// The head of a log at some moment.
 pub(super) struct Head {
-    tree: Tree,
-    after: u64,
+    pub(super) tree: Tree,
+    pub(super) after: u64,
 }
 
 impl Maker {
