@@ -2,7 +2,8 @@
 //!
 //! Never writes, and holds one line and one block at a time, whatever the files hold.
 
-use super::line::{Line, Lines, MAX_LINE, parse};
+use super::leaves::Unknown;
+use super::line::{Line, Lines, MAX_LINE};
 use super::open::OpenError;
 use super::segment::{Listed, list};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
@@ -23,8 +24,8 @@ pub(super) struct History<'a> {
     dir: &'a Path,
     open: Box<Open<'a>>,
     segments: Vec<Listed>,
-    /// What will be declared.
-    gaps: Gaps,
+    /// Numbers whose records are no leaves.
+    unknown: Unknown,
 }
 
 /// Where a line ends and the next one begins.
@@ -34,23 +35,6 @@ pub(super) struct Place {
     offset: u64,
 }
 
-/// Numbers whose durability is unknown, as `log.resumed` declares them: their records are no leaves.
-#[derive(Default, Clone)]
-pub(super) struct Gaps(Vec<(u64, u64)>);
-
-impl Gaps {
-    /// Takes in what the first line of a segment declares.
-    fn declare(&mut self, first: &[u8]) {
-        let line = parse(first).ok().filter(|line| line.event == "log.resumed");
-        self.0.extend(line.and_then(|line| Some((line.after?, line.seq))));
-    }
-
-    /// Whether the record of this number is none of the tree's.
-    pub(super) fn has(&self, seq: u64) -> bool {
-        self.0.iter().any(|&(after, resumed)| seq > after && seq < resumed)
-    }
-}
-
 impl<'a> History<'a> {
     /// What is in `dir` now; `open` opens one of its segments.
     pub(super) fn new(
@@ -58,7 +42,13 @@ impl<'a> History<'a> {
         open: impl Fn(&str) -> Result<File, OpenError> + 'a,
     ) -> Result<Self, OpenError> {
         let segments = list(dir).map_err(failed("list", dir.to_owned()))?.0;
-        Ok(Self { dir, open: Box::new(open), segments, gaps: Gaps::default() })
+        let mut unknown = Unknown::default();
+        for Listed { name, .. } in &segments {
+            let mut lines = Lines::new(BufReader::with_capacity(MAX_LINE, open(name)?));
+            let first = lines.next().map_err(failed("read", dir.join(name)))?;
+            first.and_then(|raw| raw.record().ok()).into_iter().for_each(|line| unknown.declare(&line));
+        }
+        Ok(Self { dir, open: Box::new(open), segments, unknown })
     }
 
     /// For a log that somebody may be writing.
@@ -72,8 +62,8 @@ impl<'a> History<'a> {
     }
 
     /// The same, but for what is about to be declared: numbers after the first of these and before the second.
-    pub(super) fn without(mut self, unknown: (u64, u64)) -> Self {
-        self.gaps.0.push(unknown);
+    pub(super) fn without(mut self, (after, next): (u64, u64)) -> Self {
+        self.unknown.add(after, next);
         self
     }
 
@@ -87,23 +77,18 @@ impl<'a> History<'a> {
         OpenError::Corrupt { path: self.dir.join(name), problem }
     }
 
-    /// Every line, newest first, valid or not, until `visit` has what it looks for. What later segments declare is
-    /// known by then.
+    /// Every line, newest first, valid or not, until `visit` has what it looks for.
     pub(super) fn backwards(
         &self,
-        mut visit: impl FnMut(&[u8], Place, &Gaps) -> Result<ControlFlow<()>, OpenError>,
+        mut visit: impl FnMut(&[u8], Place, &Unknown) -> Result<ControlFlow<()>, OpenError>,
     ) -> Result<(), OpenError> {
-        let mut gaps = self.gaps.clone();
         for (segment, Listed { name, .. }) in self.segments.iter().enumerate().rev() {
             let read = || failed("read", self.dir.join(name));
             let file = (self.open)(name)?;
             let mut lines = Backwards::new(&file).map_err(read())?;
-            while let Some((bytes, begin, end)) = lines.next().map_err(read())? {
-                if let Break(()) = visit(bytes, Place { segment, offset: end }, &gaps)? {
+            while let Some((bytes, end)) = lines.next().map_err(read())? {
+                if let Break(()) = visit(bytes, Place { segment, offset: end }, &self.unknown)? {
                     return Ok(());
-                }
-                if begin == 0 {
-                    gaps.declare(bytes);
                 }
             }
         }
@@ -117,15 +102,7 @@ impl<'a> History<'a> {
         mut visit: impl FnMut(&Line<'_>),
     ) -> Result<(), OpenError> {
         let from = from.unwrap_or(Place { segment: 0, offset: 0 });
-        let mut gaps = self.gaps.clone();
-        let segments = self.segments.iter().enumerate().skip(from.segment);
-        for (_, Listed { name, .. }) in segments.clone() {
-            let mut lines = Lines::new(BufReader::with_capacity(MAX_LINE, (self.open)(name)?));
-            if let Some(raw) = lines.next().map_err(failed("read", self.dir.join(name)))? {
-                gaps.declare(raw.record().map_or(b"", |line| line.bytes));
-            }
-        }
-        for (segment, Listed { name, .. }) in segments {
+        for (segment, Listed { name, .. }) in self.segments.iter().enumerate().skip(from.segment) {
             let read = || failed("read", self.dir.join(name));
             let mut file = (self.open)(name)?;
             if segment == from.segment {
@@ -134,7 +111,7 @@ impl<'a> History<'a> {
             let mut lines = Lines::new(BufReader::with_capacity(BLOCK, file));
             while let Some(raw) = lines.next().map_err(read())? {
                 if let Ok(line) = raw.record()
-                    && !gaps.has(line.seq)
+                    && !self.unknown.has(line.seq)
                 {
                     visit(&line);
                 }
@@ -176,9 +153,9 @@ impl<'a> Backwards<'a> {
         Ok(lines)
     }
 
-    /// The line before, without its LF, where it begins, and where the next one does. One that is longer than any
-    /// record is shown as empty.
-    fn next(&mut self) -> io::Result<Option<(&[u8], u64, u64)>> {
+    /// The line before, without its LF, and where the next one begins. One that is longer than any record is shown as
+    /// empty.
+    fn next(&mut self) -> io::Result<Option<(&[u8], u64)>> {
         loop {
             let end = self.long.unwrap_or(self.start + self.buffer.len() as u64);
             // A line that is being looked for has lost its LF already if it is long.
@@ -196,10 +173,9 @@ impl<'a> Backwards<'a> {
                 return Ok(None);
             }
             let is_long = self.long.take().is_some();
-            let at = self.start + begin as u64;
             self.line = self.buffer.split_off(begin);
             let bytes = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-            return Ok(Some((if is_long { b"" } else { bytes }, at, end)));
+            return Ok(Some((if is_long { b"" } else { bytes }, end)));
         }
     }
 

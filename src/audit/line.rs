@@ -113,7 +113,7 @@ pub fn parse(bytes: &[u8]) -> Result<Line<'_>, BadLine> {
         .and_then(|at| bytes.split_at_checked(at))
         .ok_or(BadLine::Order)?;
     let crc = tail.strip_prefix(b",\"crc\":\"").and_then(|t| t.strip_suffix(b"\"}")).ok_or(BadLine::Order)?;
-    if crc != format!("{:08x}", crc32fast::hash(covered)).as_bytes() {
+    if parse_crc(crc) != Some(crc32fast::hash(covered)) {
         return Err(BadLine::Crc);
     }
     let rest = covered.strip_prefix(b"{\"seq\":").ok_or(BadLine::Order)?;
@@ -123,11 +123,9 @@ pub fn parse(bytes: &[u8]) -> Result<Line<'_>, BadLine> {
         .and_then(|r| r.get(TIME..))
         .filter(|r| r.starts_with(b"\",\"event\":\""))
         .ok_or(BadLine::Order)?;
-    let members: Members = serde_json::from_slice(bytes).map_err(|_| BadLine::Json)?;
-    if members.time.len() != TIME
-        || !members.time.ends_with('Z')
-        || members.time.parse::<Timestamp>().is_err()
-    {
+    let text = std::str::from_utf8(bytes).map_err(|_| BadLine::Json)?;
+    let members: Members = serde_json::from_str(text).map_err(|_| BadLine::Json)?;
+    if !is_time(members.time) {
         return Err(BadLine::Time);
     }
     Ok(Line {
@@ -141,13 +139,31 @@ pub fn parse(bytes: &[u8]) -> Result<Line<'_>, BadLine> {
     })
 }
 
+/// Eight lower-case hex digits.
+fn parse_crc(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |crc: u32, digit| match digit {
+        b'0'..=b'9' => Some(crc << 4 | u32::from(digit - b'0')),
+        b'a'..=b'f' => Some(crc << 4 | u32::from(digit - b'a' + 10)),
+        _ => None,
+    })
+}
+
+/// One form only: the library also reads others, and seconds that a minute does not have.
+fn is_time(text: &str) -> bool {
+    let fits = |(byte, form): (u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == *form };
+    text.len() == TIME
+        && text.bytes().zip(b"0000-00-00T00:00:00.000000Z").all(fits)
+        && !text.contains(":60.")
+        && text.parse::<Timestamp>().is_ok()
+}
+
 /// Reads lines in bounded memory, whatever the file holds.
 pub(super) struct Lines<R> {
     pub(super) reader: R,
     buffer: Vec<u8>,
     /// Where the next line begins.
     pub(super) offset: u64,
-    number: u64,
+    pub(super) number: u64,
 }
 
 /// One line as found.
@@ -158,7 +174,7 @@ pub(super) struct Raw<'a> {
     /// Bytes it takes in the file, LF included.
     pub(super) length: u64,
     /// Without the LF; cut short when too long.
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     fault: Option<BadLine>,
 }
 

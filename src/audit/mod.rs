@@ -54,9 +54,11 @@ pub mod checkpoint;
 mod disk;
 pub mod export;
 mod history;
+mod leaves;
 mod line;
 mod log;
 mod open;
+pub mod prove;
 mod queue;
 pub mod reconcile;
 mod record;
@@ -74,6 +76,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use leaves::read_limited;
 pub use line::{BadLine, Line, MAX_LINE, parse};
 pub use log::{Health, Log, Recorded, Ticket, Unavailable};
 pub use open::OpenError;

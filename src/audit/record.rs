@@ -118,7 +118,8 @@ pub enum Event {
     /// The private half of a key version is destroyed.
     #[serde(rename = "key.destroyed")]
     KeyDestroyed,
-    /// Self-tests of a key version since the last such record: `count` requests to the backend `object`.
+    /// Requests of a key version to the backend `object` that no other record speaks of, `count` of them since the last
+    /// such record: self-tests, for the most part.
     #[serde(rename = "key.tested")]
     KeyTested,
     /// People must bring a key's next version.

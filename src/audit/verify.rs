@@ -1,202 +1,120 @@
-//! Checking a log: structure, checksums, sequence. Reads only, in bounded memory, also while a daemon writes.
+//! Checking a log: structure, checksums, sequence, and the seals against the tree of its records. Reads only, in bounded
+//! memory, also while a daemon writes.
 //!
-//! Finds damage, and any change that leaves the sequence or a checksum wrong. It cannot find a forger who rewrites
-//! everything, or a cut at the very end: that takes a signed checkpoint.
+//! Without a key it finds damage, and any change that leaves a checksum, the sequence or a seal wrong. With the key that
+//! seals the log it finds every change of a record that a seal covers; with a checkpoint that somebody else kept, also
+//! that the end was cut off.
 
-use super::line::{BadLine, Line, Lines};
-use super::segment::{Listed, list};
-use serde::Serialize;
+mod report;
+mod seals;
+pub(super) mod statement;
+mod trust;
+
+#[cfg(test)]
+mod tests;
+
+pub use report::{Accepted, Checkpoints, Epoch, Error, Gap, Late, OpenTail, Problem, Report, Sealing};
+pub use trust::Trust;
+
+use super::leaves::{Segments, Unknown, declared, open};
+use super::line::{BadLine, Line, Lines, Raw};
+use super::segment::Listed;
+use seals::Seals;
 use std::fs::File;
-use std::io::{self, BufReader};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-/// Problems listed in full; the rest is only counted.
-const LISTED: usize = 1000;
 /// Bytes between two calls of `progress`.
 const STEP: u64 = 4 * 1024 * 1024;
+/// Bad lines before a `log.resumed` that are kept to be told.
+const LISTED: usize = 1000;
 
-/// The log could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}", path = .path.display())]
-pub struct Error {
-    /// File or directory.
-    pub path: PathBuf,
-    /// What the system said.
-    #[source]
-    pub source: io::Error,
-}
-
-/// What was found.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Valid records.
-    pub records: u64,
-    /// Sequence number of the first; 0 if there is none.
-    pub first: u64,
-    /// Highest sequence number; 0 if there is none.
-    pub last: u64,
-    /// Segments read.
-    pub segments: u64,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Faults of the disk that the log itself declares.
-    pub gaps: Vec<Gap>,
-    /// The newest segment ends in part of a line: a record being written, or what a crash left.
-    pub open_tail: Option<OpenTail>,
-    /// What is wrong, the first thousand. Empty: the log is sound.
-    pub problems: Vec<Problem>,
-    /// How many problems there are in all.
-    pub problem_count: u64,
-}
-
-/// A `log.resumed`: numbers that were used up by a failing disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Gap {
-    /// The segment that begins with the declaration.
-    pub segment: String,
-    /// Last record acknowledged before the fault.
-    pub after: u64,
-    /// Numbers after it whose durability was unknown.
-    pub unknown: u64,
-    /// How many of those are not in the log.
-    pub missing: u64,
-}
-
-/// Part of a line at the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OpenTail {
-    /// The newest segment.
-    pub segment: String,
-    /// Where the part begins.
-    pub offset: u64,
-    /// Its length.
-    pub bytes: u64,
-}
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// File name; empty for the directory.
-    pub segment: String,
-    /// Line in it, from 1; 0 for the file as a whole.
-    pub line: u64,
-    /// Byte offset of the line.
-    pub offset: u64,
-    /// What is wrong, one sentence.
-    pub what: String,
-}
-
-impl Report {
-    /// Nothing is wrong.
-    pub fn is_sound(&self) -> bool {
-        self.problem_count == 0
-    }
-
-    fn add(&mut self, problem: Problem) {
-        self.problem_count += 1;
-        if self.problems.len() < LISTED {
-            self.problems.push(problem);
-        }
-    }
-}
-
-/// Reads all segments that are there now. `progress` gets bytes done and bytes in all.
+/// Reads all segments that are there now, without any key. `progress` gets bytes done and bytes in all.
 ///
 /// # Errors
 /// [`Error`] only if something cannot be read; whatever is wrong with the content is in the report.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, Error> {
-    let fail = |path: PathBuf| move |source| Error { path, source };
-    let (segments, strange) = list(dir).map_err(fail(dir.to_owned()))?;
-    let total = segments.iter().map(|s| s.size).sum();
-    let mut check = Check::default();
-    let metadata = dir.metadata().map_err(fail(dir.to_owned()))?;
-    check.mode("", metadata.mode());
-    for name in strange {
-        check.file_problem(&name, "not a segment: no regular file named by twenty digits".to_owned());
-    }
-    let newest = segments.len().saturating_sub(1);
-    for segment in &segments {
-        let path = dir.join(&segment.name);
-        check.unknown.extend(declared(&path).map_err(fail(path))?);
-    }
-    for (index, segment) in segments.iter().enumerate() {
-        let path = dir.join(&segment.name);
-        check
-            .segment(&path, segment, index == newest, &mut |done| progress(done, total))
-            .map_err(fail(path))?;
-    }
-    check.flush();
-    progress(check.report.bytes, total);
-    Ok(check.report)
+    verify_with(dir, &Trust::default(), progress)
 }
 
-#[derive(Default)]
-struct Check {
+/// The same, going by these keys and checkpoints. Checkpoints of a log that is being written must have been read before.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(dir: &Path, trust: &Trust, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, Error> {
+    let fail = |name: &str| {
+        let path = if name.is_empty() { dir.to_owned() } else { dir.join(name) };
+        move |source| Error { path, source }
+    };
+    let segments = Segments::open(dir).map_err(|(name, source)| fail(&name)(source))?;
+    let total = segments.listed.iter().map(|s| s.size).sum();
+    let mut check = Check::new(trust, &segments.unknown);
+    let metadata = dir.metadata().map_err(fail(""))?;
+    check.mode("", metadata.mode());
+    for name in &segments.strange {
+        check.file_problem(name, "not a segment: no regular file named by twenty digits".to_owned());
+    }
+    let newest = segments.listed.len().saturating_sub(1);
+    for (index, segment) in segments.listed.iter().enumerate() {
+        let name = &segment.name;
+        let file = open(dir, name).map_err(fail(name))?;
+        check.file(segment, &file).map_err(fail(name))?;
+        let reader = segments.read(file, index == newest);
+        check
+            .segment(reader, segment, index == newest, &mut |done| progress(done, total))
+            .map_err(fail(name))?;
+    }
+    let report = check.finish();
+    progress(report.bytes, total);
+    Ok(report)
+}
+
+/// All that has to be known to judge the next line.
+#[derive(Clone)]
+struct Check<'a> {
     report: Report,
     /// Bad lines since the last record. A failed disk's doing if the next segment says so.
     doubtful: Vec<Problem>,
     doubtful_count: u64,
-    /// What the `log.resumed` at the start of each segment says: `after`, and its own number.
-    unknown: Vec<(u64, u64)>,
+    unknown: &'a Unknown,
     /// Numbers of the range at hand that are not in the log.
     missing: u64,
+    seals: Seals<'a>,
 }
 
-/// The range of numbers of unknown durability that a segment's first record declares.
-fn declared(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    let mut lines = Lines::new(BufReader::new(open(path)?));
-    let Some(raw) = lines.next()? else { return Ok(None) };
-    Ok(raw.record().ok().and_then(|line| range(&line)))
-}
+impl<'a> Check<'a> {
+    fn new(trust: &'a Trust, unknown: &'a Unknown) -> Self {
+        let (report, doubtful) = (Report::default(), Vec::new());
+        Self { report, doubtful, doubtful_count: 0, unknown, missing: 0, seals: Seals::new(trust) }
+    }
 
-fn range(line: &Line) -> Option<(u64, u64)> {
-    let (after, unknown) = (line.after?, line.unknown?);
-    let fits = line.event == "log.resumed" && after.checked_add(unknown) == line.seq.checked_sub(1);
-    fits.then_some((after, line.seq))
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path)
-}
-
-impl Check {
-    fn segment(
-        &mut self,
-        path: &Path,
-        segment: &Listed,
-        newest: bool,
-        progress: &mut dyn FnMut(u64),
-    ) -> io::Result<()> {
-        let file = open(path)?;
+    /// What a file is, apart from its content.
+    fn file(&mut self, segment: &Listed, file: &File) -> io::Result<()> {
         let metadata = file.metadata()?;
         self.mode(&segment.name, metadata.mode());
         if metadata.nlink() > 1 {
             self.file_problem(&segment.name, "has more than one name".to_owned());
         }
+        Ok(())
+    }
+
+    fn segment(
+        &mut self,
+        reader: impl BufRead,
+        segment: &Listed,
+        newest: bool,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<()> {
         self.report.segments += 1;
         let before = self.report.bytes;
-        let mut lines = Lines::new(BufReader::with_capacity(256 * 1024, file));
+        let mut lines = Lines::new(reader);
         let mut shown = 0;
         while let Some(raw) = lines.next()? {
-            let at = |what: String| Problem {
-                segment: segment.name.clone(),
-                line: raw.number,
-                offset: raw.offset,
-                what,
-            };
-            match raw.record() {
-                Ok(line) => self.record(&line, segment, raw.number == 1, &at),
-                Err(BadLine::Torn) if newest => {
-                    self.report.open_tail = Some(OpenTail {
-                        segment: segment.name.clone(),
-                        offset: raw.offset,
-                        bytes: raw.length,
-                    });
-                    // A writer may add the rest meanwhile, which is no line of its own.
-                    break;
-                }
-                Err(bad) => self.doubt(at(bad.to_string())),
+            self.line(&raw, segment, newest);
+            // A writer may add the rest meanwhile, which is no line of its own.
+            if raw.is_torn() {
+                break;
             }
             let done = raw.offset + raw.length;
             if done - shown >= STEP {
@@ -217,12 +135,45 @@ impl Check {
         Ok(())
     }
 
+    fn line(&mut self, raw: &Raw<'_>, segment: &Listed, newest: bool) {
+        let at = |what: String| Problem {
+            segment: segment.name.clone(),
+            line: raw.number,
+            offset: raw.offset,
+            what,
+        };
+        match raw.record() {
+            Ok(line) => {
+                self.record(&line, segment, raw.number == 1, &at);
+                if !self.unknown.has(line.seq) {
+                    for what in self.seals.leaf(&line) {
+                        self.report.add(at(what));
+                    }
+                }
+            }
+            Err(BadLine::Torn) if newest => {
+                self.report.open_tail =
+                    Some(OpenTail { segment: segment.name.clone(), offset: raw.offset, bytes: raw.length });
+            }
+            Err(bad) => self.doubt(at(bad.to_string())),
+        }
+    }
+
+    /// What is left to say once all is read.
+    fn finish(mut self) -> Report {
+        self.flush();
+        let (sealing, checkpoints, problems) = self.seals.clone().finish();
+        (self.report.sealing, self.report.checkpoints) = (sealing, checkpoints);
+        for what in problems {
+            self.file_problem("", what);
+        }
+        self.report
+    }
+
     fn record(&mut self, line: &Line, segment: &Listed, first: bool, at: &dyn Fn(String) -> Problem) {
         let last = self.report.last;
-        let gap = range(line).filter(|&(after, _)| first && after <= last);
-        // Between the last record and this one durability is unknown.
-        let excused = |&(after, seq): &(u64, u64)| after <= last && last < line.seq && line.seq <= seq;
-        if self.unknown.iter().any(excused) {
+        // Between the last record and this one durability is unknown: a failed disk's doing, or a power loss's.
+        if self.unknown.excuses(last, line.seq) {
             self.doubtful.clear();
             self.doubtful_count = 0;
             self.missing += line.seq.saturating_sub(last + 1);
@@ -233,11 +184,11 @@ impl Check {
                 self.report.add(at(format!("records {from} to {to} are missing before this one")));
             }
         }
-        if let Some((after, seq)) = gap {
+        if let Some((after, unknown)) = declared(line).filter(|&(after, _)| first && after <= last) {
             self.report.gaps.push(Gap {
                 segment: segment.name.clone(),
                 after,
-                unknown: seq - 1 - after,
+                unknown,
                 missing: std::mem::take(&mut self.missing),
             });
         }

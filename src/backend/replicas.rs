@@ -202,8 +202,14 @@ impl Replicas {
         }
     }
 
-    /// Requests for self-tests since this was last asked, by backend, where there were any: no JWT's record speaks of
-    /// them.
+    /// Counts requests that no record of a JWT or a seal speaks of.
+    pub fn untold<'a>(&self, requests: impl IntoIterator<Item = &'a Attempt>) {
+        for Attempt { backend, .. } in requests {
+            self.members.iter().filter(|member| member.backend() == backend).for_each(Member::tested);
+        }
+    }
+
+    /// Such requests since this was last asked, self-tests for the most part, by backend, where there were any.
     pub fn take_tests(&self) -> Vec<(Arc<str>, u64)> {
         let tests = self.members.iter().map(|member| (Arc::clone(member.backend()), member.take_tests()));
         tests.filter(|(_, count)| *count > 0).collect()
@@ -239,7 +245,7 @@ impl Replicas {
         }
         let ask = Ask::own(Instant::now() + limit);
         let Signing { result, attempts } = self.sign_with(Some(at), input, ask).await;
-        member.tested(attempts.len() as u64);
+        self.untold(&attempts);
         // One that may not be asked now is no news.
         if attempts.is_empty() { Ok(()) } else { result.map(drop) }
     }

@@ -1,31 +1,28 @@
-//! `jwsd audit`: check, follow and search the audit log. Works without the daemon.
+//! `jwsd audit`: check, follow and search the audit log, prove what is in it. Works without the daemon.
 
 mod accept;
+mod keys;
+mod prove;
 mod reconcile;
 mod search;
+mod verify;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use super::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
+use super::output::{Failure, NO, Outcome, UNAVAILABLE};
 use crate::audit::tail::Tail;
-use crate::audit::verify::{self, Gap, Problem, Report};
+use crate::audit::verify::Trust;
 use crate::config;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Check structure, checksums and sequence of every segment; exit code 1 when there are problems
-    Verify {
-        #[command(flatten)]
-        log: LogDirectory,
-        /// For programs
-        #[arg(long)]
-        json: bool,
-    },
+    Verify(verify::Arguments),
+    Key(keys::Arguments),
+    Prove(prove::Arguments),
+    CheckProof(prove::Check),
     /// Print the newest records
     Tail {
         #[command(flatten)]
@@ -86,7 +83,10 @@ impl LogDirectory {
 
 pub(super) fn run(command: &Command) -> Outcome {
     match command {
-        Command::Verify { log, json } => verify_log(&log.resolve()?, *json),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Key(arguments) => keys::run(arguments),
+        Command::Prove(arguments) => prove::run(arguments),
+        Command::CheckProof(arguments) => prove::check(arguments),
         Command::Tail { log, lines, follow } => tail_log(&log.resolve()?, *lines, *follow),
         Command::Reconcile(arguments) => reconcile::run(arguments),
         Command::Search { which } => search::search(which),
@@ -97,7 +97,7 @@ pub(super) fn run(command: &Command) -> Outcome {
 
 /// Views show what is in a log that verifies. With `unsound` they go on all the same, and say so.
 fn checked(directory: &Path, unsound: bool) -> Result<(), Failure> {
-    let report = verified(directory, false)?;
+    let report = verify::verified(directory, &Trust::default(), false)?;
     if report.is_sound() {
         return Ok(());
     }
@@ -112,68 +112,6 @@ fn checked(directory: &Path, unsound: bool) -> Result<(), Failure> {
         io::stderr(),
         "jwsd: {directory} has {count} problems: what follows may be forged or incomplete"
     )?)
-}
-
-/// Over the bytes of the log, on a terminal.
-fn progress_bar(hidden: bool) -> ProgressBar {
-    let hidden = hidden || !io::stderr().is_terminal();
-    let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(Some(0), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}")
-    {
-        bar.set_style(style);
-    }
-    bar
-}
-
-/// With a bar that shows how far it is, on a terminal, unless `hidden`.
-fn verified(directory: &Path, hidden: bool) -> Result<Report, Failure> {
-    let bar = progress_bar(hidden);
-    let report = verify::verify(directory, &mut |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
-    report.map_err(|error| Failure::because(UNAVAILABLE, &error))
-}
-
-fn verify_log(directory: &Path, json: bool) -> Outcome {
-    let report = verified(directory, json)?;
-    if json {
-        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(BUG, error))?;
-        line(text)?;
-    } else {
-        print(&report)?;
-    }
-    Ok(if report.is_sound() { ExitCode::SUCCESS } else { NO.into() })
-}
-
-fn print(report: &Report) -> Result<(), Failure> {
-    let Report { records, first, last, segments, bytes, .. } = report;
-    line(format_args!("{records} records, {first} to {last}, in {segments} segments of {bytes} bytes"))?;
-    for gap in &report.gaps {
-        let (from, to) = (gap.after + 1, gap.after + gap.unknown);
-        let Gap { segment, missing, .. } = gap;
-        line(format_args!(
-            "declared: the disk failed before {segment}; of records {from} to {to}, {missing} are missing"
-        ))?;
-    }
-    if let Some(tail) = &report.open_tail {
-        line(format_args!(
-            "open: {} ends in {} bytes of a record that was being written",
-            tail.segment, tail.bytes
-        ))?;
-    }
-    for problem in &report.problems {
-        let Problem { segment, line: number, offset, what } = problem;
-        line(format_args!("PROBLEM {segment} line {number} at byte {offset}: {what}"))?;
-    }
-    match report.problem_count {
-        0 => line(
-            "the log is sound: structure, checksums and sequence hold (a checksum finds damage, not a forger)",
-        ),
-        count => line(format_args!("problems: {count}; this log was changed, damaged or is incomplete")),
-    }
 }
 
 fn tail_log(directory: &Path, lines: u64, follow: bool) -> Outcome {

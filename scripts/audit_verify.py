@@ -1,0 +1,498 @@
+#!/usr/bin/env python3
+"""Checks a log of jwsd: a second implementation of docs/audit-format.md, written from that page.
+
+usage: audit_verify.py DIRECTORY [--key VKEY|@FILE]... [--checkpoint FILE]...
+
+Prints what is wrong, or that nothing is. Exit codes: 0 sound, 1 problems, 2 it could not be read, or wrong usage.
+Needs the `cryptography` package.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import re
+import sys
+import zlib
+from collections import deque
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+LONGEST_LINE = 49152
+LONGEST_NOTE = 65536
+FARTHEST = 1 << 20
+BEGINNING = re.compile(rb'\{"seq":(0|[1-9][0-9]*),"time":"(.{27})","event":"([^"\\]*)"', re.DOTALL)
+TIME = re.compile(rb"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})\.[0-9]{6}Z")
+END = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
+SEGMENT = re.compile(r"[0-9]{20}\.jsonl")
+VKEY = re.compile(r"([^+]*)\+([0-9a-f]{8})\+(.*)", re.DOTALL)
+
+
+class Bad(Exception):
+    """What is wrong, one sentence."""
+
+
+def sha256(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def leaf(line):
+    return sha256(b"\0", line)
+
+
+def unbase64(text):
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Bad("not base64") from None
+    if base64.b64encode(raw).decode() != text:
+        raise Bad("not canonical base64")
+    return raw
+
+
+# Records
+
+
+class Pairs(list):
+    """The members of an object, in order."""
+
+
+def whole_number(text):
+    return int(text) if text != "-0" else -1
+
+
+def no_constant(text):
+    raise ValueError(text)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=Pairs, parse_int=whole_number, parse_constant=no_constant)
+
+
+def is_number(value):
+    return type(value) is int and 0 <= value < 1 << 64
+
+
+def is_time(text):
+    match = TIME.fullmatch(text)
+    if not match:
+        return False
+    year, month, day, hour, minute, second = map(int, match.groups())
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    days = [31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    return 1 <= month <= 12 and 1 <= day <= days[month - 1] and hour < 24 and minute < 60 and second < 60
+
+
+class Record:
+    """A line that is a record."""
+
+    def __init__(self, line):
+        if len(line) >= LONGEST_LINE:
+            raise Bad("the line is too long")
+        end = END.fullmatch(line, len(line) - 18) if len(line) >= 18 else None
+        beginning = BEGINNING.match(line)
+        if not end or not beginning:
+            raise Bad("the line does not begin with seq, time and event, or does not end with crc")
+        if int(end[1], 16) != zlib.crc32(line[:-18]):
+            raise Bad("the checksum does not match")
+        try:
+            members = DECODER.decode(line.decode())
+        except (ValueError, RecursionError):
+            raise Bad("the line is not JSON") from None
+        self.line, self.members = line, dict(members)
+        names = [name for name, _ in members]
+        for name in ("seq", "time", "event", "outcome", "crc"):
+            if names.count(name) != 1:
+                raise Bad(f"{name} is not there once")
+        for name in ("segment", "after", "unknown"):
+            if names.count(name) > 1:
+                raise Bad(f"{name} is there twice")
+        if line[-1:] != b"}" or type(self.members["outcome"]) is not str:
+            raise Bad("outcome is not a text")
+        self.seq, self.event = self.members["seq"], self.members["event"]
+        self.segment, self.after, self.unknown = map(self.members.get, ("segment", "after", "unknown"))
+        if not is_number(self.seq) or not is_time(beginning[2]):
+            raise Bad("seq or time is not of the form that it should have")
+        if not (self.segment is None or type(self.segment) is str):
+            raise Bad("segment is not a text")
+        if not all(value is None or is_number(value) for value in (self.after, self.unknown)):
+            raise Bad("after or unknown is not a number")
+
+    def text(self, name):
+        value = self.members.get(name)
+        if type(value) is not str or sum(key == name for key, _ in DECODER.decode(self.line.decode())) != 1:
+            raise Bad(f"{self.event} has no {name}")
+        return value
+
+    def gap(self):
+        """The numbers around those of unknown durability, if it declares such."""
+        if self.event != "log.resumed" or self.after is None or self.unknown is None:
+            return None
+        return (self.after, self.seq) if self.after + self.unknown + 1 == self.seq else None
+
+
+# Notes
+
+
+def is_name(name):
+    return 0 < len(name.encode()) <= 128 and not any(c.isspace() or c == "+" or is_control(c) for c in name)
+
+
+def is_control(c):
+    return ord(c) < 32 or 127 <= ord(c) < 160
+
+
+class Key:
+    """A verifier key."""
+
+    def __init__(self, vkey):
+        match = VKEY.fullmatch(vkey)
+        if not match or not is_name(match[1]):
+            raise Bad("not a key of the form name+id+key")
+        self.name, raw = match[1], unbase64(match[3])
+        kind, public = raw[:1], raw[1:]
+        b64url = lambda data: base64.urlsafe_b64encode(data).decode().rstrip("=")
+        try:
+            if kind == b"\1":
+                self.public = ed25519.Ed25519PublicKey.from_public_bytes(public)
+                self.id = sha256(self.name.encode(), b"\n\1", public)[:4]
+                jwk = {"crv": "Ed25519", "kty": "OKP", "x": b64url(public)}
+            elif kind == b"\2":
+                self.public = serialization.load_der_public_key(public)
+                numbers = self.public.public_numbers()
+                if not isinstance(self.public.curve, ec.SECP256R1):
+                    raise ValueError
+                self.id = sha256(public)[:4]
+                x, y = (b64url(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
+                jwk = {"crv": "P-256", "kty": "EC", "x": x, "y": y}
+            else:
+                raise ValueError
+        except (ValueError, AttributeError):
+            raise Bad("not a key of Ed25519 or ECDSA on P-256") from None
+        if self.id.hex() != match[2]:
+            raise Bad("the key's id is not that of its name and key")
+        self.kid = b64url(sha256(json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()))
+
+    def verify(self, text, signature):
+        try:
+            if isinstance(self.public, ed25519.Ed25519PublicKey):
+                self.public.verify(signature, text)
+            else:
+                self.public.verify(signature, text, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            raise Bad("the signature does not verify") from None
+
+
+class Note:
+    """A signed note that holds a checkpoint; its signatures are not verified yet."""
+
+    def __init__(self, text):
+        if len(text.encode()) > LONGEST_NOTE or any(ord(c) < 32 and c != "\n" or ord(c) == 127 for c in text):
+            raise Bad("the note is too long or has control characters")
+        signed, blank, lines = text.rpartition("\n\n")
+        if not blank or not lines.endswith("\n"):
+            raise Bad("not a signed note")
+        self.text, self.whole, self.signatures = signed + "\n", text, []
+        for line in lines[:-1].split("\n"):
+            parts = line.split(" ", 2)
+            if len(parts) != 3 or parts[0] != "\u2014" or not is_name(parts[1]):
+                raise Bad("a signature line is damaged")
+            raw = unbase64(parts[2])
+            if len(raw) <= 4:
+                raise Bad("a signature is too short")
+            self.signatures.append((parts[1], raw[:4], raw[4:]))
+        checkpoint = self.text.split("\n")
+        if len(self.signatures) > 32 or len(checkpoint) != 4:
+            raise Bad("too many signatures, or not three lines that are signed")
+        self.origin, size, root = checkpoint[:3]
+        self.root = unbase64(root)
+        if not re.fullmatch("0|[1-9][0-9]*", size, re.ASCII) or int(size) >= 1 << 64 or len(self.root) != 32:
+            raise Bad("not a checkpoint")
+        self.size = int(size)
+
+    def open(self, key):
+        if self.origin != key.name:
+            raise Bad("the note is of another log")
+        ours = [signature for name, id, signature in self.signatures if (name, id) == (key.name, key.id)]
+        for signature in ours:
+            key.verify(self.text.encode(), signature)
+        if not ours:
+            raise Bad("the note is not signed by the key")
+
+    def is_open(self, key):
+        try:
+            self.open(key)
+        except Bad:
+            return False
+        return True
+
+
+def read_witness(text, name):
+    """The notes that a witness kept, each with its place, and how many are torn."""
+    parts, notes, torn = text.split("\n\n"), [], 0
+    at = 0
+    while at < len(parts):
+        part = parts[at].lstrip("\n")
+        at += 1
+        if not part:
+            continue
+        if at < len(parts) and parts[at].startswith("\u2014"):
+            lines = parts[at]
+            at += 1
+            if at < len(parts) and not lines.endswith("\n"):
+                lines += "\n"
+            try:
+                notes.append((f"checkpoint {len(notes) + 1} of {name}", Note(f"{part}\n\n{lines}")))
+                continue
+            except Bad:
+                pass
+        torn += 1
+    return notes, torn
+
+
+# The tree
+
+
+class Tree:
+    def __init__(self, size=0, peaks=()):
+        self.size, self.peaks = size, list(peaks)
+
+    def push(self, hash):
+        bits = self.size
+        while bits & 1:
+            hash, bits = sha256(b"\1", self.peaks.pop(), hash), bits >> 1
+        self.peaks.append(hash)
+        self.size += 1
+
+    def root(self):
+        if not self.peaks:
+            return sha256()
+        root = self.peaks[-1]
+        for peak in self.peaks[-2::-1]:
+            root = sha256(b"\1", peak, root)
+        return root
+
+
+def canonical_seal(record):
+    """The seal's kid, after, peaks and note; only if it is written as it should be."""
+    members = record.members
+    kid, after, peaks, note = map(members.get, ("kid", "after", "peaks", "note"))
+    if not (type(kid) is str and type(note) is str and after is not None and type(peaks) is list):
+        raise Bad("the seal lacks kid, after, peaks or note")
+    if not all(type(peak) is str for peak in peaks):
+        raise Bad("the seal's peaks are not texts")
+    text = lambda value: json.dumps(value, ensure_ascii=False)
+    body = '{"seq":%d,"time":%s,"event":"log.sealed","outcome":"success","kid":%s,"after":%d,"peaks":[%s],"note":%s' % (
+        record.seq, text(members["time"]), text(kid), after, ",".join(map(text, peaks)), text(note))
+    if record.line[:-18] != body.encode():
+        raise Bad("the seal is not written as a seal is")
+    return kid, after, peaks, note
+
+
+class Seals:
+    """The seals of a log against the tree of its leaves."""
+
+    def __init__(self, keys):
+        self.given, self.key, self.past = keys, None, []
+        self.tree, self.settled, self.pending = Tree(), 0, deque()
+        self.origin, self.size, self.good = None, 0, {}
+        self.introduced, self.accepted, self.excused = [], [], []
+
+    def place(self):
+        return self.tree.size + len(self.pending)
+
+    def leaf(self, record):
+        """Takes the next leaf; may raise, after which one can go on."""
+        place = self.place()
+        try:
+            if record.event == "log.sealed":
+                self.seal(record, place)
+            elif record.event == "log.key":
+                key = Key(record.text("vkey"))
+                if key.kid != record.text("kid"):
+                    raise Bad("log.key: kid and vkey are of different keys")
+                self.introduced.append((place, key))
+            elif record.event == "log.accepted":
+                self.accepted.append((place, Note(record.text("note"))))
+        finally:
+            self.pending.append((record.seq, leaf(record.line)))
+            if len(self.pending) > FARTHEST:
+                self.settle()
+
+    def settle(self):
+        self.settled, hash = self.pending.popleft()
+        self.tree.push(hash)
+
+    def key_for(self, kid):
+        if self.key is None:
+            candidates = self.given
+        else:
+            candidates = [self.key] + [key for place, key in self.introduced if place < self.size]
+        for key in candidates:
+            if key.kid == kid:
+                return key
+        raise Bad(f"sealed by the key {kid}, which was neither given nor introduced here")
+
+    def seal(self, record, place):
+        kid, after, peaks, text = canonical_seal(record)
+        note = Note(text)
+        key = None
+        if self.given:
+            key = self.key_for(kid)
+            note.open(key)
+        if self.origin not in (None, note.origin):
+            raise Bad("the seal is of another log")
+        if not self.size < note.size <= place:
+            raise Bad(f"a seal of {note.size} records, after one of {self.size}, with {place} before it")
+        raw = [unbase64(peak) for peak in peaks]
+        tree = Tree(note.size, raw)
+        if len(raw) != note.size.bit_count() or {len(peak) for peak in raw} != {32} or tree.root() != note.root:
+            raise Bad("the seal's peaks do not give its root")
+        if note.size < self.tree.size:
+            raise Bad("the seal is too far behind its place")
+        while self.tree.size < note.size:
+            self.settle()
+        if self.tree.root() != note.root or self.settled != after:
+            self.tree, self.settled = tree, after
+            self.pending = deque(item for item in self.pending if item[0] > after)
+            self.size, self.origin = note.size, note.origin
+            raise Bad(f"the seal does not fit the records up to {after}")
+        for _, accepted in (item for item in self.accepted if item[0] < note.size):
+            self.excused.append((self.size, accepted))
+        self.accepted = [item for item in self.accepted if item[0] >= note.size]
+        self.origin, self.size = note.origin, note.size
+        self.good[note.size] = note
+        if key and (self.key is None or self.key.kid != key.kid):
+            if self.key:
+                self.introduced = [item for item in self.introduced if item[1].kid != self.key.kid]
+            self.past.append(key)
+            self.key = key
+
+    def problems(self, checkpoints):
+        """What is to be said at the end."""
+        if self.given and not self.good:
+            yield "the log has no seal that holds"
+        known = self.given + self.past + [key for place, key in self.introduced if place < self.size]
+        for place, note in checkpoints:
+            good = self.good.get(note.size)
+            if self.given and not any(note.is_open(key) for key in known):
+                yield f"{place} is not signed by a key of this log"
+            elif good and (good.origin, good.root) == (note.origin, note.root):
+                continue
+            elif not any(
+                note.whole == accepted.whole or size < note.size <= accepted.size for size, accepted in self.excused
+            ):
+                yield f"{place}, of {note.size} records, is in none of the log's seals"
+
+
+def first_gaps(segments):
+    gaps = []
+    for _, content in segments:
+        line, end, _ = content.partition(b"\n")
+        try:
+            gap = Record(line).gap() if end else None
+        except Bad:
+            continue
+        if gap:
+            gaps.append(gap)
+    return gaps
+
+
+def verify(segments, keys, checkpoints):
+    """All problems, as sentences, one after the other. `segments` are names and contents, in order."""
+    gaps, seals, last, doubtful = first_gaps(segments), Seals(keys), 0, []
+    for at, (name, content) in enumerate(segments):
+        newest = at + 1 == len(segments)
+        if not content and not newest:
+            doubtful.append(f"{name} is empty")
+        lines = content.split(b"\n")
+        rest = lines.pop()
+        offset = 0
+        for number, line in enumerate(lines, 1):
+            where = f"{name} line {number} at byte {offset}"
+            offset += len(line) + 1
+            try:
+                record = Record(line)
+            except Bad as bad:
+                doubtful.append(f"{where}: {bad}")
+                continue
+            # Between these two nothing is known to have been on the disk.
+            unknown = any(after <= last < record.seq <= resumed for after, resumed in gaps)
+            if not unknown:
+                yield from doubtful
+            doubtful = []
+            if number == 1 and f"{record.seq:020}.jsonl" != name:
+                yield f"{where}: the segment's name is not that of its first record"
+            if record.seq <= last:
+                yield f"{where}: record {record.seq} after {last}"
+            elif record.seq > last + 1 and not unknown:
+                yield f"{where}: records {last + 1} to {record.seq - 1} are missing"
+            last = max(last, record.seq)
+            if not any(after < record.seq < resumed for after, resumed in gaps):
+                try:
+                    seals.leaf(record)
+                except Bad as bad:
+                    yield f"{where}: {bad}"
+        if rest and (not newest or len(rest) >= LONGEST_LINE):
+            doubtful.append(f"{name}: its last line has no end")
+    yield from doubtful
+    yield from seals.problems(checkpoints)
+
+
+def read_directory(directory):
+    """The segments of a log, and what is wrong with its files."""
+    segments, problems = [], []
+    if os.stat(directory).st_mode & 0o077:
+        problems.append(f"{directory}: others are let in")
+    for name in sorted(name for name in os.listdir(directory) if name.endswith(".jsonl")):
+        path = os.path.join(directory, name)
+        if not SEGMENT.fullmatch(name) or os.path.islink(path) or not os.path.isfile(path):
+            problems.append(f"{name} is not a segment")
+            continue
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_mode & 0o077 or status.st_nlink > 1:
+                problems.append(f"{name}: others are let in, or it has a second name")
+            segments.append((name, file.read()))
+    return segments, problems
+
+
+def read_keys(given):
+    for text in given:
+        if not text.startswith("@"):
+            yield Key(text)
+            continue
+        with open(text[1:], encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+        yield from (Key(line) for line in lines if line and not line.startswith("#"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("directory")
+    parser.add_argument("--key", action="append", default=[], metavar="VKEY|@FILE")
+    parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE")
+    arguments = parser.parse_args()
+    checkpoints = []
+    try:
+        keys = list(read_keys(arguments.key))
+        for path in arguments.checkpoint:
+            with open(path, encoding="utf-8", newline="") as file:
+                notes, torn = read_witness(file.read(), path)
+            checkpoints += notes
+            print(f"{path}: {len(notes)} checkpoints, {torn} torn")
+        segments, problems = read_directory(arguments.directory)
+    except (Bad, OSError, UnicodeDecodeError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    problems += verify(segments, keys, checkpoints)
+    for problem in problems:
+        print(f"PROBLEM {problem}")
+    print(f"problems: {len(problems)}" if problems else "the log is sound" + ("" if keys else " (no --key: signatures were not checked)"))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+//! Proofs of a sealed log, as text that can be checked without the log: that a record is in it, and that it only grew.
+//!
+//! Never proves what a seal does not bear out, and never holds a JWT.
+
+pub mod check;
+
+use std::io;
+use std::ops::ControlFlow::{Break, Continue};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+
+use super::checkpoint::{Checkpoint, Note};
+use super::leaves::Segments;
+use super::line::Line;
+use super::tree::{Hash, Roots, consistency, inclusion, is_consistent, leaf, root_with};
+use super::verify::statement::{Sealed, introduced};
+
+/// First line of a proof of inclusion, C2SP's `tlog-proof`.
+const PROOF: &str = "c2sp.org/tlog-proof@v1";
+
+/// Why there is no proof.
+#[derive(Debug, thiserror::Error)]
+pub enum NoProof {
+    /// A file could not be read.
+    #[error("cannot read {path}", path = .path.display())]
+    Read {
+        /// File or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No record is of this JWT.
+    #[error("the log has no record that this JWT was issued: {0}")]
+    Absent(&'static str),
+    /// Its record is too new.
+    #[error("no seal covers its record yet: try again after the next one")]
+    Unsealed,
+    /// There is no seal of this size.
+    #[error(
+        "the log has no seal of {0} records: `jwsd audit verify --json` names the last, witnesses all of them"
+    )]
+    Size(u64),
+    /// Sizes in the wrong order.
+    #[error("the older size must be the smaller one")]
+    Order,
+    /// Records do not fit their seal.
+    #[error("the records do not fit the seal: run `jwsd audit verify`")]
+    Contradiction,
+}
+
+/// What a record says of the JWT that it is about, and what a JWT says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Facts {
+    /// Its id.
+    pub jti: String,
+    /// Key version.
+    pub kid: String,
+    /// JOSE algorithm.
+    pub alg: String,
+    /// Unix seconds.
+    pub iat: i64,
+    /// Unix seconds.
+    pub exp: i64,
+}
+
+impl Facts {
+    /// What a record says; `None` for one that is not of an issued JWT.
+    fn of(line: &Line<'_>) -> Option<Self> {
+        (line.event == "jwt.issued").then(|| serde_json::from_slice(line.bytes).ok()).flatten()
+    }
+}
+
+/// A seal as its record has it.
+struct Seal {
+    checkpoint: Checkpoint,
+    note: String,
+}
+
+impl Seal {
+    fn of(line: &Line<'_>) -> Option<Self> {
+        let sealed = Some(line).filter(|line| line.event == "log.sealed").map(Sealed::read)?.ok()?;
+        let checkpoint = Note::parse(&sealed.note).and_then(|note| note.unverified()).ok()?;
+        Some(Self { checkpoint, note: sealed.note })
+    }
+}
+
+/// Proves that the record of this JWT is in the log, in C2SP's form with the newest seal's checkpoint. The record's
+/// stored bytes are its `extra`.
+///
+/// # Errors
+/// [`NoProof`].
+pub fn inclusion_of(dir: &Path, jwt: &Facts) -> Result<String, NoProof> {
+    let segments = Segments::open(dir).map_err(unread(dir))?;
+    let (mut index, mut record, mut other, mut newest) = (0, None, false, None);
+    segments
+        .leaves(dir, |line| {
+            newest = Seal::of(line).or(newest.take());
+            if let Some(facts) = Facts::of(line).filter(|facts| facts.jti == jwt.jti) {
+                if facts == *jwt {
+                    record = record.take().or(Some((index, line.bytes.to_vec())));
+                } else {
+                    other = true;
+                }
+            }
+            index += 1;
+            Continue(())
+        })
+        .map_err(unread(dir))?;
+    let absent = if other { "one has its jti, but another kid, alg, iat or exp" } else { "none has its jti" };
+    let (index, record) = record.ok_or(NoProof::Absent(absent))?;
+    let seal = newest.filter(|seal: &Seal| seal.checkpoint.size > index).ok_or(NoProof::Unsealed)?;
+    let Checkpoint { size, root, .. } = seal.checkpoint;
+    let path = inclusion(index, size).ok_or(NoProof::Unsealed)?;
+    let hashes = roots(&segments, dir, path, size)?;
+    if root_with(leaf(&record), index, size, &hashes) != Some(root) {
+        return Err(NoProof::Contradiction);
+    }
+    let extra = BASE64.encode(&record);
+    Ok(format!("{PROOF}\nextra {extra}\nindex {index}\n{}\n{}", lines(&hashes), seal.note))
+}
+
+/// Proves that the log of the older seal is the beginning of that of the newer one (or of the newest): the hashes, and
+/// both checkpoints.
+///
+/// # Errors
+/// [`NoProof`].
+pub fn consistency_of(dir: &Path, old: u64, new: Option<u64>) -> Result<String, NoProof> {
+    let segments = Segments::open(dir).map_err(unread(dir))?;
+    let (mut before, mut after) = (None, None);
+    segments
+        .leaves(dir, |line| {
+            if let Some(seal) = Seal::of(line) {
+                if seal.checkpoint.size == old {
+                    before = Some(Seal { checkpoint: seal.checkpoint.clone(), note: seal.note.clone() });
+                }
+                if new.is_none_or(|new| seal.checkpoint.size == new) {
+                    after = Some(seal);
+                }
+            }
+            Continue(())
+        })
+        .map_err(unread(dir))?;
+    let before = before.ok_or(NoProof::Size(old))?;
+    let after = after.ok_or(NoProof::Size(new.unwrap_or(old)))?;
+    let (first, second) = (&before.checkpoint, &after.checkpoint);
+    let path = consistency(first.size, second.size).ok_or(NoProof::Order)?;
+    let hashes = roots(&segments, dir, path, second.size)?;
+    if !is_consistent((first.size, first.root), (second.size, second.root), &hashes) {
+        return Err(NoProof::Contradiction);
+    }
+    Ok(format!("{}\n{}\n{}", lines(&hashes), before.note, after.note))
+}
+
+/// The keys of the log's seals as the log itself has them, each with the size of its first seal: to be handed to auditors
+/// once, by somebody who knows that this log is the right one.
+///
+/// # Errors
+/// [`NoProof::Read`].
+pub fn keys(dir: &Path) -> Result<Vec<(u64, String, Option<String>)>, NoProof> {
+    let segments = Segments::open(dir).map_err(unread(dir))?;
+    let mut known: Vec<(String, String)> = Vec::new();
+    let mut epochs: Vec<(u64, String, Option<String>)> = Vec::new();
+    segments
+        .leaves(dir, |line| {
+            if line.event == "log.key"
+                && let Ok(key) = introduced(line)
+            {
+                known.push((key.kid().to_string(), key.to_vkey()));
+            }
+            if let Some((Ok(sealed), seal)) =
+                (line.event == "log.sealed").then(|| (Sealed::read(line), Seal::of(line)))
+                && let Some(seal) = seal
+                && epochs.last().is_none_or(|(_, kid, _)| *kid != sealed.kid)
+            {
+                let vkey = known.iter().find(|(kid, _)| *kid == sealed.kid).map(|(_, vkey)| vkey.clone());
+                epochs.push((seal.checkpoint.size, sealed.kid, vkey));
+            }
+            Continue(())
+        })
+        .map_err(unread(dir))?;
+    Ok(epochs)
+}
+
+/// The roots of these subtrees of the first `size` leaves.
+fn roots(
+    segments: &Segments,
+    dir: &Path,
+    path: Vec<std::ops::Range<u64>>,
+    size: u64,
+) -> Result<Vec<Hash>, NoProof> {
+    let mut roots = Roots::new(path);
+    let mut left = size;
+    segments
+        .leaves(dir, |line| {
+            if left == 0 {
+                return Break(());
+            }
+            left -= 1;
+            roots.push(leaf(line.bytes));
+            Continue(())
+        })
+        .map_err(unread(dir))?;
+    roots.finish().ok_or(NoProof::Contradiction)
+}
+
+fn lines(hashes: &[Hash]) -> String {
+    hashes.iter().map(|hash| format!("{}\n", BASE64.encode(hash))).collect()
+}
+
+fn unread(dir: &Path) -> impl FnOnce((String, io::Error)) -> NoProof {
+    move |(name, source)| {
+        let path = if name.is_empty() { dir.to_owned() } else { dir.join(name) };
+        NoProof::Read { path, source }
+    }
+}

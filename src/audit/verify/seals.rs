@@ -1,0 +1,318 @@
+//! Seals against the tree of the records: leaf by leaf, with the leaves since the last seal kept at hand. Pure.
+//!
+//! A seal counts only if its own parts, its key and the records before it agree.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::report::{Accepted, Checkpoints, Epoch, Late, Sealing};
+use super::statement::{Sealed, accepted, introduced};
+use super::trust::Trust;
+use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
+use crate::audit::line::Line;
+use crate::audit::tree::{Hash, Tree, leaf};
+
+/// So many leaves may lie between a seal and the last record that it covers; the format says so.
+const FARTHEST: usize = 1 << 20;
+/// How many intervals between seals are remembered.
+const INTERVALS: usize = 5;
+/// Seals so much farther apart than usual are told.
+const LATE: i64 = 3;
+
+/// Whether a good seal has a checkpoint that was seen elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Missing,
+    /// With another signature, which is to be checked.
+    Same,
+    /// The same note.
+    Verbatim,
+}
+
+/// All that has to be known to judge the next record.
+#[derive(Clone)]
+pub(super) struct Seals<'a> {
+    trust: &'a Trust,
+    /// [`FARTHEST`].
+    pub(super) farthest: usize,
+    /// Over the leaves that a seal covers, and those that were too many to keep.
+    tree: Tree,
+    /// Number of its last leaf.
+    settled: u64,
+    /// Number and hash of the leaves after them.
+    pending: VecDeque<(u64, Hash)>,
+    report: Option<Sealing>,
+    /// The key of the epoch.
+    key: Option<Arc<SealKey>>,
+    /// It, and those before it.
+    keys: Vec<Arc<SealKey>>,
+    /// Keys that may take over, each with the place of the leaf that introduced it.
+    introduced: Vec<(u64, Arc<SealKey>)>,
+    /// Acceptances that no seal covers yet: place of the leaf, note, and what is told.
+    accepted: Vec<(u64, String, Accepted)>,
+    /// Sizes that acceptances excuse, and their notes.
+    excused: Vec<(u64, u64, String)>,
+    /// Of the checkpoints that were seen elsewhere, those that the log has.
+    found: Vec<Found>,
+    last_time: String,
+    /// Seconds between the last seals.
+    intervals: VecDeque<i64>,
+}
+
+impl<'a> Seals<'a> {
+    pub(super) fn new(trust: &'a Trust) -> Self {
+        Self {
+            trust,
+            farthest: FARTHEST,
+            tree: Tree::default(),
+            settled: 0,
+            pending: VecDeque::new(),
+            report: None,
+            key: None,
+            keys: Vec::new(),
+            introduced: Vec::new(),
+            accepted: Vec::new(),
+            excused: Vec::new(),
+            found: vec![Found::Missing; trust.seen.len()],
+            last_time: String::new(),
+            intervals: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next leaf. What is wrong with it, sentences.
+    pub(super) fn leaf(&mut self, line: &Line<'_>) -> Vec<String> {
+        let index = self.tree.size() + self.pending.len() as u64;
+        let mut problems = Vec::new();
+        match line.event {
+            "log.sealed" => self.seal(line, index, &mut problems),
+            "log.key" => match introduced(line) {
+                Ok(key) => self.introduced.push((index, key)),
+                Err(bad) => problems.push(bad),
+            },
+            "log.accepted" => match accepted(line) {
+                Ok((note, size)) => {
+                    let told = Accepted { seq: line.seq, time: line.time.to_owned(), size };
+                    self.accepted.push((index, note, told));
+                }
+                Err(bad) => problems.push(bad),
+            },
+            _ => {}
+        }
+        self.last_time.clear();
+        self.last_time.push_str(line.time);
+        self.pending.push_back((line.seq, leaf(line.bytes)));
+        if self.pending.len() > self.farthest {
+            self.settle();
+        }
+        problems
+    }
+
+    /// Moves the oldest pending leaf into the tree.
+    fn settle(&mut self) {
+        if let Some((seq, leaf)) = self.pending.pop_front() {
+            self.tree.push(leaf);
+            self.settled = seq;
+        }
+    }
+
+    fn seal(&mut self, line: &Line<'_>, index: u64, problems: &mut Vec<String>) {
+        match self.claimed(line, index) {
+            Ok((sealed, checkpoint, key, tree)) => {
+                self.compare(&sealed, &checkpoint, tree, problems);
+                if problems.is_empty() {
+                    self.covered(line, sealed, checkpoint, key);
+                }
+            }
+            Err(bad) => problems.push(bad),
+        }
+    }
+
+    /// The seal, if its key may seal here and its parts agree: what it claims, the key, and the tree of its peaks.
+    fn claimed(
+        &self,
+        line: &Line<'_>,
+        index: u64,
+    ) -> Result<(Sealed, Checkpoint, Option<Arc<SealKey>>, Tree), String> {
+        let sealed = Sealed::read(line)?;
+        let note = Note::parse(&sealed.note).map_err(|bad| format!("the seal's note: {bad}"))?;
+        let key = self.key_of(&sealed.kid)?;
+        let checkpoint = key.as_ref().map_or_else(|| note.unverified(), |key| note.open(key));
+        let checkpoint = checkpoint.map_err(|bad| format!("the seal's note: {bad}"))?;
+        if let Some(before) = &self.report {
+            if checkpoint.origin != before.origin {
+                return Err(format!("the seal is of another log, {:?}", checkpoint.origin));
+            }
+            if checkpoint.size <= before.size {
+                let (size, before) = (checkpoint.size, before.size);
+                return Err(format!(
+                    "the seal covers {size} records, and the one before it {before}: an old one"
+                ));
+            }
+        }
+        if checkpoint.size > index {
+            let size = checkpoint.size;
+            return Err(format!("the seal covers {size} records, but there are {index} before it"));
+        }
+        let tree = sealed.tree(checkpoint.size).filter(|tree| tree.root() == checkpoint.root);
+        let tree = tree.ok_or("the seal's peaks do not give the root of its note")?;
+        Ok((sealed, checkpoint, key, tree))
+    }
+
+    /// The key of this thumbprint, if it may seal now; `None` if keys are not checked.
+    fn key_of(&self, kid: &str) -> Result<Option<Arc<SealKey>>, String> {
+        if self.trust.keys.is_empty() {
+            return Ok(None);
+        }
+        let is = |key: &&Arc<SealKey>| key.kid().to_string() == kid;
+        let Some(current) = &self.key else {
+            let found = self.trust.keys.iter().find(is).cloned();
+            return found.map(Some).ok_or_else(|| {
+                format!("the first seal is by the key {kid}, which is none of those that were given")
+            });
+        };
+        let covered = self.report.as_ref().map_or(0, |report| report.size);
+        let newcomers = self.introduced.iter().filter(|(at, _)| *at < covered).map(|(_, key)| key);
+        let found = std::iter::once(current).chain(newcomers).find(is).cloned();
+        found.map(Some).ok_or_else(|| {
+            format!("sealed by the key {kid}, which no record introduced that a seal before this one covers")
+        })
+    }
+
+    /// Compares the records with what the seal says of them.
+    fn compare(&mut self, sealed: &Sealed, checkpoint: &Checkpoint, tree: Tree, problems: &mut Vec<String>) {
+        let (size, after) = (checkpoint.size, sealed.after);
+        if size < self.tree.size() {
+            problems.push(format!("the seal is more than {} records behind its place", self.farthest));
+            return;
+        }
+        let before = self.report.as_ref().map_or(0, |report| report.after);
+        // It covers no more than there are.
+        while self.tree.size() < size {
+            self.settle();
+        }
+        if self.tree.root() != checkpoint.root {
+            problems.push(format!(
+                "the seal does not fit the records: between {} and {after} one was changed, removed, moved or put in",
+                before + 1
+            ));
+        } else if self.settled != after {
+            problems.push(format!(
+                "the seal says that it covers records up to {after}, but it covers those up to {}",
+                self.settled
+            ));
+        }
+        if !problems.is_empty() {
+            // What comes after it is compared with what was sealed here, so that one change is one problem.
+            (self.tree, self.settled) = (tree, after);
+            self.pending.retain(|(seq, _)| *seq > after);
+            let report = self.report.get_or_insert_default();
+            (report.size, report.after) = (size, after);
+            report.origin.clone_from(&checkpoint.origin);
+        }
+    }
+
+    /// Takes note of a good seal.
+    fn covered(
+        &mut self,
+        line: &Line<'_>,
+        sealed: Sealed,
+        checkpoint: Checkpoint,
+        key: Option<Arc<SealKey>>,
+    ) {
+        let report = self.report.get_or_insert_default();
+        let before = report.size;
+        if let Some(seconds) = seconds(&report.time, line.time) {
+            self.intervals.push_back(seconds);
+            if self.intervals.len() > INTERVALS {
+                self.intervals.pop_front();
+            }
+        }
+        report.checked = key.is_some();
+        report.seals += 1;
+        report.time = line.time.to_owned();
+        if report.epochs.last().is_none_or(|epoch| epoch.kid != sealed.kid) {
+            let vkey = key.as_ref().map(|key| key.to_vkey());
+            report.epochs.push(Epoch { kid: sealed.kid.clone(), from: checkpoint.size, vkey });
+            // Whatever introduced the key before it is spent.
+            let old = self.key.as_ref().map(|key| key.kid());
+            self.introduced.retain(|(_, key)| Some(key.kid()) != old);
+            self.keys.extend(key.clone());
+        }
+        self.key = key;
+        (report.size, report.after, report.origin) = (checkpoint.size, sealed.after, checkpoint.origin);
+        for (_, note, told) in self.accepted.extract_if(.., |(at, ..)| *at < checkpoint.size) {
+            // What was cut off lay beyond the last seal that was left.
+            self.excused.push((before, told.size, note));
+            report.accepted.push(told);
+        }
+        for &at in self.trust.by_size.get(&checkpoint.size).into_iter().flatten() {
+            let Some((seen, found)) = self.trust.seen.get(at).zip(self.found.get_mut(at)) else { continue };
+            if seen.note == sealed.note {
+                *found = Found::Verbatim;
+            } else if seen.checkpoint.root == checkpoint.root && seen.checkpoint.origin == report.origin {
+                *found = Found::Same;
+            }
+        }
+    }
+
+    /// What is to be said at the end of the log.
+    pub(super) fn finish(mut self) -> (Option<Sealing>, Checkpoints, Vec<String>) {
+        let mut problems = Vec::new();
+        let leaves = self.tree.size() + self.pending.len() as u64;
+        if let Some(report) = &mut self.report {
+            report.uncovered = leaves.saturating_sub(report.size + 1);
+            let behind = seconds(&report.time, &self.last_time).unwrap_or_default();
+            let mut intervals: Vec<i64> = self.intervals.iter().copied().collect();
+            intervals.sort_unstable();
+            let every = intervals.get(intervals.len() / 2).copied().filter(|_| intervals.len() > 1);
+            report.late =
+                every.map(|every| Late { behind, every }).filter(|late| behind > LATE * late.every.max(1));
+        } else if !self.trust.keys.is_empty() {
+            problems.push("the log has no seal that holds: nothing in it is vouched for".to_owned());
+        }
+        let checkpoints = self.seen(leaves, &mut problems);
+        (self.report, checkpoints, problems)
+    }
+
+    /// Compares with what witnesses kept.
+    fn seen(&self, leaves: u64, problems: &mut Vec<String>) -> Checkpoints {
+        let mut told = Checkpoints { torn: self.trust.torn, ..Checkpoints::default() };
+        let covered = self.report.as_ref().map_or(0, |report| report.size);
+        let newcomers = self.introduced.iter().filter(|(at, _)| *at < covered).map(|(_, key)| key);
+        let known: Vec<_> = self.trust.keys.iter().chain(&self.keys).chain(newcomers).collect();
+        for (seen, found) in self.trust.seen.iter().zip(&self.found) {
+            let (place, size) = (&seen.place, seen.checkpoint.size);
+            let opens =
+                |key: &&Arc<SealKey>| Note::parse(&seen.note).is_ok_and(|note| note.open(key).is_ok());
+            let checked = self.trust.keys.is_empty() || *found == Found::Verbatim;
+            if !checked && !known.iter().any(|key| opens(key)) {
+                problems.push(format!("{place}, of {size} records, is not signed by a key of this log"));
+            } else if *found != Found::Missing {
+                told.found += 1;
+            } else if self
+                .excused
+                .iter()
+                .any(|(from, to, note)| *note == seen.note || (*from < size && size <= *to))
+            {
+                told.accepted += 1;
+            } else if size > leaves {
+                problems.push(format!(
+                    "{place} is of {size} records, and the log has {leaves}: its end was cut off"
+                ));
+            } else {
+                problems.push(format!(
+                    "{place}, of {size} records, is in none of the log's seals: the log was replaced, or seals taken out"
+                ));
+            }
+        }
+        told
+    }
+}
+
+/// Seconds from one moment to another.
+fn seconds(from: &str, to: &str) -> Option<i64> {
+    let moment = |text: &str| text.parse::<Timestamp>().ok();
+    Some(moment(to)?.as_second() - moment(from)?.as_second())
+}

@@ -1,0 +1,87 @@
+//! What a log says of its own seals: `log.sealed`, `log.key` and `log.accepted`, read. Pure.
+//!
+//! Reads only what the writer could have written: a seal has no member that nothing vouches for, but its time.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+
+use crate::audit::checkpoint::{Note, SealKey};
+use crate::audit::line::{Line, encode};
+use crate::audit::queue::serialize_body;
+use crate::audit::tree::{Hash, Tree};
+use crate::audit::{Entry, Event, Outcome};
+
+/// A `log.sealed`.
+#[derive(Debug, Deserialize)]
+pub(in crate::audit) struct Sealed {
+    pub(in crate::audit) kid: String,
+    pub(in crate::audit) after: u64,
+    peaks: Vec<String>,
+    pub(in crate::audit) note: String,
+}
+
+impl Sealed {
+    /// # Errors
+    /// What is wrong with it, a sentence.
+    pub(in crate::audit) fn read(line: &Line<'_>) -> Result<Self, String> {
+        let sealed: Self =
+            serde_json::from_slice(line.bytes).map_err(|_| "the seal lacks kid, after, peaks or note")?;
+        let entry = Entry {
+            kid: Some(sealed.kid.clone()),
+            after: Some(sealed.after),
+            peaks: sealed.peaks.clone(),
+            note: Some(sealed.note.clone()),
+            ..Entry::new(Event::LogSealed, Outcome::Success)
+        };
+        let (mut body, mut bytes) = (Vec::new(), Vec::new());
+        if serialize_body(&entry, &mut body).is_ok() {
+            encode(&mut bytes, line.seq, line.time, &body);
+        }
+        if bytes.strip_suffix(b"\n") != Some(line.bytes) {
+            return Err("the seal is not written as the log writes one: it was changed".to_owned());
+        }
+        Ok(sealed)
+    }
+
+    /// The tree of this size that its peaks make up.
+    pub(super) fn tree(&self, size: u64) -> Option<Tree> {
+        let peak = |text: &String| -> Option<Hash> { BASE64.decode(text).ok()?.try_into().ok() };
+        Tree::from_peaks(size, self.peaks.iter().map(peak).collect::<Option<_>>()?)
+    }
+}
+
+/// The key that a `log.key` introduces.
+///
+/// # Errors
+/// What is wrong with it, a sentence.
+pub(in crate::audit) fn introduced(line: &Line<'_>) -> Result<Arc<SealKey>, String> {
+    #[derive(Deserialize)]
+    struct Key {
+        kid: String,
+        vkey: String,
+    }
+    let read: Key = serde_json::from_slice(line.bytes).map_err(|_| "log.key lacks kid or vkey")?;
+    let key = SealKey::from_vkey(&read.vkey).map_err(|bad| format!("log.key: its vkey is {bad}"))?;
+    if key.kid().to_string() != read.kid {
+        return Err("log.key: kid and vkey are of different keys".to_owned());
+    }
+    Ok(Arc::new(key))
+}
+
+/// The note that a `log.accepted` names, and the size in it.
+///
+/// # Errors
+/// What is wrong with it, a sentence.
+pub(super) fn accepted(line: &Line<'_>) -> Result<(String, u64), String> {
+    #[derive(Deserialize)]
+    struct Read {
+        note: String,
+    }
+    let Read { note } = serde_json::from_slice(line.bytes).map_err(|_| "log.accepted has no note")?;
+    let read = Note::parse(&note).and_then(|note| note.unverified());
+    let size = read.map_err(|bad| format!("log.accepted: {bad}"))?.size;
+    Ok((note, size))
+}

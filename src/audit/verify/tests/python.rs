@@ -1,0 +1,136 @@
+//! The second implementation comes to the same verdicts.
+
+use super::changed::{Bench, Case};
+use super::maker::two_hundred;
+use super::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+fn segments(segments: &[(u64, Vec<u8>)]) -> Value {
+    let name = |first| crate::audit::segment::segment_name(first);
+    segments.iter().map(|(first, bytes)| json!([name(*first), BASE64.encode(bytes)])).collect()
+}
+
+fn line(case: &Case) -> String {
+    let mut line = match &case.splice {
+        None => json!({ "segments": segments(&case.segments) }),
+        Some(splice) => json!({
+            "splices": [[splice.segment, splice.begin, splice.length, crate::jose::hex(&splice.bytes)]],
+        }),
+    };
+    if let Some(kept) = case.kept {
+        line["kept"] = kept.into();
+    }
+    if let Some(keys) = &case.keys {
+        line["keys"] = json!(keys);
+    }
+    format!("{line}\n")
+}
+
+/// What it says of each; `None` without the Python environment of `scripts/test`.
+fn judge(bench: &Bench, cases: &[Case]) -> Option<Vec<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root.join("target"), Into::into)
+        .join("venv/bin/python");
+    if !python.exists() {
+        println!("SKIPPED: {} is not there; scripts/test makes it", python.display());
+        return None;
+    }
+    let mut child = Command::new(python)
+        .arg(root.join("tests/interop/audit_batch.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let base = json!({
+        "segments": segments(&bench.log.segments),
+        "keys": [bench.first.key.to_vkey()],
+        "witness": bench.log.witness(),
+    });
+    let mut input = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            input.write_all(format!("{base}\n").as_bytes()).unwrap();
+            cases.iter().for_each(|case| input.write_all(line(case).as_bytes()).unwrap());
+        });
+        child.wait_with_output().unwrap()
+    });
+    assert!(output.status.success());
+    let said: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(said.len(), cases.len());
+    Some(said)
+}
+
+#[test]
+fn tamper_python_agrees() {
+    let bench = Bench::new(two_hundred);
+    let mut cases = vec![Case::whole("nothing changed".to_owned(), bench.log.segments.clone())];
+    cases.extend(tamper::all_cases(&bench, 200));
+    let Some(said) = judge(&bench, &cases) else { return };
+    assert_eq!(said[0], "sound");
+    let mut sound = 0;
+    for (case, said) in cases.iter().zip(&said) {
+        let ours =
+            if case.splice.is_some() { bench.is_sound_from(case.from, case) } else { bench.is_sound(case) };
+        assert_eq!(ours, said == "sound", "{}: {said}", case.what);
+        sound += u32::from(ours);
+    }
+    println!("tamper: {} logs, one verdict on each, {sound} sound", cases.len());
+}
+
+#[test]
+fn tamper_python_agrees_on_sound_logs_of_every_shape() {
+    for make in [gaps, live, back_and_forth] {
+        let bench = Bench::new(make);
+        let cases = [Case::whole("nothing changed".to_owned(), bench.log.segments.clone())];
+        let Some(said) = judge(&bench, &cases) else { return };
+        assert_eq!(said, ["sound"]);
+    }
+}
+
+/// Records of unknown durability that are there, torn ones, and a gap within a gap.
+fn gaps(first: &Signer, _: &Signer) -> Maker {
+    let mut log = Maker::new();
+    log.issue(5);
+    log.seal(first);
+    let before = (log.tree.clone(), log.last);
+    log.gap(4, 2, true);
+    (log.tree, log.last) = before;
+    log.gap(9, 1, false);
+    log.issue(4);
+    log.seal(first);
+    log
+}
+
+/// Records after the last seal, and part of one.
+fn live(first: &Signer, _: &Signer) -> Maker {
+    let mut log = Maker::new();
+    log.issue(5);
+    log.seal(first);
+    log.issue(5);
+    log.segments[0].1.extend(b"{\"seq\":12,\"time\":\"");
+    log
+}
+
+/// A key that comes back, and an acceptance.
+fn back_and_forth(first: &Signer, second: &Signer) -> Maker {
+    let mut log = Maker::new();
+    log.introduce(second);
+    log.seal(first);
+    log.seal(second);
+    log.introduce(first);
+    log.seal(second);
+    log.seal(first);
+    let mut lost = log.clone();
+    lost.issue(30);
+    lost.seal(first);
+    let lost = lost.notes.pop().unwrap();
+    log.accept(&lost);
+    log.seal(first);
+    log.notes.push(lost);
+    log
+}

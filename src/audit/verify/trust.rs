@@ -1,0 +1,67 @@
+//! What an auditor brings along: keys, and checkpoints that witnesses kept. Pure.
+//!
+//! Believes no checkpoint: what is read here is only compared.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
+
+/// What a verification goes by. Without keys, signatures are not checked.
+#[derive(Default)]
+pub struct Trust {
+    pub(super) keys: Vec<Arc<SealKey>>,
+    pub(super) seen: Vec<Seen>,
+    /// Places in `seen` by size.
+    pub(super) by_size: HashMap<u64, Vec<usize>>,
+    pub(super) torn: u64,
+}
+
+/// A checkpoint as a witness kept it.
+pub(super) struct Seen {
+    /// Where it is, for people.
+    pub(super) place: String,
+    pub(super) note: String,
+    pub(super) checkpoint: Checkpoint,
+}
+
+impl Trust {
+    /// The first seal must be by one of these keys.
+    pub fn new(keys: Vec<SealKey>) -> Self {
+        Self { keys: keys.into_iter().map(Arc::new).collect(), ..Self::default() }
+    }
+
+    /// Adds what a witness kept: notes, each followed by a blank line. Parts of notes are counted and passed over. How
+    /// many notes there were.
+    pub fn add_checkpoints(&mut self, file: &str, text: &str) -> usize {
+        let before = self.seen.len();
+        let mut blocks = text.split("\n\n").peekable();
+        while let Some(block) = blocks.next() {
+            let block = block.trim_start_matches('\n');
+            if block.is_empty() {
+                continue;
+            }
+            let signed = blocks.next_if(|next| next.starts_with('\u{2014}'));
+            let note = signed.map(|lines| format!("{block}\n\n{lines}")).map(|mut note| {
+                // Only what ends in a blank line, or where the file does, has lost its LF here.
+                if !note.ends_with('\n') && (blocks.peek().is_some()) {
+                    note.push('\n');
+                }
+                note
+            });
+            let seen = note.and_then(|note| {
+                let checkpoint = Note::parse(&note).and_then(|note| note.unverified()).ok()?;
+                let place = format!("checkpoint {} of {file}", self.seen.len() - before + 1);
+                Some(Seen { place, note, checkpoint })
+            });
+            match seen {
+                Some(seen) => {
+                    self.by_size.entry(seen.checkpoint.size).or_default().push(self.seen.len());
+                    self.seen.push(seen);
+                }
+                None => self.torn += 1,
+            }
+        }
+        self.seen.len() - before
+    }
+}

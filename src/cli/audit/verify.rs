@@ -1,0 +1,162 @@
+//! `jwsd audit verify`: is this log whole and unchanged?
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{LogDirectory, keys};
+use crate::audit::read_limited;
+use crate::audit::verify::{self, Gap, Late, Problem, Report, Sealing, Trust};
+use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
+
+/// Longest file of a witness, bytes: some years of checkpoints.
+const LONGEST: u64 = 512 << 20;
+
+/// Check the log; exit code 1 when there are problems
+///
+/// Structure, checksums and sequence of every segment, and the tree of its records against its seals. With --key also
+/// the seals' signatures: then every change of a sealed record is found, whoever made it. With --checkpoint also that
+/// the log's end was not cut off and the log not replaced since a witness kept that file.
+///
+/// Example: jwsd audit verify --key @audit.vkey --checkpoint /var/lib/jwsd-witness/checkpoints
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    log: LogDirectory,
+    /// The key that seals the log, as `jwsd audit key` printed it once, or @FILE; may be given again
+    #[arg(long, value_name = "VKEY|@FILE")]
+    key: Vec<String>,
+    /// Checkpoints that a witness kept, which must be of this log; may be given again
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let Arguments { log, key, checkpoint, json } = arguments;
+    let directory = log.resolve()?;
+    let mut trust = Trust::new(keys::read(key)?);
+    // Before the log: what a witness has then, the log has too.
+    for file in checkpoint {
+        let name = file.display().to_string();
+        let text = read_limited(file, LONGEST)
+            .map_err(|error| Failure::new(UNAVAILABLE, format_args!("{name}: {error}")))?;
+        if trust.add_checkpoints(&name, &text) == 0 {
+            return Err(Failure::new(
+                UNAVAILABLE,
+                format_args!("{name}: it holds no checkpoint, so nothing can be compared with it"),
+            ));
+        }
+    }
+    let report = verified(&directory, &trust, *json)?;
+    if *json {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(BUG, error))?;
+        line(text)?;
+    } else {
+        print(&report)?;
+    }
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { NO.into() })
+}
+
+/// With a bar that shows how far it is, on a terminal, unless `hidden`.
+pub(super) fn verified(directory: &Path, trust: &Trust, hidden: bool) -> Result<Report, Failure> {
+    let hidden = hidden || !io::stderr().is_terminal();
+    let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}")
+    {
+        bar.set_style(style);
+    }
+    let report = verify::verify_with(directory, trust, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    report.map_err(|error| Failure::because(UNAVAILABLE, &error))
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    let Report { records, first, last, segments, bytes, .. } = report;
+    line(format_args!("{records} records, {first} to {last}, in {segments} segments of {bytes} bytes"))?;
+    for gap in &report.gaps {
+        let (from, to) = (gap.after + 1, gap.after + gap.unknown);
+        let Gap { segment, missing, .. } = gap;
+        line(format_args!(
+            "declared: the disk failed before {segment}; of records {from} to {to}, {missing} are missing, and no seal covers the others"
+        ))?;
+    }
+    if let Some(tail) = &report.open_tail {
+        line(format_args!(
+            "open: {} ends in {} bytes of a record that was being written",
+            tail.segment, tail.bytes
+        ))?;
+    }
+    if let Some(sealing) = &report.sealing {
+        print_sealing(sealing)?;
+    }
+    let seen = &report.checkpoints;
+    if seen.found + seen.accepted + seen.torn > 0 {
+        line(format_args!(
+            "witnesses: {} checkpoints are of this log, {} were accepted as lost, {} are torn and passed over",
+            seen.found, seen.accepted, seen.torn
+        ))?;
+    }
+    for problem in &report.problems {
+        let Problem { segment, line: number, offset, what } = problem;
+        let text = match (segment.as_str(), number) {
+            ("", _) => format!("PROBLEM {what}"),
+            (segment, 0) => format!("PROBLEM {segment}: {what}"),
+            _ => format!("PROBLEM {segment} line {number} at byte {offset}: {what}"),
+        };
+        // Names in notes are whatever somebody wrote there: nothing in them steers the terminal.
+        line(text.replace(char::is_control, "\u{fffd}"))?;
+    }
+    match report.problem_count {
+        0 => line(verdict(report)),
+        count => line(format_args!("problems: {count}; this log was changed, damaged or is incomplete")),
+    }
+}
+
+fn print_sealing(sealing: &Sealing) -> Result<(), Failure> {
+    let Sealing { origin, seals, size, after, time, uncovered, .. } = sealing;
+    line(format_args!(
+        "sealed: {origin:?} has {seals} seals; the last, of {time}, covers {size} records up to {after}, and {uncovered} come after it"
+    ))?;
+    for epoch in &sealing.epochs {
+        line(format_args!("key {} seals from size {} on", epoch.kid, epoch.from))?;
+    }
+    for accepted in &sealing.accepted {
+        line(format_args!(
+            "accepted: record {} of {} takes the log as it is, though it had {} records once",
+            accepted.seq, accepted.time, accepted.size
+        ))?;
+    }
+    if let Some(Late { behind, every }) = &sealing.late {
+        line(format_args!(
+            "late: the last seal is {behind} s older than the last record, and seals came every {every} s: see whether the checkpoint key can sign"
+        ))?;
+    }
+    Ok(())
+}
+
+fn verdict(report: &Report) -> &'static str {
+    match &report.sealing {
+        Some(sealing) if sealing.checked && report.checkpoints.found > 0 => {
+            "the log is sound: all of it is sealed as said above, by keys that were introduced, and witnesses saw the same"
+        }
+        Some(sealing) if sealing.checked => {
+            "the log is sound: sealed as said above, by keys that were introduced (without --checkpoint nobody can tell \
+             whether its end was cut off)"
+        }
+        Some(_) => {
+            "the log is sound: structure, checksums, sequence and tree hold; seals are not checked against a key (give --key)"
+        }
+        None => {
+            "the log is sound: structure, checksums and sequence hold (a checksum finds damage, not a forger)"
+        }
+    }
+}

@@ -1,0 +1,41 @@
+"""Judges many logs with scripts/audit_verify.py in one process.
+
+Standard input is JSON, one object a line. The first is a log: `segments` (names and contents in base64), `keys` and
+`witness`. Each of the others is a change of it: other `segments` or `keys`, or `splices` (segment, first byte, length,
+replacement in hex) and how many segments are `kept`. Prints `sound` or the first problem for each.
+"""
+
+import base64
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts"))
+sys.dont_write_bytecode = True
+import audit_verify  # noqa: E402
+
+
+def contents(segments):
+    return [(name, base64.b64decode(content)) for name, content in segments]
+
+
+def main():
+    base = json.loads(sys.stdin.readline())
+    segments = contents(base["segments"])
+    notes, _ = audit_verify.read_witness(base["witness"], "witness")
+    keys = {}
+    for line in sys.stdin:
+        change = json.loads(line)
+        changed = contents(change["segments"]) if "segments" in change else list(segments)
+        for segment, begin, length, replacement in change.get("splices", []):
+            name, content = changed[segment]
+            changed[segment] = (name, content[:begin] + bytes.fromhex(replacement) + content[begin + length:])
+        changed = changed[:change.get("kept", len(changed))]
+        given = tuple(change.get("keys", base["keys"]))
+        if given not in keys:
+            keys[given] = [audit_verify.Key(vkey) for vkey in given]
+        print(next(audit_verify.verify(changed, keys[given], notes), "sound"))
+
+
+if __name__ == "__main__":
+    main()
