@@ -481,6 +481,8 @@ def main():
         for path in arguments.checkpoint:
             with open(path, encoding="utf-8", newline="") as file:
                 notes, torn = read_witness(file.read(), path)
+            if not notes:
+                raise Bad(f"{path} holds no checkpoint, so nothing can be compared with it")
             checkpoints += notes
             print(f"{path}: {len(notes)} checkpoints, {torn} torn")
         segments, problems = read_directory(arguments.directory)

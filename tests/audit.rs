@@ -98,6 +98,7 @@ fn a_sound_log_is_told_with_all_that_vouches_for_it() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+    assert!(said.contains("of records 12 to 13, 1 are missing, and no seal covers the others"), "{said}");
     let (code, said) = log.verify(&[]);
     assert!(code == Some(0) && said.contains("not checked against a key (give --key)"), "{said}");
     let (code, said) = log.jwsd(&["verify", "LOG", "--key", "KEY", "--json"]);

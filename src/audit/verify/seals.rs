@@ -31,6 +31,16 @@ enum Found {
     Verbatim,
 }
 
+/// A seal that its key signed and whose parts agree, before it is compared with the records.
+struct Claim {
+    sealed: Sealed,
+    checkpoint: Checkpoint,
+    /// Absent where keys are not checked.
+    key: Option<Arc<SealKey>>,
+    /// Of its peaks.
+    tree: Tree,
+}
+
 /// All that has to be known to judge the next record.
 #[derive(Clone)]
 pub(super) struct Seals<'a> {
@@ -118,23 +128,19 @@ impl<'a> Seals<'a> {
     }
 
     fn seal(&mut self, line: &Line<'_>, index: u64, problems: &mut Vec<String>) {
-        match self.claimed(line, index) {
-            Ok((sealed, checkpoint, key, tree)) => {
-                self.compare(&sealed, &checkpoint, tree, problems);
+        match self.claim(line, index) {
+            Ok(claim) => {
+                self.compare(&claim, problems);
                 if problems.is_empty() {
-                    self.covered(line, sealed, checkpoint, key);
+                    self.covered(line, claim);
                 }
             }
             Err(bad) => problems.push(bad),
         }
     }
 
-    /// The seal, if its key may seal here and its parts agree: what it claims, the key, and the tree of its peaks.
-    fn claimed(
-        &self,
-        line: &Line<'_>,
-        index: u64,
-    ) -> Result<(Sealed, Checkpoint, Option<Arc<SealKey>>, Tree), String> {
+    /// What a seal claims, if its key may seal here and its parts agree.
+    fn claim(&self, line: &Line<'_>, index: u64) -> Result<Claim, String> {
         let sealed = Sealed::read(line)?;
         let note = Note::parse(&sealed.note).map_err(|bad| format!("the seal's note: {bad}"))?;
         let key = self.key_of(&sealed.kid)?;
@@ -157,7 +163,7 @@ impl<'a> Seals<'a> {
         }
         let tree = sealed.tree(checkpoint.size).filter(|tree| tree.root() == checkpoint.root);
         let tree = tree.ok_or("the seal's peaks do not give the root of its note")?;
-        Ok((sealed, checkpoint, key, tree))
+        Ok(Claim { sealed, checkpoint, key, tree })
     }
 
     /// The key of this thumbprint, if it may seal now; `None` if keys are not checked.
@@ -181,7 +187,7 @@ impl<'a> Seals<'a> {
     }
 
     /// Compares the records with what the seal says of them.
-    fn compare(&mut self, sealed: &Sealed, checkpoint: &Checkpoint, tree: Tree, problems: &mut Vec<String>) {
+    fn compare(&mut self, Claim { sealed, checkpoint, tree, .. }: &Claim, problems: &mut Vec<String>) {
         let (size, after) = (checkpoint.size, sealed.after);
         if size < self.tree.size() {
             problems.push(format!("the seal is more than {} records behind its place", self.farthest));
@@ -205,7 +211,7 @@ impl<'a> Seals<'a> {
         }
         if !problems.is_empty() {
             // What comes after it is compared with what was sealed here, so that one change is one problem.
-            (self.tree, self.settled) = (tree, after);
+            (self.tree, self.settled) = (tree.clone(), after);
             self.pending.retain(|(seq, _)| *seq > after);
             let report = self.report.get_or_insert_default();
             (report.size, report.after) = (size, after);
@@ -214,13 +220,7 @@ impl<'a> Seals<'a> {
     }
 
     /// Takes note of a good seal.
-    fn covered(
-        &mut self,
-        line: &Line<'_>,
-        sealed: Sealed,
-        checkpoint: Checkpoint,
-        key: Option<Arc<SealKey>>,
-    ) {
+    fn covered(&mut self, line: &Line<'_>, Claim { sealed, checkpoint, key, .. }: Claim) {
         let report = self.report.get_or_insert_default();
         let before = report.size;
         if let Some(seconds) = seconds(&report.time, line.time) {
@@ -287,7 +287,7 @@ impl<'a> Seals<'a> {
             let opens =
                 |key: &&Arc<SealKey>| Note::parse(&seen.note).is_ok_and(|note| note.open(key).is_ok());
             let checked = self.trust.keys.is_empty() || *found == Found::Verbatim;
-            if !checked && !known.iter().any(|key| opens(key)) {
+            if !checked && !known.iter().any(opens) {
                 problems.push(format!("{place}, of {size} records, is not signed by a key of this log"));
             } else if *found != Found::Missing {
                 told.found += 1;

@@ -84,9 +84,10 @@ fn print(report: &Report) -> Result<(), Failure> {
     line(format_args!("{records} records, {first} to {last}, in {segments} segments of {bytes} bytes"))?;
     for gap in &report.gaps {
         let (from, to) = (gap.after + 1, gap.after + gap.unknown);
-        let Gap { segment, missing, .. } = gap;
+        let Gap { segment, missing, unknown, .. } = gap;
+        let rest = if missing < unknown { ", and no seal covers the others" } else { "" };
         line(format_args!(
-            "declared: the disk failed before {segment}; of records {from} to {to}, {missing} are missing, and no seal covers the others"
+            "declared: the disk failed before {segment}; of records {from} to {to}, {missing} are missing{rest}"
         ))?;
     }
     if let Some(tail) = &report.open_tail {

@@ -14,11 +14,13 @@ use std::path::Path;
 
 pub(super) const ORIGIN: &str = "jwsd/test/host";
 
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// A key that seals.
 pub(super) struct Signer {
     pub(super) key: SealKey,
     verifier: Verifier,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Sign,
 }
 
 impl Signer {
@@ -35,7 +37,7 @@ impl Signer {
         Self::of(Algorithm::ES256, &public, Box::new(sign))
     }
 
-    fn of(algorithm: Algorithm, public: &PublicKey, sign: Box<dyn Fn(&[u8]) -> Vec<u8>>) -> Self {
+    fn of(algorithm: Algorithm, public: &PublicKey, sign: Sign) -> Self {
         let key = SealKey::new(ORIGIN, algorithm, public.clone()).unwrap();
         Self { key, verifier: Verifier::new(algorithm, public.clone()).unwrap(), sign }
     }

@@ -23,8 +23,11 @@ fn some<T>(all: Vec<T>, most: usize) -> Vec<T> {
     all.into_iter().skip(from).step_by(step).collect()
 }
 
+/// Lines without their LF, each with its segment.
+type OwnLines = Vec<(usize, Vec<u8>)>;
+
 /// Lines by number, changed into others: a case that begins with the first that differs.
-fn lines_case(bench: &Bench, what: String, change: impl Fn(&mut Vec<(usize, Vec<u8>)>)) -> Case {
+fn lines_case(bench: &Bench, what: String, change: impl Fn(&mut OwnLines)) -> Case {
     let mut lines = bench.owned_lines();
     change(&mut lines);
     let mut segments: Vec<(u64, Vec<u8>)> =
@@ -57,7 +60,7 @@ fn line_cases(bench: &Bench) -> Vec<Case> {
     let mut cases = Vec::new();
     for repaired in [false, true] {
         let how = if repaired { " and repaired" } else { "" };
-        let mut add = |what: String, change: &dyn Fn(&mut Vec<(usize, Vec<u8>)>)| {
+        let mut add = |what: String, change: &dyn Fn(&mut OwnLines)| {
             cases.push(lines_case(bench, format!("{what}{how}"), |lines| {
                 change(lines);
                 if repaired {
