@@ -60,15 +60,12 @@ class Pairs(list):
     """The members of an object, in order."""
 
 
-def whole_number(text):
-    return int(text) if text != "-0" else -1
-
-
 def no_constant(text):
     raise ValueError(text)
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=Pairs, parse_int=whole_number, parse_constant=no_constant)
+WHOLE = lambda text: int(text) if text != "-0" else -1
+DECODER = json.JSONDecoder(object_pairs_hook=Pairs, parse_int=WHOLE, parse_constant=no_constant)
 
 
 def is_number(value):
