@@ -17,7 +17,7 @@ import sys
 import zlib
 from collections import deque
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -60,15 +60,12 @@ class Pairs(list):
     """The members of an object, in order."""
 
 
-def whole_number(text):
-    return int(text) if text != "-0" else -1
-
-
 def no_constant(text):
     raise ValueError(text)
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=Pairs, parse_int=whole_number, parse_constant=no_constant)
+WHOLE = lambda text: int(text) if text != "-0" else -1
+DECODER = json.JSONDecoder(object_pairs_hook=Pairs, parse_int=WHOLE, parse_constant=no_constant)
 
 
 def is_number(value):
@@ -169,7 +166,7 @@ class Key:
                 jwk = {"crv": "P-256", "kty": "EC", "x": x, "y": y}
             else:
                 raise ValueError
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, UnsupportedAlgorithm):
             raise Bad("not a key of Ed25519 or ECDSA on P-256") from None
         if self.id.hex() != match[2]:
             raise Bad("the key's id is not that of its name and key")
@@ -246,7 +243,7 @@ def read_witness(text, name):
             try:
                 notes.append((f"checkpoint {len(notes) + 1} of {name}", Note(f"{part}\n\n{lines}")))
                 continue
-            except Bad:
+            except (Bad, ValueError):
                 pass
         torn += 1
     return notes, torn
@@ -316,6 +313,9 @@ class Seals:
                 self.introduced.append((place, key))
             elif record.event == "log.accepted":
                 self.accepted.append((place, Note(record.text("note"))))
+        except ValueError:
+            # Half of a surrogate pair, or a number with thousands of digits.
+            raise Bad(f"{record.event} holds a text or number that is none") from None
         finally:
             self.pending.append((record.seq, leaf(record.line)))
             if len(self.pending) > FARTHEST:
