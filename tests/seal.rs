@@ -226,3 +226,75 @@ fn keys_follow_each_other_and_each_is_vouched_for_by_the_one_before() {
     }
     assert_eq!(before, lines.len() as u64 - 1);
 }
+
+/// What an auditor does with a real log: both verifiers, with the key and what the witness kept, and the proof of a JWT.
+#[test]
+fn both_verifiers_accept_a_real_log_and_find_what_was_done_to_it() {
+    let site = sealed("ES256");
+    let daemon = site.start();
+    let jwt = daemon.post("/v1/sign", &good("access")).jwt();
+    is_sealed(&daemon);
+    // Also while it is written.
+    let log = site.audit.display().to_string();
+    let key = String::from_utf8(site.jwsd(&["audit", "key", &log]).stdout).unwrap();
+    let vkey = key.split_whitespace().find(|word| word.matches('+').count() >= 2).unwrap().to_owned();
+    let kept = witness(&site).display().to_string();
+    let python = std::path::Path::new(common::JWSD).ancestors().nth(2).unwrap().join("venv/bin/python");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/audit_verify.py");
+    let verdicts = || {
+        let arguments = [log.as_str(), "--key", &vkey, "--checkpoint", &kept];
+        let ours = site.jwsd(&[&["audit", "verify"], &arguments[..]].concat());
+        let said = String::from_utf8_lossy(&ours.stdout).into_owned();
+        if !python.exists() {
+            println!("SKIPPED: {} is not there; scripts/test makes it", python.display());
+            return (ours.status.code(), said);
+        }
+        let theirs =
+            std::process::Command::new(&python).arg("-B").arg(script).args(arguments).output().unwrap();
+        assert_eq!(
+            theirs.status.code(),
+            ours.status.code(),
+            "{said}\n{}",
+            String::from_utf8_lossy(&theirs.stdout)
+        );
+        (ours.status.code(), said)
+    };
+    let (code, said) = verdicts();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(daemon.stop().0, Some(0));
+    let (code, said) = verdicts();
+    assert_eq!(code, Some(0), "{said}");
+
+    let (token, proof) = (site.path("token.jwt"), site.path("token.tlog-proof"));
+    fs::write(&token, &jwt).unwrap();
+    let token = token.display().to_string();
+    let proven = site.jwsd(&["audit", "prove", &log, "--jwt", &token]);
+    assert!(proven.status.success(), "{}", String::from_utf8_lossy(&proven.stderr));
+    assert!(proven.stdout.starts_with(b"c2sp.org/tlog-proof@v1\n"));
+    fs::write(&proof, &proven.stdout).unwrap();
+    let check = ["audit", "check-proof", &proof.display().to_string(), "--key", &vkey, "--jwt", &token];
+    let checked = site.jwsd(&check);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+
+    // A forger who knows about checksums: one caller instead of another.
+    let segment = segments(&site.audit)
+        .into_iter()
+        .find(|path| fs::read_to_string(path).unwrap().contains("jwt.issued"));
+    let segment = segment.unwrap();
+    let text = fs::read_to_string(&segment).unwrap();
+    let line = text.lines().find(|line| line.contains("jwt.issued")).unwrap();
+    let (covered, _) = line.rsplit_once(",\"crc\"").unwrap();
+    let changed = covered.replacen("jwt.issued", "jwt.denied", 1);
+    let forged = format!("{changed},\"crc\":\"{:08x}\"}}", crc32fast::hash(changed.as_bytes()));
+    fs::write(&segment, text.replacen(line, &forged, 1)).unwrap();
+    let (code, said) = verdicts();
+    assert_eq!(code, Some(1), "{said}");
+    // Whoever cuts off the end finds that the witness has seen more.
+    let cut: String = text.split_inclusive('\n').take(3).collect();
+    fs::write(&segment, cut).unwrap();
+    for later in segments(&site.audit).into_iter().filter(|path| *path > segment) {
+        fs::remove_file(later).unwrap();
+    }
+    let (code, said) = verdicts();
+    assert_eq!(code, Some(1), "{said}");
+}
