@@ -11,9 +11,15 @@ use jwsd::backend::Class;
 use jwsd::policy::{CONTROLS, RULES};
 use jwsd::transport::Rejection;
 
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "docs/api.md", "docs/policy.md",
-    "docs/audit-format.md", "docs/operations.md", "docs/backends.md", "docs/keys.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "docs/api.md",
+    "docs/policy.md",
+    "docs/audit-format.md",
+    "docs/operations.md",
+    "docs/backends.md",
+    "docs/keys.md",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -140,13 +146,15 @@ fn rules_and_controls_are_documented_as_the_code_has_them() {
     let printed = Command::new(env!("CARGO_BIN_EXE_jwsd")).args(["policy", "rules"]).output().unwrap();
     let printed = String::from_utf8(printed.stdout).unwrap();
     assert_eq!(printed.lines().count(), RULES.len() + 2);
-    assert_eq!(between("docs/policy.md",
-    "docs/audit-format.md", "rules"), printed, "put in what `jwsd policy rules` prints");
+    assert_eq!(
+        between("docs/policy.md", "docs/audit-format.md", "rules"),
+        printed,
+        "put in what `jwsd policy rules` prints"
+    );
     let rows = CONTROLS.iter().map(|(id, what)| format!("| {id} | {what} |\n"));
     let controls: String =
         std::iter::once("| id | what is asked |\n| --- | --- |\n".to_owned()).chain(rows).collect();
-    assert_eq!(between("docs/policy.md",
-    "docs/audit-format.md", "controls"), controls);
+    assert_eq!(between("docs/policy.md", "docs/audit-format.md", "controls"), controls);
 }
 
 #[test]
