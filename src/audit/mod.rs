@@ -50,6 +50,7 @@ mod queue;
 pub mod reconcile;
 mod record;
 mod recover;
+pub mod report;
 mod segment;
 pub mod select;
 pub mod tail;

@@ -1,6 +1,7 @@
 //! `jwsd audit`: check, follow and search the audit log. Works without the daemon.
 
 mod reconcile;
+mod report;
 mod search;
 
 use std::io::{self, IsTerminal, Write};
@@ -53,6 +54,7 @@ pub(super) enum Command {
         output: Option<PathBuf>,
     },
     Reconcile(reconcile::Arguments),
+    Report(report::Arguments),
 }
 
 /// Which log to read: a directory, or the one that a configuration names.
@@ -86,6 +88,7 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Verify { log, json } => verify_log(&log.resolve()?, *json),
         Command::Tail { log, lines, follow } => tail_log(&log.resolve()?, *lines, *follow),
         Command::Reconcile(arguments) => reconcile::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
         Command::Search { which } => search::search(which),
         Command::Export { which, format, output } => search::export(which, *format, output.as_deref()),
     }
