@@ -18,44 +18,45 @@ fn of(id: &str, verification: &Verification, figures: &Figures) -> Found {
     let totals = &figures.totals;
     match id {
         "life.max" => (lifetimes(figures), Vec::new()),
-        "life.session" => (vec![refused(figures, &["life.", "session."], "session rules")], Vec::new()),
-        "life.claims" => {
-            (vec![refused(figures, &["claim.reserved", "aud.", "kind."], "these claims")], Vec::new())
-        }
+        "life.session" => (vec![refused(figures, &["life.", "session."], "Session rules")], Vec::new()),
+        "life.claims" => (
+            vec![refused(figures, &["claim.reserved", "aud.", "kind."], "Rules on these claims")],
+            Vec::new(),
+        ),
         "key.hsm" => {
             let quarantines: u64 = figures.keys.0.values().map(|key| key.quarantines).sum();
-            (vec![format!("{quarantines} times a key was quarantined (key.quarantined).")], Vec::new())
+            (vec![format!("Keys quarantined (key.quarantined): {quarantines} times.")], Vec::new())
         }
         "key.alg" => (vec![algorithms(figures)], Vec::new()),
         "key.rotate" => rotation(figures),
         "key.compromise" => {
             let revoked = acts(figures, "key.revoked");
-            (vec![format!("{revoked} versions revoked (key.revoked).")], Vec::new())
+            (vec![format!("Versions revoked (key.revoked): {revoked}.")], Vec::new())
         }
         "acc.issue" => {
             let unknown = figures.rules.0.get("caller.unknown").map_or(0, |rule| rule.refused);
             let text = format!(
-                "{} tokens issued to {} callers; {} requests denied, {unknown} of unknown callers.",
+                "Tokens issued: {}, callers that had some: {}; requests denied: {}, of unknown callers: {unknown}.",
                 totals.issued,
                 figures.callers.0.values().filter(|caller| caller.issued > 0).count(),
                 totals.denied
             );
             (vec![text], Vec::new())
         }
-        "data.min" => (vec![refused(figures, &["claim.unknown"], "unknown claims")], Vec::new()),
+        "data.min" => (vec![refused(figures, &["claim.unknown"], "Rules on unknown claims")], Vec::new()),
         "data.secret" => secrets(figures),
         "data.encrypt" => {
             let encrypted: u64 = figures.profiles.0.values().map(|profile| profile.encrypted).sum();
-            (vec![format!("{encrypted} of {} tokens issued were encrypted.", totals.issued)], Vec::new())
+            (vec![format!("Encrypted: {encrypted} of {} tokens issued.", totals.issued)], Vec::new())
         }
         "data.consent" => {
             let with: u64 = figures.profiles.0.values().map(|profile| profile.with_consent).sum();
-            let refused = refused(figures, &["consent."], "consent");
-            (vec![format!("{with} tokens issued on a consent."), refused], Vec::new())
+            let refused = refused(figures, &["consent."], "Consent rules");
+            (vec![format!("Tokens issued on a consent: {with}."), refused], Vec::new())
         }
         "log.all" => {
             let text = format!(
-                "{} records in the period; {} acts of operators, {} acts on keys.",
+                "Records in the period: {}; acts of operators: {}; acts on keys: {}.",
                 figures.records,
                 figures.operators.count(),
                 figures.key_acts.count()
@@ -66,31 +67,31 @@ fn of(id: &str, verification: &Verification, figures: &Figures) -> Found {
         "log.closed" => {
             let [resumed, recovered] = ["log.resumed", "log.recovered"].map(|event| events(figures, event));
             let text = format!(
-                "{resumed} times the disk failed and the log went on (log.resumed), {recovered} times a crash left an \
-                 unfinished record (log.recovered)."
+                "Faults of the disk after which the log went on (log.resumed): {resumed}; unfinished records that a crash left \
+                 (log.recovered): {recovered}."
             );
             (vec![text], Vec::new())
         }
         "log.siem" | "mon.reissue" => {
             let text =
-                format!("{} alerts (alert.raised) of {} kinds.", totals.alerts, figures.alerts.count());
+                format!("Alerts (alert.raised): {}, kinds: {}.", totals.alerts, figures.alerts.count());
             (vec![text], Vec::new())
         }
         "log.session" => {
             let with: u64 = figures.profiles.0.values().map(|profile| profile.with_session).sum();
-            (vec![format!("{with} of {} tokens issued name a session.", totals.issued)], Vec::new())
+            (vec![format!("With a session: {with} of {} tokens issued.", totals.issued)], Vec::new())
         }
         "mon.service" => {
             let down: u64 = figures.backends.0.values().map(|backend| backend.down).sum();
             let text =
-                format!("{} requests failed (jwt.failed); backends went down {down} times.", totals.failed);
+                format!("Failed (jwt.failed): {}; backends that went down: {down} times.", totals.failed);
             (vec![text], Vec::new())
         }
         "time.sync" => clock(figures),
         "gov.policy" => policy(figures),
         "gov.drill" => {
             let revoked = acts(figures, "key.revoked");
-            (vec![format!("{revoked} versions revoked, rehearsed or not.")], Vec::new())
+            (vec![format!("Versions revoked, rehearsed or not: {revoked}.")], Vec::new())
         }
         _ => (Vec::new(), Vec::new()),
     }
@@ -134,20 +135,20 @@ fn algorithms(figures: &Figures) -> String {
 
 fn rotation(figures: &Figures) -> Found {
     let [activated, retired] = ["key.activated", "key.retired"].map(|event| acts(figures, event));
-    let mut told = vec![format!("{activated} versions began to sign, {retired} stopped.")];
+    let mut told = vec![format!("Versions that began to sign: {activated}; that stopped: {retired}.")];
     let is_active = |version: &&Version| version.state == "active";
     let oldest = figures.keys.0.values().filter(is_active).filter_map(|version| version.age_days).max();
     told.extend(
-        oldest.map(|days| format!("The oldest active version was made {days} days before the period's end.")),
+        oldest.map(|days| format!("Age of the oldest active version at the period's end: {days} days.")),
     );
     (told, Vec::new())
 }
 
 fn secrets(figures: &Figures) -> Found {
     let passed: u64 = figures.exceptions.0.values().sum();
-    let told = vec![refused(figures, &["data."], "secrets")];
+    let told = vec![refused(figures, &["data."], "Rules on secrets")];
     let gap =
-        format!("{passed} times a claim held what a detector finds and the configuration lets pass there.");
+        format!("Claims that held what a detector finds and the configuration lets pass there: {passed}.");
     (told, if passed > 0 { vec![gap] } else { Vec::new() })
 }
 
@@ -155,11 +156,11 @@ fn integrity(verification: &Verification, figures: &Figures) -> Found {
     let mut told = vec![verification.extent.clone()];
     let mut gaps = Vec::new();
     if !verification.sound {
-        gaps.push(format!("The log has {} problems: see Verification.", verification.problem_count));
+        gaps.push(format!("The log does not verify; problems: {}.", verification.problem_count));
     }
     match &figures.last_seal {
         Some(last) => {
-            told.push(format!("{} signed checkpoints, the last at {last} (log.sealed).", figures.seals))
+            told.push(format!("Signed checkpoints (log.sealed): {}, the last at {last}.", figures.seals))
         }
         None => gaps.push(
             "No signed checkpoint in the period: who can write the files can forge all of it.".to_owned(),
@@ -172,17 +173,16 @@ fn clock(figures: &Figures) -> Found {
     let [jumped, untrusted, accepted] =
         ["clock.jumped", "clock.untrusted", "clock.accepted"].map(|event| events(figures, event));
     let told = format!(
-        "{jumped} jumps, {untrusted} times untrusted for another reason, {accepted} times accepted by an operator."
+        "Jumps: {jumped}; untrusted for another reason: {untrusted}; accepted by an operator: {accepted}."
     );
     let unsynchronised = figures.unsynchronised;
-    let gap =
-        format!("{unsynchronised} tokens were dated while the kernel did not call its clock synchronised.");
+    let gap = format!("Tokens dated while the kernel did not call its clock synchronised: {unsynchronised}.");
     (vec![told], if unsynchronised > 0 { vec![gap] } else { Vec::new() })
 }
 
 fn policy(figures: &Figures) -> Found {
     let count = figures.policies.0.len();
-    let mut told = vec![format!("{count} versions of the policy decided in the period.")];
+    let mut told = vec![format!("Versions of the policy that decided in the period: {count}.")];
     match &figures.policy_changed {
         Some((time, digest)) => {
             told.push(format!("The one last in force is {digest}, since {time} at the latest."))

@@ -116,11 +116,13 @@ fn head(markup: &mut Markup, report: &Report) {
     markup.raw("<header>\n<h1>Audit report</h1>\n");
     verdict(markup, report);
     let place = |place: &Option<(u64, String)>| {
-        place.as_ref().map_or_else(|| "none".to_owned(), |(seq, time)| format!("{seq} of {}", moment(time)))
+        place
+            .as_ref()
+            .map_or_else(|| "none".to_owned(), |(seq, time)| format!("number {seq} ({})", moment(time)))
     };
     let records = match figures.records {
         0 => "none".to_owned(),
-        count => format!("{}, from {} to {}", number(count), place(&figures.first), place(&figures.last)),
+        count => format!("{}, {} to {}", number(count), place(&figures.first), place(&figures.last)),
     };
     let totals = &figures.totals;
     let requests = format!(

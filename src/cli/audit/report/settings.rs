@@ -49,21 +49,20 @@ fn names(config: &Config, has: impl Fn(&Profile) -> bool) -> Vec<&str> {
     profiles.map(|profile| profile.name.as_str()).collect()
 }
 
-/// What policy says of profiles, one line for all that say the same.
+/// What policy says of profiles, one text for all that say the same.
 fn profiles(answers: &mut Answers, config: &Config) {
     for (control, _) in CONTROLS {
         let mut said: Vec<(String, Vec<&str>)> = Vec::new();
         for profile in config.policy.profiles() {
             let name = profile.name.as_str();
             let callers: Vec<&str> = config.callers.of_profile(name).collect();
-            for sentence in std::iter::once(open_to(&callers)).chain(sentences(profile)) {
-                if !sentence.controls.contains(control) {
-                    continue;
-                }
-                match said.iter_mut().find(|(text, _)| *text == sentence.text) {
-                    Some((_, names)) => names.push(name),
-                    None => said.push((sentence.text, vec![name])),
-                }
+            let all = std::iter::once(open_to(&callers)).chain(sentences(profile));
+            let about = all.filter(|sentence| sentence.controls.contains(control));
+            let text = about.map(|sentence| sentence.text).collect::<Vec<_>>().join(" ");
+            match said.iter_mut().find(|(known, _)| *known == text) {
+                _ if text.is_empty() => {}
+                Some((_, names)) => names.push(name),
+                None => said.push((text, vec![name])),
             }
         }
         for (text, names) in said {
