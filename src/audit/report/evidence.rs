@@ -110,9 +110,7 @@ fn refused(figures: &Figures, families: &[&str], what: &str) -> String {
     let rules = figures.rules.0.iter().filter(|(rule, _)| is_of(rule));
     let (refused, checked) =
         rules.fold((0, 0), |(refused, checked), (_, rule)| (refused + rule.refused, checked + rule.checked));
-    format!(
-        "Rules on {what} were broken {refused} times in requests that were refused, {checked} in dry runs."
-    )
+    format!("{what} broken: {refused} times in requests that were refused, {checked} in dry runs.")
 }
 
 fn events(figures: &Figures, event: &str) -> u64 {

@@ -45,6 +45,21 @@ pub(super) struct Said<'a> {
     pub(super) reason: Text<'a>,
     #[serde(borrow)]
     pub(super) segment: Text<'a>,
+    dropped: Option<u64>,
+    after: Option<u64>,
+    unknown: Option<u64>,
+}
+
+impl Said<'_> {
+    /// What the log says of a fault of its own.
+    fn fault(&self) -> Option<String> {
+        let segment = self.segment.as_ref()?;
+        let dropped = self.dropped.map(|bytes| format!(", {bytes} bytes dropped"));
+        let unknown = self.unknown.zip(self.after);
+        let unknown =
+            unknown.map(|(count, after)| format!(", {count} records after {after} of unknown durability"));
+        Some([Some(format!("segment {segment}")), dropped, unknown].into_iter().flatten().collect())
+    }
 }
 
 /// Who did it, as recorded.
@@ -108,7 +123,6 @@ pub struct Told {
 impl Told {
     pub(super) fn of(line: &crate::audit::Line<'_>, said: &Said<'_>) -> Self {
         let owned = |text: &Text<'_>| text.as_deref().map(str::to_owned);
-        let segment = said.segment.as_ref().map(|segment| format!("segment {segment}"));
         Self {
             seq: line.seq,
             time: line.time.to_owned(),
@@ -120,7 +134,7 @@ impl Told {
             kid: owned(&said.kid),
             policy: owned(&said.policy),
             previous: owned(&said.previous),
-            reason: owned(&said.reason).or(segment),
+            reason: owned(&said.reason).or_else(|| said.fault()),
         }
     }
 }

@@ -186,6 +186,7 @@ fn policy_clock_log_and_backends_are_told() {
     assert_eq!(figures.policy_changed, Some(("2026-11-24T01:00:00.000000Z".to_owned(), "bb".to_owned())));
     assert_eq!(figures.profiles.0["access"].loaded.as_deref(), Some("lives for 300 s"));
     assert_eq!((figures.policy_acts.count(), figures.clock.count(), figures.log.count()), (2, 1, 1));
+    assert_eq!(figures.log.shown[0].reason.as_deref(), Some("segment 1.jsonl, 7 bytes dropped"));
     assert_eq!((figures.backends.0["hsm"].down, figures.seals, figures.keys.0["seal"].seals), (1, 1, 1));
 }
 
