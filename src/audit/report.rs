@@ -8,6 +8,7 @@ mod chart;
 mod controls;
 mod evidence;
 mod figures;
+mod fold;
 mod keys;
 mod markup;
 mod page;
@@ -22,7 +23,8 @@ use serde::Serialize;
 
 use super::select::Filter;
 pub use controls::{Control, controls};
-pub use figures::{Figures, Fold, MOST};
+pub use figures::{Figures, MOST};
+pub use fold::Fold;
 pub use page::html;
 
 /// Everything that the page shows.

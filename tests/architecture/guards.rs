@@ -32,7 +32,7 @@ const PURE: [&str; 12] = [
     "clock::watch",
     "audit::tree",
     "audit::checkpoint",
-    "audit::report::figures",
+    "audit::report::fold",
     "audit::report::page",
 ];
 

@@ -199,10 +199,15 @@ fn controls(markup: &mut Markup, report: &Report) {
             .raw("</p><p class=\"from\">")
             .text(control.sources);
         markup.raw("</p></td>");
-        for (class, lines) in
-            [("<td>", &control.settings), ("<td>", &control.evidence), ("<td class=\"gap\">", &control.gaps)]
-        {
-            markup.raw(class);
+        for (cell, lines, nothing) in [
+            ("<td>", &control.settings, "none"),
+            ("<td>", &control.evidence, "no record speaks of it"),
+            ("<td class=\"gap\">", &control.gaps, "none known"),
+        ] {
+            markup.raw(cell);
+            if lines.is_empty() {
+                markup.raw("<p class=\"none\">").raw(nothing).raw("</p>");
+            }
             for line in lines {
                 markup.raw("<p>").text(line).raw("</p>");
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::audit::report::{Answer, Answers, Figures, Listing, Settings};
+use crate::audit::report::{Answers, Figures, Listing, Settings};
 use crate::backend;
 use crate::clock::Mode;
 use crate::config::Config;
@@ -30,11 +30,11 @@ pub(super) fn of(file: &Path, config: &Config, figures: &Figures) -> Settings {
 }
 
 fn set(answers: &mut Answers, control: &'static str, text: impl Into<String>) {
-    answers.entry(control).or_insert_with(Answer::default).settings.push(text.into());
+    answers.entry(control).or_default().settings.push(text.into());
 }
 
 fn gap(answers: &mut Answers, control: &'static str, text: impl Into<String>) {
-    answers.entry(control).or_insert_with(Answer::default).gaps.push(text.into());
+    answers.entry(control).or_default().gaps.push(text.into());
 }
 
 /// One gap for all things that have it.
