@@ -13,7 +13,7 @@ fn report(arguments: &[&str]) -> Output {
     Command::new(JWSD).args(["audit", "report"]).args(arguments).output().unwrap()
 }
 
-/// A site whose daemon has issued three JWTs, denied one and rotated its key.
+/// A site whose daemon has issued three JWTs and denied one.
 fn used() -> Site {
     let site = Site::new();
     let daemon = site.start();

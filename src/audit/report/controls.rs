@@ -60,7 +60,7 @@ const TOPICS: &[Topic] = &[
         "key.hsm",
         "private keys in an HSM or KMS, never in files, environment or memory of the issuer",
         "ISO A.10.1.2 (8.24); PCI 3.6, 3.7; SOC 2 CC6.1",
-        "The daemon has no key in its memory: backends sign.",
+        "Backends sign: the daemon's own process never has a private key.",
         "",
     ),
     topic(
