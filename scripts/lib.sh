@@ -99,6 +99,11 @@ ensure_node() {
     for file in "${wanted[@]}"; do cp "$file" "$NODE_DIR"; done
 }
 
+# ensure_chromium: a browser without a screen, for the page of `jwsd audit report`.
+ensure_chromium() {
+    ensure_command chromium chromium
+}
+
 # ensure_cargo_tool NAME VERSION: built once, under target/tools.
 ensure_cargo_tool() {
     local have

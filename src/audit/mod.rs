@@ -63,6 +63,7 @@ mod queue;
 pub mod reconcile;
 mod record;
 mod recover;
+pub mod report;
 mod restore;
 pub mod seal;
 mod segment;

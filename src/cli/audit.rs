@@ -4,6 +4,7 @@ mod accept;
 mod keys;
 mod prove;
 mod reconcile;
+mod report;
 mod search;
 mod verify;
 
@@ -53,6 +54,7 @@ pub(super) enum Command {
     Reconcile(reconcile::Arguments),
     /// Take the log as it is though a witness has seen more of it, or another one; the daemon must be stopped
     AcceptTruncation(accept::Arguments),
+    Report(report::Arguments),
 }
 
 /// Which log to read: a directory, or the one that a configuration names.
@@ -89,6 +91,7 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::CheckProof(arguments) => prove::check(arguments),
         Command::Tail { log, lines, follow } => tail_log(&log.resolve()?, *lines, *follow),
         Command::Reconcile(arguments) => reconcile::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
         Command::Search { which } => search::search(which),
         Command::Export { which, format, output } => search::export(which, *format, output.as_deref()),
         Command::AcceptTruncation(arguments) => accept::run(arguments),

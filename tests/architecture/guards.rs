@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 11] = [
 ];
 
 /// Modules (and files) whose result depends on their arguments alone.
-const PURE: [&str; 10] = [
+const PURE: [&str; 12] = [
     "policy",
     "profile",
     "jwt",
@@ -32,6 +32,8 @@ const PURE: [&str; 10] = [
     "clock::watch",
     "audit::tree",
     "audit::checkpoint",
+    "audit::report::fold",
+    "audit::report::page",
 ];
 
 /// What a pure module may not name: a path that starts so, or contains `Type::now`.

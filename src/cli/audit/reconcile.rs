@@ -26,7 +26,7 @@ pub(in crate::cli) struct Arguments {
     /// The key version, as `jwsd keys list` shows it
     #[arg(long)]
     kid: String,
-    /// Only requests to this [backend]; needed when the key is in several of them
+    /// Only requests to this backend; needed when the key is in several of them
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
     /// CloudTrail's JSON, as files of a trail have it or lookup-events gives it

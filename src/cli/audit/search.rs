@@ -69,7 +69,8 @@ pub(in crate::cli) enum Form {
     Ocsf,
 }
 
-fn when(text: &str) -> Result<Timestamp, String> {
+/// A moment as people give it.
+pub(super) fn when(text: &str) -> Result<Timestamp, String> {
     let ago = |ago: SignedDuration| Timestamp::now().checked_sub(ago).ok();
     text.parse::<Timestamp>()
         .ok()

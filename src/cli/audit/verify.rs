@@ -25,34 +25,47 @@ const LONGEST: u64 = 512 << 20;
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     log: LogDirectory,
+    #[command(flatten)]
+    trusted: Trusted,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a log is checked against.
+#[derive(Debug, clap::Args)]
+pub(super) struct Trusted {
     /// The key that seals the log, as `jwsd audit key` printed it once, or @FILE; may be given again
     #[arg(long, value_name = "VKEY|@FILE")]
     key: Vec<String>,
     /// Checkpoints that a witness kept, which must be of this log; may be given again
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
-    /// For programs
-    #[arg(long)]
-    json: bool,
+}
+
+impl Trusted {
+    /// Comes before the log is read: what a witness has then, the log has too.
+    pub(super) fn read(&self) -> Result<Trust, Failure> {
+        let mut trust = Trust::new(keys::read(&self.key)?);
+        for file in &self.checkpoint {
+            let name = file.display().to_string();
+            let text = read_limited(file, LONGEST)
+                .map_err(|error| Failure::new(UNAVAILABLE, format_args!("{name}: {error}")))?;
+            if trust.add_checkpoints(&name, &text) == 0 {
+                return Err(Failure::new(
+                    UNAVAILABLE,
+                    format_args!("{name}: it holds no checkpoint, so nothing can be compared with it"),
+                ));
+            }
+        }
+        Ok(trust)
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let Arguments { log, key, checkpoint, json } = arguments;
+    let Arguments { log, trusted, json } = arguments;
     let directory = log.resolve()?;
-    let mut trust = Trust::new(keys::read(key)?);
-    // Before the log: what a witness has then, the log has too.
-    for file in checkpoint {
-        let name = file.display().to_string();
-        let text = read_limited(file, LONGEST)
-            .map_err(|error| Failure::new(UNAVAILABLE, format_args!("{name}: {error}")))?;
-        if trust.add_checkpoints(&name, &text) == 0 {
-            return Err(Failure::new(
-                UNAVAILABLE,
-                format_args!("{name}: it holds no checkpoint, so nothing can be compared with it"),
-            ));
-        }
-    }
-    let report = verified(&directory, &trust, *json)?;
+    let report = verified(&directory, &trusted.read()?, *json)?;
     if *json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(BUG, error))?;
         line(text)?;
@@ -62,8 +75,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { NO.into() })
 }
 
-/// With a bar that shows how far it is, on a terminal, unless `hidden`.
-pub(super) fn verified(directory: &Path, trust: &Trust, hidden: bool) -> Result<Report, Failure> {
+/// Over the bytes of the log, on a terminal, unless `hidden`.
+pub(super) fn progress_bar(hidden: bool) -> ProgressBar {
     let hidden = hidden || !io::stderr().is_terminal();
     let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(0), target);
@@ -71,6 +84,12 @@ pub(super) fn verified(directory: &Path, trust: &Trust, hidden: bool) -> Result<
     {
         bar.set_style(style);
     }
+    bar
+}
+
+/// With a bar that shows how far it is.
+pub(super) fn verified(directory: &Path, trust: &Trust, hidden: bool) -> Result<Report, Failure> {
+    let bar = progress_bar(hidden);
     let report = verify::verify_with(directory, trust, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
