@@ -26,16 +26,26 @@ pub(crate) struct Bed {
     signing: PathBuf,
     public: PathBuf,
     algorithms: Vec<raw::Algorithm>,
+    /// Whether the audit log is sealed.
+    sealed: bool,
 }
 
 impl Bed {
     /// One SoftHSM token.
     pub(crate) fn make(parent: &Path, module: &Path, algorithms: &[raw::Algorithm]) -> Result<Self, Fault> {
-        let bed = Self::bare(parent, algorithms)?;
+        Self::with_token(Self::bare(parent, algorithms)?, module)
+    }
+
+    fn with_token(bed: Self, module: &Path) -> Result<Self, Fault> {
         bed.make_token()?;
         let env = [("SOFTHSM2_CONF", bed.path("softhsm2.conf"))];
         bed.configure(&bed.backend("hsm", module, &env), &["hsm"])?;
         Ok(bed)
+    }
+
+    /// One SoftHSM token, which also seals the audit log.
+    pub(crate) fn sealed(parent: &Path, module: &Path, algorithms: &[raw::Algorithm]) -> Result<Self, Fault> {
+        Self::with_token(Self { sealed: true, ..Self::bare(parent, algorithms)? }, module)
     }
 
     /// One SoftHSM token, its keys, and a copy of it all as a second token; both are reached through `module`, which
@@ -107,6 +117,7 @@ impl Bed {
             signing: path("run/sign.sock"),
             public: path("run/public.sock"),
             algorithms: algorithms.to_vec(),
+            sealed: false,
             dir,
         })
     }
@@ -123,11 +134,12 @@ impl Bed {
 
     /// Makes every key.
     pub(crate) fn generate(&self, jwsd: &Path) -> Result<(), Fault> {
-        for algorithm in &self.algorithms {
+        let names = self.algorithms.iter().map(|algorithm| algorithm.name());
+        for name in names.chain(self.sealed.then_some("audit")) {
             run(Command::new(jwsd)
                 .args(["keys", "generate", "--config"])
                 .arg(self.path("jwsd.toml"))
-                .arg(algorithm.name()))?;
+                .arg(name))?;
         }
         Ok(())
     }
@@ -213,6 +225,16 @@ impl Bed {
         Ok(count)
     }
 
+    /// Records of this event, counted in the files themselves.
+    pub(crate) fn count_records(&self, event: &str) -> Result<usize, Fault> {
+        let event = format!("\"event\":\"{event}\"");
+        let mut count = 0;
+        for entry in fs::read_dir(&self.audit)? {
+            count += String::from_utf8_lossy(&fs::read(entry?.path())?).matches(&event).count();
+        }
+        Ok(count)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -290,6 +312,9 @@ scope = {{ pattern = "[a-z:]+( [a-z:]+)*" }}
 note = {{ type = "string", max_length = 300 }}
 "#
             );
+        }
+        if self.sealed {
+            text += "[key.audit]\nbackend = \"hsm\"\nalgorithm = \"Ed25519\"\n[audit.checkpoint]\nkey = \"audit\"\n";
         }
         let path = self.path("jwsd.toml");
         if path.exists() {

@@ -12,6 +12,7 @@ mod kms;
 mod load;
 mod raw;
 mod report;
+mod seals;
 
 use clap::Parser;
 use report::{Report, Row};
@@ -40,6 +41,9 @@ struct Options {
     /// Instead: AWS KMS, as an endpoint in this process plays it, against the same path with SoftHSM.
     #[arg(long)]
     kms: bool,
+    /// Instead: what the audit log's tree and checkpoints cost, against a daemon without them.
+    #[arg(long)]
+    seals: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -70,6 +74,9 @@ fn main() -> Result<(), Fault> {
     }
     if options.kms {
         return kms::run(&options, &jwsd);
+    }
+    if options.seals {
+        return seals::run(&options, &jwsd);
     }
     let bed = bed::Bed::make(&options.dir, &options.module, &options.algs)?;
     bed.generate(&jwsd)?;
