@@ -11,10 +11,11 @@ use jwsd::backend::Class;
 use jwsd::policy::{CONTROLS, RULES};
 use jwsd::transport::Rejection;
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "docs/api.md",
     "docs/policy.md",
+    "docs/audit.md",
     "docs/audit-format.md",
     "docs/operations.md",
     "docs/backends.md",
@@ -167,13 +168,13 @@ fn every_code_and_event_is_documented() {
     for code in codes {
         assert!(api.contains(&format!("`{code}`")), "docs/api.md lacks {code}");
     }
-    let operations = read("docs/operations.md");
+    let audit = read("docs/audit.md");
     let renamed = regex::Regex::new(r#"rename = "([a-z]+\.[a-z]+)""#).unwrap();
     let source = read("src/audit/record.rs");
     let events: Vec<_> = renamed.captures_iter(&source).map(|found| found[1].to_owned()).collect();
     assert!(events.len() >= 16);
     for event in events {
-        assert!(operations.contains(&format!("`{event}`")), "docs/operations.md lacks {event}");
+        assert!(audit.contains(&format!("`{event}`")), "docs/audit.md lacks {event}");
     }
 }
 
