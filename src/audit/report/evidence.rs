@@ -36,7 +36,7 @@ fn of(id: &str, verification: &Verification, figures: &Figures) -> Found {
         "acc.issue" => {
             let unknown = figures.rules.0.get("caller.unknown").map_or(0, |rule| rule.refused);
             let text = format!(
-                "Tokens issued: {}, callers that had some: {}; requests denied: {}, of unknown callers: {unknown}.",
+                "JWTs issued: {}, callers that had some: {}; requests denied: {}, of unknown callers: {unknown}.",
                 totals.issued,
                 figures.callers.0.values().filter(|caller| caller.issued > 0).count(),
                 totals.denied
@@ -47,12 +47,12 @@ fn of(id: &str, verification: &Verification, figures: &Figures) -> Found {
         "data.secret" => secrets(figures),
         "data.encrypt" => {
             let encrypted: u64 = figures.profiles.0.values().map(|profile| profile.encrypted).sum();
-            (vec![format!("Encrypted: {encrypted} of {} tokens issued.", totals.issued)], Vec::new())
+            (vec![format!("Encrypted: {encrypted} of {} JWTs issued.", totals.issued)], Vec::new())
         }
         "data.consent" => {
             let with: u64 = figures.profiles.0.values().map(|profile| profile.with_consent).sum();
             let refused = refused(figures, &["consent."], "Consent rules");
-            (vec![format!("Tokens issued on a consent: {with}."), refused], Vec::new())
+            (vec![format!("JWTs issued on a consent: {with}."), refused], Vec::new())
         }
         "log.all" => {
             let text = format!(
@@ -79,7 +79,7 @@ fn of(id: &str, verification: &Verification, figures: &Figures) -> Found {
         }
         "log.session" => {
             let with: u64 = figures.profiles.0.values().map(|profile| profile.with_session).sum();
-            (vec![format!("With a session: {with} of {} tokens issued.", totals.issued)], Vec::new())
+            (vec![format!("With a session: {with} of {} JWTs issued.", totals.issued)], Vec::new())
         }
         "mon.service" => {
             let down: u64 = figures.backends.0.values().map(|backend| backend.down).sum();
@@ -102,7 +102,7 @@ fn lifetimes(figures: &Figures) -> Vec<String> {
         Some(format!("{name}: the longest of {} issued lives {} s.", profile.tally.issued, profile.longest?))
     });
     let told: Vec<String> = longest.collect();
-    if told.is_empty() { vec!["No token with an end was issued.".to_owned()] } else { told }
+    if told.is_empty() { vec!["No JWT with an end was issued.".to_owned()] } else { told }
 }
 
 fn refused(figures: &Figures, families: &[&str], what: &str) -> String {
@@ -174,7 +174,7 @@ fn clock(figures: &Figures) -> Found {
         "Jumps: {jumped}; untrusted for another reason: {untrusted}; accepted by an operator: {accepted}."
     );
     let unsynchronised = figures.unsynchronised;
-    let gap = format!("Tokens dated while the kernel did not call its clock synchronised: {unsynchronised}.");
+    let gap = format!("JWTs dated while the kernel did not call its clock synchronised: {unsynchronised}.");
     (vec![told], if unsynchronised > 0 { vec![gap] } else { Vec::new() })
 }
 

@@ -216,7 +216,7 @@ fn operations(answers: &mut Answers, config: &Config, figures: &Figures) {
             ),
         ),
         Mode::Off => {
-            ("off: jumps are recorded", Some("Tokens are dated by a clock that jumped (clock.mode = off)."))
+            ("off: jumps are recorded", Some("JWTs are dated by a clock that jumped (clock.mode = off)."))
         }
     };
     set(answers, "time.sync", format!("Clock mode {mode}."));
