@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminError, Followed, Mixed};
+use crate::admin::{Admin, AdminError, Followed, Mixed};
 use crate::api::{Api, Current, Endpoint, InFlight, InForce, Socket};
 use crate::audit::seal::Sealer;
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
@@ -27,7 +27,7 @@ use crate::backend;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::issuer::Issuer;
-use crate::keyring::{Keyring, LoadError, selftest};
+use crate::keyring::{LoadError, selftest};
 use crate::misuse::Misuse;
 use crate::state;
 use crate::sys::{process, secure_file};
@@ -49,8 +49,10 @@ const RELOADS: usize = 8;
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// How often the log says how many self-tests there were. No longer than `audit::reconcile` takes it to be.
 const RECORD_TESTS_EVERY: Duration = Duration::from_secs(60);
-/// The last seal gets so long: one signature, its record, and the witnesses.
-const LAST_SEAL_WITHIN: Duration = Duration::from_secs(20);
+/// A signature of a checkpoint takes no longer, whatever JWTs are given.
+const SEAL_WITHIN: Duration = Duration::from_secs(5);
+/// The last seal gets so long, and one that is under way before it: signatures, records, and the witnesses.
+const LAST_SEAL_WITHIN: Duration = Duration::from_secs(25);
 /// How often those that failed lately are tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -163,6 +165,7 @@ async fn run(config: Config, file: PathBuf, ready: impl FnOnce()) -> Result<(), 
     let (notify, events) = mpsc::unbounded_channel();
     // What backends do is recorded until the log is about to end.
     let silence = CancellationToken::new();
+    let kept = Arc::clone(&store);
     let recording = foundation::record_events(events, log.clone(), Arc::clone(&store), silence.clone());
     let recorder = tokio::spawn(recording);
     let mut sealing = Sealing::default();
@@ -180,7 +183,7 @@ async fn run(config: Config, file: PathBuf, ready: impl FnOnce()) -> Result<(), 
     // Nothing may follow the last seal, and no backend may end before it.
     silence.cancel();
     // It only fails by a panic, which is logged where it happens.
-    let _ = recorder.await;
+    let events = recorder.await.ok();
     let stopped = Entry { object: Some(version()), ..Entry::new(Event::DaemonStopped, outcome_of(&outcome)) };
     let recorded = match log.append(vec![stopped]) {
         Ok(mut ticket) => ticket.durable_by(Instant::now() + END_WITHIN).await,
@@ -192,6 +195,10 @@ async fn run(config: Config, file: PathBuf, ready: impl FnOnce()) -> Result<(), 
     sealing.end().await;
     if let Some(foundation) = opened {
         foundation.close().await;
+    }
+    // What was found out meanwhile about a backend outlasts the restart, though no record may say so any more.
+    if let Some(mut events) = events {
+        foundation::keep_quarantines(&mut events, &kept);
     }
     log.close().await;
     tracing::info!(seconds = clock.now().duration_since(started).as_secs(), "Stopped");
@@ -213,10 +220,15 @@ impl Sealing {
     /// The last seal is made, if it can be.
     async fn end(self) {
         self.stop.cancel();
-        if let Some(task) = self.task
-            && timeout(LAST_SEAL_WITHIN, task).await.is_err()
-        {
-            tracing::error!("Audit log not sealed at the end: it did not come to that in time");
+        let Some(mut task) = self.task else { return };
+        match timeout(LAST_SEAL_WITHIN, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("Audit log not sealed at the end: a defect ended that"),
+            Err(_) => {
+                // Its record must not come after all others have ended.
+                task.abort();
+                tracing::error!("Audit log not sealed at the end: it did not come to that in time");
+            }
         }
     }
 }
@@ -258,7 +270,8 @@ async fn serve_from(
     }
     match config.audit.checkpoint.clone() {
         Some(settings) => {
-            let (keyring, clock, within) = (Arc::clone(&keyring), time.steady(), config.limits.deadline);
+            let within = config.limits.deadline.min(SEAL_WITHIN);
+            let (keyring, clock) = (Arc::clone(&keyring), time.steady());
             Sealer::new(settings, log.clone(), keyring, clock, within)
                 .into_iter()
                 .for_each(|sealer| sealing.begin(sealer));
@@ -308,7 +321,7 @@ async fn serve_from(
     record_start(log, &config.environment, &in_force.get().policy).await?;
 
     let background = TaskTracker::new();
-    background.spawn(prove_keys(keyring, log.clone(), config.limits.deadline, shutdown.clone()));
+    background.spawn(prove_keys(Arc::clone(&admin), config.limits.deadline, shutdown.clone()));
     background.spawn(Arc::clone(&admin).keep(shutdown.clone(), tracker.clone()));
     let (end, ended) = oneshot::channel();
     let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended);
@@ -385,7 +398,12 @@ async fn record_start(
 
 /// Keeps readiness true and brings back what failed: a key that no caller has used lately, or that failed, signs a
 /// self-test in each of its backends.
-async fn prove_keys(keyring: Arc<Keyring>, log: Log, deadline: Duration, shutdown: CancellationToken) {
+async fn prove_keys(admin: Arc<Admin>, deadline: Duration, shutdown: CancellationToken) {
+    let keyring = Arc::clone(&admin.keyring);
+    let record = async || {
+        let ring = keyring.ring();
+        admin.record_tests(ring.signing().chain(ring.versions())).await;
+    };
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = None;
@@ -403,31 +421,10 @@ async fn prove_keys(keyring: Arc<Keyring>, log: Log, deadline: Duration, shutdow
         }
         if recorded.elapsed() >= RECORD_TESTS_EVERY {
             recorded = Instant::now();
-            record_tests(&keyring, &log);
+            record().await;
         }
     }
-    record_tests(&keyring, &log);
-}
-
-/// Records how often keys were used for self-tests: a backend's own log shows these signatures too.
-fn record_tests(keyring: &Keyring, log: &Log) {
-    let ring = keyring.ring();
-    let tests = ring.signing().chain(ring.versions());
-    let entries: Vec<Entry> = tests
-        .flat_map(|version| {
-            version.replicas().take_tests().into_iter().map(|(backend, count)| Entry {
-                kid: Some(version.kid().to_string()),
-                object: Some(backend.to_string()),
-                count: Some(count),
-                ..Entry::new(Event::KeyTested, Outcome::Success)
-            })
-        })
-        .collect();
-    if !entries.is_empty()
-        && let Err(error) = log.append(entries).map(drop)
-    {
-        tracing::error!(%error, "Self-tests of keys not recorded");
-    }
+    record().await;
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -156,7 +156,16 @@ impl Issuer {
             .iter()
             .map(|drafted| self.intent(&base, drafted.as_ref().map(|(draft, _)| draft)))
             .collect();
-        let jtis: Vec<Option<String>> = intents.iter().map(|intent| intent.jti.clone()).collect();
+        // What later records say of the same JWT.
+        let drafted: Vec<Entry> = intents
+            .iter()
+            .map(|intent| Entry {
+                jti: intent.jti.clone(),
+                kid: intent.kid.clone(),
+                profile: intent.profile.clone(),
+                ..Entry::new(Event::JwtFailed, Outcome::Failed)
+            })
+            .collect();
         intents.extend(alerts.into_entries());
         let ticket = self.log.append(intents)?;
 
@@ -177,7 +186,7 @@ impl Issuer {
             .into_iter()
             .unzip();
 
-        self.record_outcomes(&base, &jtis, &issued, &attempts).await?;
+        self.record_outcomes(&base, drafted, &issued, &attempts).await?;
         let released = ticket.release(issued, deadline).await?;
         // What did not leave, here or on the way to here, was not counted.
         for (_, counted) in released.get().iter().zip(counted).filter(|(issued, _)| issued.is_ok()) {
@@ -355,21 +364,22 @@ impl Issuer {
     async fn record_outcomes(
         &self,
         base: &Entry,
-        jtis: &[Option<String>],
+        drafted: Vec<Entry>,
         issued: &[Issued],
         attempts: &[Vec<Attempt>],
     ) -> Result<(), Unavailable> {
         let mut entries = Vec::new();
-        for ((jti, issued), attempts) in jtis.iter().zip(issued).zip(attempts) {
-            let Some(jti) = jti else { continue };
-            let told = attempts.iter().map(Attempt::to_string).collect();
-            let entry = Entry { jti: Some(jti.clone()), attempts: told, ..base.clone() };
+        for ((drafted, issued), attempts) in drafted.into_iter().zip(issued).zip(attempts) {
+            let Some(jti) = drafted.jti.clone() else { continue };
+            let attempts = attempts.iter().map(Attempt::to_string).collect::<Vec<_>>();
+            let told = attempts.len();
+            let Entry { jti: id, kid, profile, .. } = drafted;
+            let entry = Entry { jti: id, kid, profile, attempts, ..base.clone() };
             match issued {
-                Ok(_) if attempts.len() <= 1 => {}
-                Ok(signed) => {
+                Ok(_) if told <= 1 => {}
+                Ok(_) => {
                     tracing::warn!(jti, attempts = ?entry.attempts, "JWT took more than one attempt");
-                    let (event, kid) = (Event::JwtRetried, Some(signed.kid().to_string()));
-                    entries.push(Entry { event, outcome: Outcome::Success, kid, ..entry });
+                    entries.push(Entry { event: Event::JwtRetried, outcome: Outcome::Success, ..entry });
                 }
                 Err(refusal) => {
                     let (attempts, error) = (&entry.attempts, Chain(refusal));

@@ -298,3 +298,72 @@ fn both_verifiers_accept_a_real_log_and_find_what_was_done_to_it() {
     let (code, said) = verdicts();
     assert_eq!(code, Some(1), "{said}");
 }
+
+/// The version that sealed last was retired, and the daemon started anew: it still hands over to the next one.
+#[test]
+fn a_retired_version_hands_over_after_a_restart() {
+    let site = sealed("Ed25519");
+    let config = site.config_path().display().to_string();
+    let daemon = site.start();
+    is_sealed(&daemon);
+    let retired = site.jwsd(&["keys", "retire", "--config", &config, "--yes", "audit"]);
+    assert!(retired.status.success(), "{}", String::from_utf8_lossy(&retired.stderr));
+    assert_eq!(daemon.stop().0, Some(0));
+    let daemon = site.start();
+    assert!(
+        checkpoint(&daemon)["problem"].as_str().is_some_and(|problem| problem.contains("no active version"))
+    );
+    assert_eq!(daemon.post("/v1/sign", &good("access")).status, 200, "JWTs go on");
+    let made = site.jwsd(&["keys", "generate", "--config", &config, "audit"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let kids = || -> Vec<String> {
+        let lines = lines(&site);
+        let mut kids: Vec<_> = of(&lines, "log.sealed").map(|(_, r)| r["kid"].to_string()).collect();
+        kids.dedup();
+        kids
+    };
+    let activated = site.jwsd(&["keys", "activate", "--config", &config, "--early", "--yes", "audit"]);
+    assert!(activated.status.success(), "{}", String::from_utf8_lossy(&activated.stderr));
+    eventually("a seal by the next version", || kids().len() == 2);
+    assert_eq!(daemon.stop().0, Some(0));
+    let log = site.audit.display().to_string();
+    let vkey = key(&site).to_vkey();
+    let verified = site.jwsd(&["audit", "verify", &log, "--key", &vkey]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+/// Somebody introduces a key of their own while no daemon runs: it is not sealed over.
+#[test]
+fn a_foreign_key_is_not_sealed_over() {
+    let site = sealed("Ed25519");
+    let daemon = site.start();
+    is_sealed(&daemon);
+    assert_eq!(daemon.stop().0, Some(0));
+    let before = lines(&site);
+    let last = json(before.last().unwrap());
+    let seq = last["seq"].as_u64().unwrap() + 1;
+    let ours = of(&before, "log.key").next().unwrap().1;
+    // Any other key will do: that of another log.
+    let other = sealed("Ed25519");
+    let daemon = other.start();
+    is_sealed(&daemon);
+    drop(daemon);
+    let theirs = key(&other);
+    let vkey = SealKey::from_vkey(ours["vkey"].as_str().unwrap()).unwrap();
+    assert_eq!(vkey.name(), theirs.name(), "one host, one environment");
+    let covered = format!(
+        "{{\"seq\":{seq},\"time\":{},\"event\":\"log.key\",\"outcome\":\"success\",\"kid\":\"{}\",\"vkey\":\"{}\"",
+        last["time"],
+        theirs.kid().as_str(),
+        theirs.to_vkey()
+    );
+    let line = format!("{covered},\"crc\":\"{:08x}\"}}\n", crc32fast::hash(covered.as_bytes()));
+    let segment = segments(&site.audit).pop().unwrap();
+    let text = fs::read_to_string(&segment).unwrap() + &line;
+    fs::write(&segment, text).unwrap();
+    let daemon = site.start();
+    eventually("a refusal", || {
+        checkpoint(&daemon)["problem"].as_str().is_some_and(|problem| problem.contains("none of ours"))
+    });
+    assert_eq!(of(&lines(&site), "log.sealed").count(), of(&before, "log.sealed").count());
+}

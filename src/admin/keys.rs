@@ -180,6 +180,7 @@ impl Admin {
         let unproven = || AdminError::Unproven { kid: kid.to_owned() };
         let version = ring.version(kid).ok_or_else(unproven)?;
         let faults = selftest::run(version, PROOF_AGE, PROVE_WITHIN).await;
+        self.record_tests([version]).await;
         let proven = version.unproven_for().is_some_and(|age| age <= PROOF_AGE.as_secs());
         if !proven || version.replicas().is_quarantined() {
             for error in faults {

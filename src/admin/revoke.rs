@@ -58,6 +58,7 @@ impl Admin {
             if timeout(LEAVE_WITHIN, version.drained()).await.is_err() {
                 tracing::warn!(key, kid, "JWTs of the revoked version were still on their way");
             }
+            self.record_tests([&version]).await;
             self.last_tally(&version).await?;
         }
         self.nudge.notify_one();

@@ -61,9 +61,9 @@ impl<'a> History<'a> {
         })
     }
 
-    /// The same, but for what is about to be declared: numbers after the first of these and before the second.
-    pub(super) fn without(mut self, (after, next): (u64, u64)) -> Self {
-        self.unknown.add(after, next);
+    /// The same, but for what is about to be declared, if it is: numbers after the first of these and before the second.
+    pub(super) fn without(mut self, unknown: Option<(u64, u64)>) -> Self {
+        unknown.into_iter().for_each(|(after, next)| self.unknown.add(after, next));
         self
     }
 

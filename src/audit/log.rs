@@ -56,6 +56,8 @@ pub(super) struct Sealing {
     pub(super) origin: String,
     /// The last seal of earlier runs.
     pub(super) last: Option<Seal>,
+    /// Keys that records after it introduce.
+    pub(super) introduced: Vec<String>,
 }
 
 /// The tree over all that is durable.
@@ -154,6 +156,11 @@ impl Log {
     /// Waits until the record of this number is durable. One waits at a time.
     pub(super) async fn until(&self, number: u64) {
         self.0.shared.until(number).await;
+    }
+
+    /// Number of the last record that is on disk.
+    pub(super) fn durable(&self) -> u64 {
+        self.0.shared.durable.load(Ordering::SeqCst)
     }
 
     /// What is known of a log that is to be sealed.

@@ -175,7 +175,7 @@ impl Log {
         };
         let mut contradictions = Vec::new();
         let found = {
-            let history = History::new(directory.path(), |name| directory.open_segment(name))?;
+            let history = History::new(directory.path(), |name| directory.read_segment(name))?;
             let restored = restore(&history)?;
             let sealed = restored.seal.as_ref().map(|seal| seal.checkpoint.origin.clone());
             let origin = match (sealed, &checkpoint.origin) {
@@ -214,13 +214,15 @@ pub(super) fn begin(
     mut restored: Option<(String, Restored)>,
 ) -> Result<Begun, OpenError> {
     let recovered = recover(&directory)?;
-    if let (Some((_, restored)), Some(unknown)) = (&mut restored, recovered.unknown) {
-        let history = History::new(directory.path(), |name| directory.open_segment(name))?;
-        *restored = restore(&history.without(unknown))?;
+    if let Some((_, restored)) = &mut restored {
+        // Recovery went by what is on the disk, and has cut or will declare some of what was read before.
+        let history = History::new(directory.path(), |name| directory.read_segment(name))?;
+        *restored = restore(&history.without(recovered.unknown))?;
     }
     let shared = Arc::new(Shared::default());
     let (sealing, head) = restored.map_or((None, None), |(origin, restored)| {
-        let sealing = Sealing { dir: settings.dir.clone(), origin, last: restored.seal };
+        let Restored { seal: last, introduced, .. } = restored;
+        let sealing = Sealing { dir: settings.dir.clone(), origin, last, introduced };
         (Some(sealing), Some(Head { tree: restored.tree, last: restored.last }))
     });
     let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered, head);

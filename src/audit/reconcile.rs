@@ -27,6 +27,15 @@ pub struct Window {
     pub late: SignedDuration,
 }
 
+/// What the other log covers; what is not said goes by its signatures.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Period {
+    /// From when on.
+    pub from: Option<Timestamp>,
+    /// Until when.
+    pub until: Option<Timestamp>,
+}
+
 /// What self-tests are told of at once.
 const TOLD_EVERY: SignedDuration = SignedDuration::from_secs(120);
 /// A version that is made or adopted proves itself so long before its record, at most.
@@ -92,6 +101,8 @@ struct Said {
     event: String,
     outcome: String,
     #[serde(default)]
+    kid: String,
+    #[serde(default)]
     jti: String,
     object: Option<String>,
     #[serde(default)]
@@ -101,7 +112,7 @@ struct Said {
 }
 
 /// Compares the log in `dir` with the `signatures` of the key version `kid` that one `backend`, or all of them when
-/// none is named, has seen. The log must have been verified.
+/// none is named, has seen in `period`. The log must have been verified.
 ///
 /// # Errors
 /// If the log cannot be read.
@@ -110,19 +121,25 @@ pub fn reconcile(
     kid: &str,
     backend: Option<&str>,
     mut signatures: Vec<Signature>,
-    window: Window,
+    (window, period): (Window, Period),
 ) -> io::Result<Reconciled> {
     signatures.sort_by_key(|signature| signature.at);
+    // Where nobody says what the other log covers, it is what lies between its first and its last signature.
+    let from = period.from.or_else(|| signatures.first().map(|first| first.at));
+    let until = period.until.or_else(|| signatures.last().map(|last| last.at));
+    let (Some(from), Some(until)) = (from, until) else { return Ok(Reconciled::default()) };
+    signatures.retain(|signature| from <= signature.at && signature.at <= until);
     let mut answers = answers(dir, kid, backend, window)?;
+    answers.retain(|answer| answer.until >= from && answer.from <= until);
     answers.sort_by_key(|answer| answer.from);
     let (answered, _) = matched(&signatures, &answers);
-    // A test may have taken what is a JWT's: whether one lacks its signature is seen among JWTs alone.
+    // A test, or another request for the same JWT, may have taken what is a JWT's: whether one lacks its signature is
+    // seen among JWTs alone, one for each.
     answers.retain(|answer| answer.jwt.is_some() && answer.most > 0);
+    answers.iter_mut().for_each(|answer| answer.most = 1);
     let (_, used) = matched(&signatures, &answers);
-    let range = signatures.first().zip(signatures.last()).map(|(first, last)| (first.at, last.at));
     // Only what is wholly within the time of the other log can be missed there.
-    let covered =
-        |answer: &Answer| range.is_none_or(|(first, last)| first <= answer.from && answer.until <= last);
+    let covered = |answer: &Answer| from <= answer.from && answer.until <= until;
     let unused = answers.into_iter().zip(used).filter(|(answer, used)| !used && covered(answer));
     let mut found = Reconciled {
         signatures: signatures.len() as u64,
@@ -167,9 +184,22 @@ fn answers(dir: &Path, kid: &str, backend: Option<&str>, window: Window) -> io::
     let mut answers: Vec<Answer> = Vec::new();
     let mut jwts: HashMap<String, usize> = HashMap::new();
     let is_asked = |name: &str| backend.is_none_or(|backend| backend == name);
-    let filter = Filter { kid: Some(kid.to_owned()), ..Filter::default() };
+    let events = [
+        "jwt.issued",
+        "jwt.failed",
+        "jwt.retried",
+        "log.sealed",
+        "key.tested",
+        "key.generated",
+        "key.adopted",
+    ];
+    let filter = Filter { events: events.map(str::to_owned).to_vec(), ..Filter::default() };
     filter.each(dir, &mut |_, _| {}, &mut |line| {
         let said: Said = serde_json::from_slice(line.bytes)?;
+        // What came of a JWT names it, and in older logs not its key version.
+        if said.kid != kid && !jwts.contains_key(&said.jti) {
+            return Ok(());
+        }
         let around = |before: SignedDuration, after: SignedDuration, most, jwt| Answer {
             from: said.time.saturating_sub(before).unwrap_or(said.time),
             until: said.time.saturating_add(after).unwrap_or(said.time),
@@ -183,7 +213,8 @@ fn answers(dir: &Path, kid: &str, backend: Option<&str>, window: Window) -> io::
                 jwts.insert(said.jti.clone(), answers.len());
                 let jwt = Unsigned { seq: said.seq, at: said.time, jti: said.jti.clone() };
                 // Which backend signed is told only when more than one request was made.
-                answers.push(around(window.skew, window.late, 1, backend.is_none().then_some(jwt)));
+                // A record is dated when the disk takes it, which may be after its signature.
+                answers.push(around(window.late, window.late, 1, backend.is_none().then_some(jwt)));
             }
             "jwt.failed" | "jwt.retried" => {
                 if let Some(answer) = jwts.get(&said.jti).and_then(|&at| answers.get_mut(at)) {

@@ -3,7 +3,7 @@
 //!
 //! Reads only. Believes a seal no more than its own peaks and place bear out: whose it is, `verify` finds out.
 
-use super::checkpoint::{Checkpoint, Note};
+use super::checkpoint::{Checkpoint, Note, SealKey};
 use super::history::{History, Place};
 use super::line::{may_be, parse};
 use super::open::OpenError;
@@ -27,6 +27,8 @@ pub(super) struct Restored {
     pub(super) last: u64,
     /// The last seal.
     pub(super) seal: Option<Seal>,
+    /// Keys that records after it introduce.
+    pub(super) introduced: Vec<String>,
 }
 
 /// A `log.sealed` whose parts fit together.
@@ -55,6 +57,8 @@ struct Other {
     #[serde(default)]
     kid: String,
     #[serde(default)]
+    vkey: String,
+    #[serde(default)]
     note: String,
 }
 
@@ -82,10 +86,17 @@ pub(super) fn restore(history: &History<'_>) -> Result<Restored, OpenError> {
         tree: seal.as_ref().map(|seal| seal.tree.clone()).unwrap_or_default(),
         last: seal.as_ref().map_or(0, |seal| seal.after),
         seal,
+        introduced: Vec::new(),
     };
     history.leaves(place, |line| {
         restored.tree.push(leaf(line.bytes));
         restored.last = line.seq;
+        if line.event == KEY {
+            let key: Option<Other> = serde_json::from_slice(line.bytes).ok();
+            let vkey = key.and_then(|key| SealKey::from_vkey(&key.vkey).ok());
+            // A key that cannot be read seals nothing.
+            restored.introduced.extend(vkey.map(|key| key.kid().to_string()));
+        }
     })?;
     Ok(restored)
 }
@@ -121,17 +132,20 @@ fn last_seal(history: &History<'_>) -> Result<Option<(Seal, Place)>, OpenError> 
     Ok(Some((seal, covered)))
 }
 
-/// Whether the key `kid` was introduced by a record that the last seal covers, which ends at number `covered`.
+/// Whether the key `kid` was introduced by a record that the last seal covers, which ends at number `covered`. Seals of
+/// its own spend that: another key took over since.
 pub(super) fn is_introduced(history: &History<'_>, kid: &str, covered: u64) -> Result<bool, OpenError> {
     let mut found = false;
     history.backwards(|bytes, _, gaps| {
-        if !may_be(bytes, KEY) {
+        let seals = may_be(bytes, SEALED);
+        if !seals && !may_be(bytes, KEY) {
             return Ok(Continue(()));
         }
-        let line = parse(bytes).ok().filter(|line| line.seq <= covered && !gaps.has(line.seq));
+        let line = parse(bytes).ok().filter(|line| (seals || line.seq <= covered) && !gaps.has(line.seq));
         let other: Option<Other> = line.and_then(|line| serde_json::from_slice(line.bytes).ok());
-        found = other.is_some_and(|key| key.kid == kid);
-        Ok(if found { Break(()) } else { Continue(()) })
+        let is_about = other.is_some_and(|key| key.kid == kid);
+        found = is_about && !seals;
+        Ok(if is_about { Break(()) } else { Continue(()) })
     })?;
     Ok(found)
 }

@@ -15,7 +15,7 @@ pub use settings::Settings;
 use super::checkpoint::{Checkpoint, SealKey};
 use super::log::{Head, Log, Sealing, Unavailable};
 use super::{Entry, Event, Outcome};
-use crate::backend::{self, Ask, Signing};
+use crate::backend::{self, Ask, Attempt, Signing};
 use crate::clock::Clock;
 use crate::keyring::{Keyring, Shut, Version};
 use crate::telemetry::Chain;
@@ -30,6 +30,8 @@ use turn::{NoTurn, Turn};
 
 /// A record of ours is durable within this, or it is tried again.
 const RECORD_WITHIN: Duration = Duration::from_secs(5);
+/// Records between a seal and what it covers, at most, with room for those that are being written: verifiers refuse more.
+const FARTHEST: u64 = 1 << 19;
 /// What failed is tried again after this, or sooner if the log is sealed more often.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -46,6 +48,13 @@ enum NotSealed {
     Log(#[from] Unavailable),
     #[error("the log has {now} records, and {before} were signed before: see `jwsd audit verify`")]
     Smaller { now: u64, before: u64 },
+    #[error("{behind} records were written while it was signed, too many for one seal: it is tried again")]
+    Overtaken { behind: u64 },
+    #[error(
+        "since its last seal the log introduces a key ({kid}) that is none of ours: somebody changed it while no daemon \
+         ran; see `jwsd audit verify`, move the log away and begin a new one"
+    )]
+    Foreign { kid: String },
     #[error("the checkpoint key cannot seal: {0}")]
     Key(#[from] super::checkpoint::BadNote),
     #[error("a signature of something else: this is a defect")]
@@ -67,6 +76,10 @@ pub struct Sealer {
     /// Number of the last record that is sealed.
     sealed: u64,
     witnesses: Teller,
+    /// Records about them that could not be written yet.
+    unwritten: Vec<Entry>,
+    /// A key that the log introduces and that is none of ours: with a seal over that it could take over.
+    foreign: Option<String>,
 }
 
 impl Sealer {
@@ -79,12 +92,29 @@ impl Sealer {
         clock: Arc<dyn Clock>,
         within: Duration,
     ) -> Option<Self> {
-        let Sealing { dir, origin, last } = log.sealing()?;
-        let turn = Turn::new(&settings.key, dir, last.as_ref(), &keyring.ring());
+        let Sealing { dir, origin, last, introduced } = log.sealing()?;
+        let ring = keyring.ring();
+        let is_ours = |kid: &str| ring.keys.versions.iter().any(|row| row.kid == kid);
+        let foreign = introduced.iter().find(|kid| !is_ours(kid)).cloned();
+        let turn = Turn::new(&settings.key, dir, last.as_ref(), &ring);
         *log.report() = Some(Report::new(&settings, origin, last.as_ref()));
         let (signed, sealed) = last.as_ref().map_or((0, 0), |seal| (seal.checkpoint.size, seal.after));
         let (origin, witnesses) = (origin.clone(), Teller::new(&settings.witnesses));
-        Some(Self { log, keyring, clock, settings, within, origin, turn, signed, sealed, witnesses })
+        let unwritten = Vec::new();
+        Some(Self {
+            log,
+            keyring,
+            clock,
+            settings,
+            within,
+            origin,
+            turn,
+            signed,
+            sealed,
+            witnesses,
+            unwritten,
+            foreign,
+        })
     }
 
     /// Seals until `stop`, and once more then.
@@ -123,44 +153,68 @@ impl Sealer {
             _ => {}
         }
         let Ok((done, note)) = outcome else { return false };
-        let changes = self.witnesses.tell(&note, done.size, now).await;
+        self.unwritten.extend(self.witnesses.tell(&note, done.size, now).await);
         if let Some(report) = self.log.report().as_mut() {
             report.witnesses = self.witnesses.reports();
         }
-        if records
-            && !changes.is_empty()
-            && let Err(error) = self.log.append(changes).map(drop)
-        {
-            tracing::error!(%error, "Failure of a witness not recorded");
+        if records && !self.unwritten.is_empty() {
+            match self.log.append(self.unwritten.clone()).map(drop) {
+                Ok(()) => self.unwritten.clear(),
+                Err(error) => tracing::error!(%error, "Failure of a witness not recorded yet"),
+            }
         }
         true
     }
 
     /// The seal and its note, once it is on disk.
     async fn try_seal(&mut self) -> Result<(report::Done, String), NotSealed> {
+        if let Some(kid) = self.foreign.clone() {
+            return Err(NotSealed::Foreign { kid });
+        }
         self.introduce().await?;
         let ring = self.keyring.ring();
-        let (version, late) = self.turn.choose(&ring).await?;
+        let (version, late) = self.turn.choose(&ring, self.clock.now().as_second()).await?;
         let head = self.log.head().await?;
         let (size, last) = (head.tree.size(), head.last);
         if size < self.signed {
             return Err(NotSealed::Smaller { now: size, before: self.signed });
         }
         let key = self.key(&version)?;
-        let note = self.sign(&version, &key, &head, late).await?;
-        self.signed = size;
+        let (note, requests) = self.sign(&version, &key, &head, late).await?;
+        let done = match note {
+            Ok(note) => self.record_seal(&version, &head, note).await,
+            Err(error) => Err(error),
+        };
+        // The record of a seal answers for one request.
+        version.replicas().untold(requests.iter().skip(usize::from(done.is_ok())));
+        let note = done?;
+        self.sealed = last;
+        self.turn.sealed(&version);
+        let (kid, vkey) = (version.kid().to_string(), key.to_vkey());
+        Ok((report::Done { size, after: last, kid, vkey }, note))
+    }
+
+    /// The note, once its record is on disk.
+    async fn record_seal(
+        &mut self,
+        version: &Version,
+        head: &Head,
+        note: String,
+    ) -> Result<String, NotSealed> {
+        let behind = self.log.durable().saturating_sub(head.last);
+        if behind > FARTHEST {
+            return Err(NotSealed::Overtaken { behind });
+        }
+        self.signed = head.tree.size();
         let sealed = Entry {
             kid: Some(version.kid().to_string()),
-            after: Some(last),
+            after: Some(head.last),
             peaks: head.tree.peaks().iter().map(|peak| BASE64.encode(peak)).collect(),
             note: Some(note.clone()),
             ..Entry::new(Event::LogSealed, Outcome::Success)
         };
         self.record(sealed).await?;
-        self.sealed = last;
-        self.turn.sealed(&version);
-        let (kid, vkey) = (version.kid().to_string(), key.to_vkey());
-        Ok((report::Done { size, after: last, kid, vkey }, note))
+        Ok(note)
     }
 
     /// Records each version that is to seal before it does, so that a seal by the one before covers that.
@@ -179,25 +233,25 @@ impl Sealer {
         Ok(())
     }
 
+    /// The note, and the requests that it took.
     async fn sign(
         &self,
         version: &Arc<Version>,
         key: &SealKey,
         head: &Head,
         late: bool,
-    ) -> Result<String, NotSealed> {
+    ) -> Result<(Result<String, NotSealed>, Vec<Attempt>), NotSealed> {
         let origin = self.origin.clone();
         let checkpoint = Checkpoint { origin, size: head.tree.size(), root: head.tree.root() };
         let text = checkpoint.to_string();
         let right = version.enter_checkpoint((!late).then(|| self.clock.now().as_second()))?;
         let ask = Ask::own(Instant::now() + self.within);
         let Signing { result, attempts } = right.version().replicas().sign(text.as_bytes(), ask).await;
-        // The record of a seal answers for one request.
-        let told = usize::from(result.is_ok());
-        right.version().replicas().untold(attempts.iter().skip(told));
-        let verified = result?;
-        let _leaving = right.signed()?;
-        key.note(&checkpoint, verified).ok_or(NotSealed::Defect)
+        let note = result.map_err(NotSealed::from).and_then(|verified| {
+            let _leaving = right.signed()?;
+            key.note(&checkpoint, verified).ok_or(NotSealed::Defect)
+        });
+        Ok((note, attempts))
     }
 
     fn key(&self, version: &Version) -> Result<SealKey, NotSealed> {

@@ -106,8 +106,8 @@ pub(super) fn last_note(path: &Path, origin: &str) -> Result<Option<String>, Ope
         let signed = before.rfind("\n\n")?;
         let begin = before.get(..signed)?.rfind("\n\n").map_or(0, |at| at + 2);
         let note = format!("{}\n", before.get(begin..)?);
-        Note::parse(&note).and_then(|note| note.unverified()).ok()?;
-        Some(note)
+        let seen = Note::parse(&note).and_then(|note| note.unverified()).ok()?;
+        Some(own(&note, &seen.origin))
     });
     // Of a first one that was cut short there is a beginning of its name at least.
     let is_cut = text.len() < 2048 && (text.starts_with(origin) || origin.starts_with(&*text));
@@ -115,6 +115,16 @@ pub(super) fn last_note(path: &Path, origin: &str) -> Result<Option<String>, Ope
         return Err(wrong("it holds something else than checkpoints: name another file".to_owned()));
     }
     Ok(found)
+}
+
+/// The note with the log's own signatures alone: witnesses may have put theirs below, and a record has no room for all.
+fn own(note: &str, origin: &str) -> String {
+    let Some((text, signatures)) = note.rsplit_once("\n\n") else { return note.to_owned() };
+    let is_own = |line: &&str| {
+        line.strip_prefix("\u{2014} ").is_some_and(|line| line.starts_with(&format!("{origin} ")))
+    };
+    let own: Vec<&str> = signatures.lines().filter(is_own).collect();
+    format!("{text}\n\n{}\n", own.join("\n"))
 }
 
 fn read_end(path: &Path) -> io::Result<Vec<u8>> {

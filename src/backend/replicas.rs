@@ -205,8 +205,13 @@ impl Replicas {
     /// Counts requests that no record of a JWT or a seal speaks of.
     pub fn untold<'a>(&self, requests: impl IntoIterator<Item = &'a Attempt>) {
         for Attempt { backend, .. } in requests {
-            self.members.iter().filter(|member| member.backend() == backend).for_each(Member::tested);
+            self.members.iter().filter(|member| member.backend() == backend).for_each(|m| m.tested(1));
         }
+    }
+
+    /// Gives back what [`Self::take_tests`] took and could not be told.
+    pub fn return_tests(&self, backend: &str, count: u64) {
+        self.members.iter().filter(|member| **member.backend() == *backend).for_each(|m| m.tested(count));
     }
 
     /// Such requests since this was last asked, self-tests for the most part, by backend, where there were any.

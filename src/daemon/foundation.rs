@@ -202,7 +202,7 @@ pub(super) async fn record_events(
     log: Log,
     store: Arc<Store>,
     silence: CancellationToken,
-) {
+) -> mpsc::UnboundedReceiver<BackendEvent> {
     let mut unwritten = Vec::new();
     while !silence.is_cancelled() {
         let event = tokio::select! {
@@ -216,6 +216,33 @@ pub(super) async fn record_events(
         unwritten = spawn_blocking(move || write(&store, rows)).await.unwrap_or_default();
     }
     record_pending(&mut events, &log, &store);
+    events
+}
+
+/// Keeps quarantines that came too late to be recorded. Blocks on the state.
+pub(super) fn keep_quarantines(events: &mut mpsc::UnboundedReceiver<BackendEvent>, store: &Store) {
+    while let Ok(event) = events.try_recv() {
+        let row = quarantine(&event);
+        if let Some(row) = &row {
+            tracing::error!(
+                backend = row.backend,
+                reason = row.reason,
+                "Quarantined at the end, and not recorded"
+            );
+        }
+        write(store, row.into_iter().collect());
+    }
+}
+
+/// The quarantine that an event is about.
+fn quarantine(event: &BackendEvent) -> Option<QuarantineRow> {
+    let (backend, kid, reason) = match event {
+        BackendEvent::KeyQuarantined { backend, kid, reason } => (backend, Some(kid.clone()), reason),
+        BackendEvent::BackendQuarantined { backend, reason } => (backend, None, reason),
+        _ => return None,
+    };
+    let since = SystemClock.now().as_second();
+    Some(QuarantineRow { backend: backend.clone(), kid, reason: reason.clone(), since })
 }
 
 /// Records what has happened to backends so far. Blocks on the state.
@@ -244,7 +271,7 @@ fn record(log: &Log, event: BackendEvent) -> Option<QuarantineRow> {
         WorkerUp,
     };
     use Outcome::{Denied, Failed, Success};
-    let quarantines = matches!(event, KeyQuarantined { .. } | BackendQuarantined { .. });
+    let quarantine = quarantine(&event);
     let (kind, outcome, backend, kid, reason) = match event {
         WorkerUp { backend, .. } => (Event::BackendUp, Success, backend, None, None),
         WorkerDown { backend, stopping, reason, .. } => {
@@ -262,11 +289,9 @@ fn record(log: &Log, event: BackendEvent) -> Option<QuarantineRow> {
         BreakerOpened { backend, kid, reason } => (Event::BreakerOpened, Failed, backend, kid, Some(reason)),
         BreakerClosed { backend, kid } => (Event::BreakerClosed, Success, backend, kid, None),
     };
-    let object = Some(backend.clone());
-    let entry = Entry { object, kid: kid.clone(), reason: reason.clone(), ..Entry::new(kind, outcome) };
+    let entry = Entry { object: Some(backend), kid, reason, ..Entry::new(kind, outcome) };
     if let Err(error) = log.append(vec![entry]).map(drop) {
         tracing::error!(%error, "Backend event not recorded");
     }
-    let since = SystemClock.now().as_second();
-    quarantines.then(|| QuarantineRow { backend, kid, reason: reason.unwrap_or_default(), since })
+    quarantine
 }

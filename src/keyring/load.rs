@@ -157,8 +157,11 @@ impl Loader {
             }
             let known = previous.version(&row.kid).cloned();
             match stage {
-                // Until the moment in which it stops it is needed.
-                Stage::Retired if known.is_none() && signs_no_more(row, settings, now.as_second()) => {}
+                // Until the moment in which it stops it is needed. One that sealed the log may have to seal once more.
+                Stage::Retired
+                    if settings.published
+                        && known.is_none()
+                        && signs_no_more(row, settings, now.as_second()) => {}
                 _ => wanted.push((row, stage, known.ok_or((settings, pinned)))),
             }
         }

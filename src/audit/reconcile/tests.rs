@@ -43,7 +43,7 @@ fn made(offsets: &[i64]) -> Vec<Signature> {
 
 fn compared(entries: Vec<Entry>, backend: Option<&str>, signatures: Vec<Signature>) -> Reconciled {
     let parent = log(entries);
-    reconcile(&parent.path().join("audit"), KID, backend, signatures, WINDOW).unwrap()
+    reconcile(&parent.path().join("audit"), KID, backend, signatures, (WINDOW, Period::default())).unwrap()
 }
 
 fn issued(count: usize) -> Vec<Entry> {
@@ -78,7 +78,8 @@ fn retries_failures_tests_and_seals_are_accounted_for() {
     let attempts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let retried =
         || Entry { attempts: attempts(&["a timeout", "b ok", "b ok"]), ..entry(Event::JwtRetried, "j-0") };
-    let failed = || Entry { attempts: attempts(&["a timeout"]), ..entry(Event::JwtFailed, "j-1") };
+    // Older ones do not name the key.
+    let failed = || Entry { attempts: attempts(&["a timeout"]), kid: None, ..entry(Event::JwtFailed, "j-1") };
     let mut entries = issued(2);
     entries.extend([retried(), failed()]);
     assert!(compared(entries.clone(), None, made(&[0, 0, 0, 0])).agrees());
@@ -101,6 +102,15 @@ fn retries_failures_tests_and_seals_are_accounted_for() {
 }
 
 #[test]
+fn a_retry_that_signed_once_takes_no_signature_of_another_jwt() {
+    let attempts = vec!["a timeout".to_owned(), "a ok".to_owned()];
+    let retried = Entry { attempts, ..entry(Event::JwtRetried, "j-0") };
+    let mut entries = issued(2);
+    entries.push(retried);
+    assert!(compared(entries, None, made(&[-60_000, 0, 0, 60_000])).unsigned.is_empty());
+}
+
+#[test]
 fn a_jwt_without_its_signature_is_found() {
     // Records are now; what lies between the first and the last signature must be there.
     let around = [-60_000, 60_000];
@@ -112,5 +122,15 @@ fn a_jwt_without_its_signature_is_found() {
     assert_eq!(found.unanswered.len(), 1, "nobody tests a minute later");
     // Of what is outside nothing can be said.
     assert_eq!(compared(issued(3), None, made(&[around[0]])).unsigned, []);
-    assert_eq!(compared(issued(3), None, Vec::new()).unsigned.len(), 3);
+    assert_eq!(compared(issued(3), None, Vec::new()), Reconciled::default());
+    // Unless somebody says that it covers that.
+    let parent = log(issued(3));
+    let dir = parent.path().join("audit");
+    let (now, minute) = (Timestamp::now(), SignedDuration::from_secs(60));
+    let period = Period { from: Some(now - minute), until: Some(now + minute) };
+    let found = reconcile(&dir, KID, None, Vec::new(), (WINDOW, period)).unwrap();
+    assert_eq!(found.unsigned.len(), 3);
+    let before = Period { from: Some(now - minute - minute), until: Some(now - minute) };
+    let found = reconcile(&dir, KID, None, made(&[0]), (WINDOW, before)).unwrap();
+    assert_eq!(found, Reconciled::default(), "what is outside of the period is nobody's business");
 }

@@ -5,11 +5,15 @@
 
 use crate::audit::history::History;
 use crate::audit::restore::{Seal, is_introduced};
-use crate::keyring::{Ring, Version};
+use crate::keyring::{Ring, Shut, Version};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
+
+/// A log that could not be searched is searched again after this.
+const AGAIN: Duration = Duration::from_secs(300);
 
 /// Why no version may seal.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +22,7 @@ pub(super) enum NoTurn {
     None(String),
     #[error(
         "the log was last sealed by version {last} of its checkpoint key, which is gone and had not introduced {next}: \
-         bring that version back, or begin a new log in another [audit] dir"
+         bring that version back, or begin a new log: another [audit] dir, and another file for each witness"
     )]
     Broken { last: String, next: String },
 }
@@ -35,8 +39,8 @@ pub(super) struct Turn {
     /// Versions whose introduction is recorded, and those of them that a seal covers.
     introduced: BTreeSet<String>,
     vouched: BTreeSet<String>,
-    /// Whose introduction was looked for in vain.
-    missed: Option<String>,
+    /// Whose introduction was looked for in vain, and until when that is not done again.
+    missed: Option<(String, Option<Instant>)>,
 }
 
 impl Turn {
@@ -70,18 +74,24 @@ impl Turn {
     }
 
     /// The version that seals now, and whether it does so only until another one may.
-    pub(super) async fn choose(&mut self, ring: &Ring) -> Result<(Arc<Version>, bool), NoTurn> {
+    pub(super) async fn choose(&mut self, ring: &Ring, now: i64) -> Result<(Arc<Version>, bool), NoTurn> {
         let active = ring.active(&self.key).filter(|active| !active.is_revoked());
         let active = Arc::clone(active.ok_or_else(|| NoTurn::None(self.key.clone()))?);
         let kid = active.kid().to_string();
         let Some(last) = self.last.clone().filter(|last| *last != kid && !self.vouched.contains(&kid)) else {
-            return Ok((active, false));
+            // It may be about to take over, in a moment.
+            let early = matches!(active.enter_checkpoint(Some(now)), Err(Shut::Early { .. }));
+            let held = self.held.as_ref().filter(|held| early && !held.is_revoked());
+            return Ok(held.map_or((active, false), |held| (Arc::clone(held), true)));
         };
         if let Some(held) = self.held.as_ref().filter(|held| !held.is_revoked()) {
             return Ok((Arc::clone(held), true));
         }
         // Its introduction may be of an earlier run.
-        if self.missed.as_ref() != Some(&kid) {
+        let was_missed = self.missed.as_ref().is_some_and(|(missed, until)| {
+            *missed == kid && until.is_none_or(|until| Instant::now() < until)
+        });
+        if !was_missed {
             let (dir, wanted, covered) = (self.dir.clone(), kid.clone(), self.covered);
             let look = spawn_blocking(move || is_introduced(&History::of(&dir)?, &wanted, covered));
             match look.await {
@@ -89,8 +99,12 @@ impl Turn {
                     self.vouched.insert(kid);
                     return Ok((active, false));
                 }
-                Ok(Ok(false)) => self.missed = Some(kid.clone()),
-                Ok(Err(error)) => tracing::error!(%error, "Audit log could not be searched"),
+                Ok(Ok(false)) => self.missed = Some((kid.clone(), None)),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "Audit log could not be searched");
+                    // It may be long.
+                    self.missed = Some((kid.clone(), Some(Instant::now() + AGAIN)));
+                }
                 // A panic, which is logged where it happens.
                 Err(_) => {}
             }

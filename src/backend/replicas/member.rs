@@ -64,8 +64,8 @@ impl Member {
         }
     }
 
-    pub(super) fn tested(&self) {
-        self.tests.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn tested(&self, requests: u64) {
+        self.tests.fetch_add(requests, Ordering::Relaxed);
     }
 
     pub(super) fn take_tests(&self) -> u64 {

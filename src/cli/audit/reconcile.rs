@@ -1,14 +1,17 @@
 //! `jwsd audit reconcile`: the log against what the HSM or KMS itself has logged.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
+use super::search::when;
 use super::{LogDirectory, checked};
-use crate::audit::reconcile::{Reconciled, Signature, Window, cloudtrail, reconcile, table};
+use crate::audit::reconcile::{Period, Reconciled, Signature, Window, cloudtrail, reconcile, table};
 use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, USAGE, line};
+use crate::telemetry::Chain;
 
 /// Longest list that is printed; `--json` has all.
 const SHOWN: usize = 50;
@@ -50,6 +53,12 @@ pub(in crate::cli) struct Arguments {
     /// What a column says in rows that are signatures of the key
     #[arg(long = "where", value_name = "COLUMN=VALUE")]
     wanted: Vec<String>,
+    /// From when on the other log covers everything: a time, a day (UTC) or how long ago [default: its first signature]
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    from: Option<Timestamp>,
+    /// Until when it does [default: its last signature]
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    until: Option<Timestamp>,
     /// How far apart both clocks may be
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     skew: SignedDuration,
@@ -65,9 +74,13 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let directory = arguments.log.resolve()?;
     let signatures = signatures(arguments)?;
     checked(&directory, false)?;
-    let window = Window { skew: arguments.skew, late: arguments.late + arguments.skew };
+    let Arguments { skew, late, from, until, .. } = *arguments;
+    let late = late.checked_add(skew).filter(|late| !skew.is_negative() && *late >= skew);
+    let late =
+        late.ok_or_else(|| Failure::new(USAGE, "--skew and --late: write durations such as 2s and 10s"))?;
+    let (window, period) = (Window { skew, late }, Period { from, until });
     let backend = arguments.backend.as_deref();
-    let found = reconcile(&directory, &arguments.kid, backend, signatures, window)
+    let found = reconcile(&directory, &arguments.kid, backend, signatures, (window, period))
         .map_err(|error| Failure::new(UNAVAILABLE, format_args!("{}: {error}", directory.display())))?;
     if arguments.json {
         line(serde_json::to_string_pretty(&found).map_err(|error| Failure::new(BUG, error))?)?;
@@ -85,8 +98,11 @@ fn signatures(arguments: &Arguments) -> Result<Vec<Signature>, Failure> {
     let read = |path: &PathBuf| fs::read(path).map_err(|error| failed(path, &error));
     for path in &arguments.cloudtrail {
         let key = arguments.key.as_deref().unwrap_or_default();
-        all.extend(cloudtrail::signatures(&read(path)?, key).map_err(|error| failed(path, &error))?);
+        all.extend(cloudtrail::signatures(&read(path)?, key).map_err(|error| failed(path, &Chain(&error)))?);
     }
+    // Files of a trail may overlap.
+    let mut seen = HashSet::new();
+    all.retain(|signature| seen.insert(signature.id.clone()));
     let wanted = arguments.wanted.iter().map(|wanted| {
         let pair = wanted.split_once('=').map(|(column, value)| (column.to_owned(), value.to_owned()));
         pair.ok_or_else(|| Failure::new(USAGE, format_args!("--where {wanted}: write COLUMN=VALUE")))
@@ -120,7 +136,8 @@ fn print(found: &Reconciled) -> Result<(), Failure> {
     if !unanswered.is_empty() {
         line(format_args!(
             "{} signatures were made behind the daemon's back, at about these times: revoke the key version \
-             (`jwsd keys revoke`) unless you know who made them",
+             (`jwsd keys revoke`) unless you know who made them, or the daemon was killed just then (self-tests of its \
+             last minute have no record)",
             unanswered.len()
         ))?;
     }
