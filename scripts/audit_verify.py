@@ -28,6 +28,7 @@ BEGINNING = re.compile(rb'\{"seq":(0|[1-9][0-9]*),"time":"(.{27})","event":"([^"
 TIME = re.compile(rb"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})\.[0-9]{6}Z")
 END = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
 SEGMENT = re.compile(r"[0-9]{20}\.jsonl")
+SPACE = re.compile(r"[ \t\r\n]*")
 VKEY = re.compile(r"([^+]*)\+([0-9a-f]{8})\+(.*)", re.DOTALL)
 
 
@@ -82,6 +83,18 @@ def is_time(text):
     return 1 <= month <= 12 and 1 <= day <= days[month - 1] and hour < 24 and minute < 60 and second < 60
 
 
+def written(line, name):
+    """How the value of a member is written in an object that can be read."""
+    text, at = line.decode(), 1
+    while True:
+        key, at = json.decoder.scanstring(text, SPACE.match(text, at).end() + 1)
+        begin = SPACE.match(text, SPACE.match(text, at).end() + 1).end()
+        _, end = DECODER.raw_decode(text, begin)
+        if key == name:
+            return text[begin:end]
+        at = SPACE.match(text, end).end() + 1
+
+
 class Record:
     """A line that is a record."""
 
@@ -106,8 +119,8 @@ class Record:
         for name in ("segment", "after", "unknown"):
             if names.count(name) > 1:
                 raise Bad(f"{name} is there twice")
-        if line[-1:] != b"}" or type(self.members["outcome"]) is not str:
-            raise Bad("outcome is not a text")
+        if line[-1:] != b"}" or type(self.members["outcome"]) is not str or b"\\" in line and "\\" in written(line, "outcome"):
+            raise Bad("outcome is not a text without escapes")
         self.seq, self.event = self.members["seq"], self.members["event"]
         self.segment, self.after, self.unknown = map(self.members.get, ("segment", "after", "unknown"))
         if not is_number(self.seq) or not is_time(beginning[2]):
@@ -191,7 +204,7 @@ class Note:
         signed, blank, lines = text.rpartition("\n\n")
         if not blank or not lines.endswith("\n"):
             raise Bad("not a signed note")
-        self.text, self.whole, self.signatures = signed + "\n", text, []
+        self.text, self.signatures = signed + "\n", []
         for line in lines[:-1].split("\n"):
             parts = line.split(" ", 2)
             if len(parts) != 3 or parts[0] != "\u2014" or not is_name(parts[1]):
@@ -208,6 +221,9 @@ class Note:
         if not re.fullmatch("0|[1-9][0-9]*", size, re.ASCII) or int(size) >= 1 << 64 or len(self.root) != 32:
             raise Bad("not a checkpoint")
         self.size = int(size)
+
+    def head(self):
+        return self.origin, self.size, self.root
 
     def open(self, key):
         if self.origin != key.name:
@@ -295,7 +311,7 @@ class Seals:
         self.given, self.key, self.past = keys, None, []
         self.tree, self.settled, self.pending = Tree(), 0, deque()
         self.origin, self.size, self.good = None, 0, {}
-        self.introduced, self.accepted, self.excused = [], [], []
+        self.introduced, self.accepted = [], []
 
     def place(self):
         return self.tree.size + len(self.pending)
@@ -312,7 +328,7 @@ class Seals:
                     raise Bad("log.key: kid and vkey are of different keys")
                 self.introduced.append((place, key))
             elif record.event == "log.accepted":
-                self.accepted.append((place, Note(record.text("note"))))
+                self.accepted.append((place, record, Note(record.text("note"))))
         except ValueError:
             # Half of a surrogate pair, or a number with thousands of digits.
             raise Bad(f"{record.event} holds a text or number that is none") from None
@@ -359,9 +375,6 @@ class Seals:
             self.pending = deque(item for item in self.pending if item[0] > after)
             self.size, self.origin = note.size, note.origin
             raise Bad(f"the seal does not fit the records up to {after}")
-        for _, accepted in (item for item in self.accepted if item[0] < note.size):
-            self.excused.append((self.size, accepted))
-        self.accepted = [item for item in self.accepted if item[0] >= note.size]
         self.origin, self.size = note.origin, note.size
         self.good[note.size] = note
         if key and (self.key is None or self.key.kid != key.kid):
@@ -370,21 +383,33 @@ class Seals:
             self.past.append(key)
             self.key = key
 
-    def problems(self, checkpoints):
-        """What is to be said at the end."""
+    def covered(self):
+        """Acceptances that a seal covers: the record and its note."""
+        return [(record, note) for place, record, note in self.accepted if place < self.size]
+
+    def problems(self, witnesses):
+        """What is to be said at the end. `witnesses` are lists of notes with their places, in the order of their making."""
         if self.given and not self.good:
             yield "the log has no seal that holds"
         known = self.given + self.past + [key for place, key in self.introduced if place < self.size]
-        for place, note in checkpoints:
-            good = self.good.get(note.size)
-            if self.given and not any(note.is_open(key) for key in known):
-                yield f"{place} is not signed by a key of this log"
-            elif good and (good.origin, good.root) == (note.origin, note.root):
-                continue
-            elif not any(
-                note.whole == accepted.whole or size < note.size <= accepted.size for size, accepted in self.excused
-            ):
-                yield f"{place}, of {note.size} records, is in none of the log's seals"
+        signed = lambda note: not self.given or any(note.is_open(key) for key in known)
+        accepted = set()
+        for record, note in self.covered():
+            if signed(note):
+                accepted.add(note.head())
+            else:
+                yield f"record {record.seq} accepts a checkpoint that no key of this log signed"
+        for notes in witnesses:
+            # Up to the last note that was accepted; what was told later is not excused.
+            excused = max((at + 1 for at, (_, note) in enumerate(notes) if note.head() in accepted), default=0)
+            for at, (place, note) in enumerate(notes):
+                good = self.good.get(note.size)
+                if not signed(note):
+                    yield f"{place} is not signed by a key of this log"
+                elif good and good.head() == note.head():
+                    continue
+                elif at >= excused:
+                    yield f"{place}, of {note.size} records, is in none of the log's seals"
 
 
 def first_gaps(segments):
@@ -400,9 +425,10 @@ def first_gaps(segments):
     return gaps
 
 
-def verify(segments, keys, checkpoints):
-    """All problems, as sentences, one after the other. `segments` are names and contents, in order."""
-    gaps, seals, last, doubtful = first_gaps(segments), Seals(keys), 0, []
+def verify(segments, keys, witnesses, told=None):
+    """All problems, as sentences, one after the other. `segments` are names and contents, in order; `witnesses` the
+    notes of each. To `told` is added what is no problem and yet to be known."""
+    gaps, seals, last, doubtful, unvouched = first_gaps(segments), Seals(keys), 0, [], 0
     for at, (name, content) in enumerate(segments):
         newest = at + 1 == len(segments)
         if not content and not newest:
@@ -430,7 +456,9 @@ def verify(segments, keys, checkpoints):
             elif record.seq > last + 1 and not unknown:
                 yield f"{where}: records {last + 1} to {record.seq - 1} are missing"
             last = max(last, record.seq)
-            if not any(after < record.seq < resumed for after, resumed in gaps):
+            if any(after < record.seq < resumed for after, resumed in gaps):
+                unvouched += 1
+            else:
                 try:
                     seals.leaf(record)
                 except Bad as bad:
@@ -438,7 +466,21 @@ def verify(segments, keys, checkpoints):
         if rest and (not newest or len(rest) >= LONGEST_LINE):
             doubtful.append(f"{name}: its last line has no end")
     yield from doubtful
-    yield from seals.problems(checkpoints)
+    yield from seals.problems(witnesses)
+    if told is None:
+        return
+    for record, note in seals.covered():
+        told.append(f"record {record.seq} accepts that the log had {note.size} records once: {record.members.get('reason')}")
+    if seals.good:
+        told.append(f"sealed: {seals.size} records; {max(seals.place() - seals.size - 1, 0)} after the last seal are covered by none")
+    else:
+        told.append(f"sealed: nothing; no seal covers any of the {seals.place()} records")
+    if gaps:
+        told.append(f"gaps: {len(gaps)}; {unvouched} records lie in them, and no seal covers these")
+
+
+def is_segment(name):
+    return bool(SEGMENT.fullmatch(name)) and int(name[:20]) < 1 << 64
 
 
 def read_directory(directory):
@@ -448,7 +490,7 @@ def read_directory(directory):
         problems.append(f"{directory}: others are let in")
     for name in sorted(name for name in os.listdir(directory) if name.endswith(".jsonl")):
         path = os.path.join(directory, name)
-        if not SEGMENT.fullmatch(name) or os.path.islink(path) or not os.path.isfile(path):
+        if not is_segment(name) or os.path.islink(path) or not os.path.isfile(path):
             problems.append(f"{name} is not a segment")
             continue
         with open(path, "rb") as file:
@@ -466,7 +508,10 @@ def read_keys(given):
             continue
         with open(text[1:], encoding="utf-8") as file:
             lines = [line.strip() for line in file]
-        yield from (Key(line) for line in lines if line and not line.startswith("#"))
+        lines = [line for line in lines if line and not line.startswith("#")]
+        if not lines:
+            raise Bad(f"{text[1:]} holds no key")
+        yield from map(Key, lines)
 
 
 def main():
@@ -475,7 +520,7 @@ def main():
     parser.add_argument("--key", action="append", default=[], metavar="VKEY|@FILE")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE")
     arguments = parser.parse_args()
-    checkpoints = []
+    witnesses, told = [], []
     try:
         keys = list(read_keys(arguments.key))
         for path in arguments.checkpoint:
@@ -483,15 +528,16 @@ def main():
                 notes, torn = read_witness(file.read(), path)
             if not notes:
                 raise Bad(f"{path} holds no checkpoint, so nothing can be compared with it")
-            checkpoints += notes
-            print(f"{path}: {len(notes)} checkpoints, {torn} torn")
+            witnesses.append(notes)
+            told.append(f"{path}: {len(notes)} checkpoints, {torn} torn")
         segments, problems = read_directory(arguments.directory)
     except (Bad, OSError, UnicodeDecodeError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    problems += verify(segments, keys, checkpoints)
-    for problem in problems:
-        print(f"PROBLEM {problem}")
+    problems += verify(segments, keys, witnesses, told)
+    for text in told + [f"PROBLEM {problem}" for problem in problems]:
+        # Names are whatever somebody wrote there: nothing in them steers the terminal.
+        print("".join("\ufffd" if is_control(c) or "\ud800" <= c <= "\udfff" else c for c in text))
     print(f"problems: {len(problems)}" if problems else "the log is sound" + ("" if keys else " (no --key: signatures were not checked)"))
     return 1 if problems else 0
 

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -108,6 +110,16 @@ fn a_sound_log_is_told_with_all_that_vouches_for_it() {
 }
 
 #[test]
+fn a_name_beyond_all_numbers_is_no_segment() {
+    let log = Log::new();
+    let path = log.path("log").join("99999999999999999999.jsonl");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, said) = log.verify(&["--key", "KEY"]);
+    assert!(code == Some(1) && said.contains("not a segment"), "{said}");
+}
+
+#[test]
 fn problems_are_told_with_their_place() {
     let log = Log::new();
     log.change("00000000000000000001.jsonl", |text| text.replacen("jti-3", "jti-4", 1));
@@ -131,6 +143,23 @@ fn problems_are_told_with_their_place() {
     assert_eq!(Log::new().verify(&["--key", &second]).0, Some(1), "not the key that it began with");
 }
 
+/// What only a key or a witness tells is told before anything is shown.
+#[test]
+fn search_and_export_go_by_keys_and_checkpoints() {
+    let log = Log::new();
+    let (code, said) = log.jwsd(&["search", "LOG", "--key", "KEY", "--checkpoint", "WITNESS"]);
+    assert!(code == Some(0) && said.contains("jwt.issued"), "{said}");
+    log.change(NEWEST, |text| {
+        let end = text.trim_end().rfind('\n').unwrap();
+        text[..=end].to_owned()
+    });
+    for command in ["search", "export"] {
+        assert_eq!(log.jwsd(&[command, "LOG", "--key", "KEY"]).0, Some(0));
+        let (code, said) = log.jwsd(&[command, "LOG", "--key", "KEY", "--checkpoint", "WITNESS"]);
+        assert!(code == Some(1) && !said.contains("jwt.issued"), "{said}");
+    }
+}
+
 #[test]
 fn wrong_usage_is_no_verdict() {
     let log = Log::new();
@@ -142,6 +171,8 @@ fn wrong_usage_is_no_verdict() {
         (&["verify", "LOG", "--checkpoint", "/dev/null"], 69),
         (&["verify", "/nonexistent"], 69),
         (&["key", "/nonexistent"], 69),
+        (&["search", "LOG", "--key", "@/dev/null"], 64),
+        (&["export", "LOG", "--checkpoint", "/nonexistent"], 69),
         (&["prove", "LOG"], 64),
         (&["prove", "LOG", "--jwt", "/nonexistent"], 69),
         (&["prove", "LOG", "--jwt", "/dev/null"], 64),
@@ -154,6 +185,13 @@ fn wrong_usage_is_no_verdict() {
         let (found, said) = log.jwsd(arguments);
         assert_eq!(found, Some(code), "{arguments:?}: {said}");
         assert!(!said.contains("panicked"), "{said}");
+    }
+    let python = Path::new(JWSD).ancestors().nth(2).unwrap().join("venv/bin/python");
+    if python.exists() {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/audit_verify.py");
+        let refused = log.run(Command::new(python).arg("-B").arg(script), &["LOG", "--key", "@/dev/null"]);
+        assert_eq!(refused.status.code(), Some(2), "without a key nothing would be checked");
+        assert!(text(&refused.stderr).contains("holds no key"));
     }
 }
 
@@ -175,6 +213,18 @@ fn a_jwt_is_proven_without_the_log() {
     assert!(code == Some(0) && said.contains("give --jwt"), "{said}");
     let (code, said) = log.jwsd(&[&check[..], &["--jwt", "JWT"]].concat());
     assert!(code == Some(0) && said.contains("JWT \"jti-3\" by key"), "{said}");
+    assert!(
+        said.contains("jti, kid, alg, iat, exp and aud") && said.contains("signature was not checked"),
+        "{said}"
+    );
+    let (header, rest) = jwt.split_once('.').unwrap();
+    let (_, signature) = rest.split_once('.').unwrap();
+    let claims = URL_SAFE_NO_PAD
+        .encode(r#"{"jti":"jti-3","iat":1780000000,"exp":1780000300,"aud":["https://api.example.com","b"]}"#);
+    fs::write(log.path("other"), format!("{header}.{claims}.{signature}")).unwrap();
+    let other = log.path("other").display().to_string();
+    let (code, said) = log.jwsd(&[&check[..], &["--jwt", &other]].concat());
+    assert!(code == Some(1) && said.contains("or aud differ"), "{said}");
     // By the first key alone nothing is known of the last seal.
     assert_eq!(log.jwsd(&["check-proof", path.to_str().unwrap(), "--key", "KEY"]).0, Some(1));
     fs::write(&path, proof.replacen("index 2", "index 3", 1)).unwrap();

@@ -60,5 +60,8 @@ fn what_was_signed_and_refused_is_found_and_exported() {
     let refused = audit(&["search", log]);
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("audit verify"));
+    let none = site.path("none.csv");
+    let refused = audit(&["export", log, "--format", "csv", "--output", none.to_str().unwrap()]);
+    assert_eq!((refused.status.code(), none.exists()), (Some(1), false), "a refused export leaves no file");
     assert_eq!(records(&audit(&["search", log, "--unsound"])).len(), all.len() - 1);
 }

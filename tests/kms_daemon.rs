@@ -275,7 +275,18 @@ fn a_signature_behind_the_daemons_back_is_found() {
         let records = serde_json::json!({ "Records": fake.script().trail });
         std::fs::write(&trail, records.to_string()).unwrap();
         let (log, trail) = (site.audit.to_str().unwrap(), trail.to_str().unwrap());
-        site.jwsd(&["audit", "reconcile", log, "--kid", &kid, "--cloudtrail", trail, "--key", &arn, "--json"])
+        site.jwsd(&[
+            "audit",
+            "reconcile",
+            log,
+            "--kid",
+            &kid,
+            "--cloudtrail",
+            trail,
+            "--kms-key",
+            &arn,
+            "--json",
+        ])
     };
     let agreed = reconcile();
     let found: Value = serde_json::from_slice(&agreed.stdout).unwrap();

@@ -65,6 +65,9 @@ pub struct Facts {
     pub iat: i64,
     /// Unix seconds.
     pub exp: i64,
+    /// Whom it is for, in its order; empty if it does not say.
+    #[serde(default)]
+    pub aud: Vec<String>,
 }
 
 impl Facts {
@@ -110,7 +113,8 @@ pub fn inclusion_of(dir: &Path, jwt: &Facts) -> Result<String, NoProof> {
             Continue(())
         })
         .map_err(unread(dir))?;
-    let absent = if other { "one has its jti, but another kid, alg, iat or exp" } else { "none has its jti" };
+    let absent =
+        if other { "one has its jti, but another kid, alg, iat, exp or aud" } else { "none has its jti" };
     let (index, record) = record.ok_or(NoProof::Absent(absent))?;
     let seal = newest.filter(|seal: &Seal| seal.checkpoint.size > index).ok_or(NoProof::Unsealed)?;
     let Checkpoint { size, root, .. } = seal.checkpoint;

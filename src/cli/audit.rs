@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use super::output::{Failure, NO, Outcome, UNAVAILABLE};
 use crate::audit::tail::Tail;
-use crate::audit::verify::Trust;
 use crate::config;
 
 #[derive(Debug, clap::Subcommand)]
@@ -99,8 +98,8 @@ pub(super) fn run(command: &Command) -> Outcome {
 }
 
 /// Views show what is in a log that verifies. With `unsound` they go on all the same, and say so.
-fn checked(directory: &Path, unsound: bool) -> Result<(), Failure> {
-    let report = verify::verified(directory, &Trust::default(), false)?;
+fn checked(directory: &Path, trusted: &verify::Trusted, unsound: bool) -> Result<(), Failure> {
+    let report = verify::verified(directory, &trusted.read()?, false)?;
     if report.is_sound() {
         return Ok(());
     }

@@ -34,7 +34,7 @@ def main():
         given = tuple(change.get("keys", base["keys"]))
         if given not in keys:
             keys[given] = [audit_verify.Key(vkey) for vkey in given]
-        print(next(audit_verify.verify(changed, keys[given], notes), "sound"))
+        print(next(audit_verify.verify(changed, keys[given], [notes]), "sound"))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ pub enum BadProof {
     #[error("its record is not that of an issued JWT")]
     Record,
     /// The record is of another JWT.
-    #[error("its record is of another JWT: jti, kid, alg, iat or exp differ")]
+    #[error("its record is of another JWT: jti, kid, alg, iat, exp or aud differ")]
     Other,
 }
 

@@ -272,14 +272,16 @@ pub struct Figures {
 
 /// Empty buckets over the period, whole hours, days or weeks of UTC, and the seconds of one.
 pub(super) fn buckets(from: Timestamp, to: Timestamp) -> (Vec<Bucket>, i64) {
-    let span = (to.as_second() - from.as_second()).max(1);
+    // The end is not in it, but what is left of its second is.
+    let end = to.as_second() + i64::from(to.subsec_nanosecond() > 0);
+    let span = (end - from.as_second()).max(1);
     let mut width = [HOUR, DAY, 7 * DAY].into_iter().find(|width| span <= width * BARS).unwrap_or(7 * DAY);
     // Years: several weeks at once.
-    width *= (span / (width * BARS) + 1).max(1);
+    width *= (span - 1) / (width * BARS) + 1;
     // 1970-01-01 was a Thursday; weeks begin on Monday.
     let shift = if width >= 7 * DAY { 4 * DAY } else { 0 };
     let first = (from.as_second() - shift).div_euclid(width) * width + shift;
-    let starts = (0..).map(|place| first + place * width).take_while(|start| *start < to.as_second());
+    let starts = (0..).map(|place| first + place * width).take_while(|start| *start < end);
     let bucket = |start| Some(Bucket { from: Timestamp::from_second(start).ok()?, tally: Tally::default() });
     (starts.filter_map(bucket).collect(), width)
 }

@@ -194,6 +194,10 @@ fn policy_clock_log_and_backends_are_told() {
 fn buckets_fit_the_period() {
     for (from, to, seconds, most) in [
         ("2026-11-24T00:30:00Z", "2026-11-24T01:30:00Z", 3600, 2),
+        // As many hours and days as there are bars, from the middle of one.
+        ("2026-11-01T00:30:00Z", "2026-11-06T10:30:00Z", 3600, 131),
+        ("2026-11-01T00:30:00Z", "2026-11-06T10:30:00.5Z", 86_400, 6),
+        ("2026-07-01T12:00:00Z", "2026-11-08T12:00:00Z", 86_400, 131),
         ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z", 86_400, 30),
         ("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", 604_800, 54),
         ("1990-01-01T00:00:00Z", "2027-01-01T00:00:00Z", 15 * 604_800, 131),
@@ -204,6 +208,14 @@ fn buckets_fit_the_period() {
         let (first, last) = (figures.buckets.first().unwrap().from, figures.buckets.last().unwrap().from);
         assert!(first <= at(from) && last < at(to), "{first} {last}");
     }
+    // A period that ends within the first second of an hour has something of that hour.
+    let figures = figures_of(
+        "2026-11-24T00:30:00Z",
+        "2026-11-24T02:00:00.5Z",
+        &[("24T02:00:00", &issued("a", "access", ""))],
+    );
+    let hours: Vec<u64> = figures.buckets.iter().map(|bucket| bucket.tally.issued).collect();
+    assert_eq!(hours, [0, 0, 1]);
 }
 
 #[test]

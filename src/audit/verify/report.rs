@@ -1,5 +1,6 @@
 //! What a verification found, for people and programs.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -148,6 +149,20 @@ pub struct Problem {
     pub offset: u64,
     /// What is wrong, one sentence.
     pub what: String,
+}
+
+impl fmt::Display for Problem {
+    /// With its place. Names in notes are whatever somebody wrote there: nothing in them steers a terminal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { segment, line, offset, what } = self;
+        let what = what.replace(char::is_control, "\u{fffd}");
+        let segment = segment.replace(char::is_control, "\u{fffd}");
+        match (segment.as_str(), line) {
+            ("", _) => write!(f, "{what}"),
+            (segment, 0) => write!(f, "{segment}: {what}"),
+            (segment, _) => write!(f, "{segment} line {line} at byte {offset}: {what}"),
+        }
+    }
 }
 
 impl Report {

@@ -41,6 +41,16 @@ struct Claim {
     tree: Tree,
 }
 
+/// A `log.accepted`.
+#[derive(Clone)]
+struct Acceptance {
+    /// Place of its leaf.
+    at: u64,
+    note: String,
+    checkpoint: Checkpoint,
+    told: Accepted,
+}
+
 /// All that has to be known to judge the next record.
 #[derive(Clone)]
 pub(super) struct Seals<'a> {
@@ -60,10 +70,8 @@ pub(super) struct Seals<'a> {
     keys: Vec<Arc<SealKey>>,
     /// Keys that may take over, each with the place of the leaf that introduced it.
     introduced: Vec<(u64, Arc<SealKey>)>,
-    /// Acceptances that no seal covers yet: place of the leaf, note, and what is told.
-    accepted: Vec<(u64, String, Accepted)>,
-    /// Sizes that acceptances excuse, and their notes.
-    excused: Vec<(u64, u64, String)>,
+    /// Acceptances, in the order of the log.
+    accepted: Vec<Acceptance>,
     /// Of the checkpoints that were seen elsewhere, those that the log has.
     found: Vec<Found>,
     last_time: String,
@@ -84,7 +92,6 @@ impl<'a> Seals<'a> {
             keys: Vec::new(),
             introduced: Vec::new(),
             accepted: Vec::new(),
-            excused: Vec::new(),
             found: vec![Found::Missing; trust.seen.len()],
             last_time: String::new(),
             intervals: VecDeque::new(),
@@ -102,9 +109,10 @@ impl<'a> Seals<'a> {
                 Err(bad) => problems.push(bad),
             },
             "log.accepted" => match accepted(line) {
-                Ok((note, size)) => {
-                    let told = Accepted { seq: line.seq, time: line.time.to_owned(), size };
-                    self.accepted.push((index, note, told));
+                Ok((note, checkpoint)) => {
+                    let (seq, time) = (line.seq, line.time.to_owned());
+                    let told = Accepted { seq, time, size: checkpoint.size };
+                    self.accepted.push(Acceptance { at: index, note, checkpoint, told });
                 }
                 Err(bad) => problems.push(bad),
             },
@@ -222,7 +230,6 @@ impl<'a> Seals<'a> {
     /// Takes note of a good seal.
     fn covered(&mut self, line: &Line<'_>, Claim { sealed, checkpoint, key, .. }: Claim) {
         let report = self.report.get_or_insert_default();
-        let before = report.size;
         if let Some(seconds) = seconds(&report.time, line.time) {
             self.intervals.push_back(seconds);
             if self.intervals.len() > INTERVALS {
@@ -242,11 +249,6 @@ impl<'a> Seals<'a> {
         }
         self.key = key;
         (report.size, report.after, report.origin) = (checkpoint.size, sealed.after, checkpoint.origin);
-        for (_, note, told) in self.accepted.extract_if(.., |(at, ..)| *at < checkpoint.size) {
-            // What was cut off lay beyond the last seal that was left.
-            self.excused.push((before, told.size, note));
-            report.accepted.push(told);
-        }
         for &at in self.trust.by_size.get(&checkpoint.size).into_iter().flatten() {
             let Some((seen, found)) = self.trust.seen.get(at).zip(self.found.get_mut(at)) else { continue };
             if seen.note == sealed.note {
@@ -273,7 +275,33 @@ impl<'a> Seals<'a> {
             problems.push("the log has no seal that holds: nothing in it is vouched for".to_owned());
         }
         let checkpoints = self.seen(leaves, &mut problems);
+        let covered: Vec<_> = self.covered_acceptances().map(|accepted| accepted.told.clone()).collect();
+        if let Some(report) = &mut self.report {
+            report.accepted = covered;
+        }
         (self.report, checkpoints, problems)
+    }
+
+    /// Those that a seal covers: others anybody may have written.
+    fn covered_acceptances(&self) -> impl Iterator<Item = &Acceptance> {
+        let covered = self.report.as_ref().map_or(0, |report| report.size);
+        self.accepted.iter().filter(move |accepted| accepted.at < covered)
+    }
+
+    /// Which of the seen checkpoints an operator accepted as lost: those that were made before one of which that is
+    /// said, and that one. Whatever was made later is none of its business.
+    fn excused(&self, accepted: &[&Checkpoint]) -> Vec<bool> {
+        let mut through = None;
+        let mut excused: Vec<bool> = (self.trust.seen.iter().rev())
+            .map(|seen| {
+                if accepted.contains(&&seen.checkpoint) {
+                    through = Some(seen.file);
+                }
+                through == Some(seen.file)
+            })
+            .collect();
+        excused.reverse();
+        excused
     }
 
     /// Compares with what witnesses kept.
@@ -282,20 +310,28 @@ impl<'a> Seals<'a> {
         let covered = self.report.as_ref().map_or(0, |report| report.size);
         let newcomers = self.introduced.iter().filter(|(at, _)| *at < covered).map(|(_, key)| key);
         let known: Vec<_> = self.trust.keys.iter().chain(&self.keys).chain(newcomers).collect();
-        for (seen, found) in self.trust.seen.iter().zip(&self.found) {
+        let opens = |text: &str| {
+            let note = Note::parse(text);
+            known.iter().any(|key| note.as_ref().is_ok_and(|note| note.open(key).is_ok()))
+        };
+        let mut accepted = Vec::new();
+        for Acceptance { note, checkpoint, told, .. } in self.covered_acceptances() {
+            if self.trust.keys.is_empty() || opens(note) {
+                accepted.push(checkpoint);
+            } else {
+                let seq = told.seq;
+                problems.push(format!("record {seq} accepts a checkpoint that no key of this log signed"));
+            }
+        }
+        let excused = self.excused(&accepted);
+        for ((seen, found), excused) in self.trust.seen.iter().zip(&self.found).zip(excused) {
             let (place, size) = (&seen.place, seen.checkpoint.size);
-            let opens =
-                |key: &&Arc<SealKey>| Note::parse(&seen.note).is_ok_and(|note| note.open(key).is_ok());
             let checked = self.trust.keys.is_empty() || *found == Found::Verbatim;
-            if !checked && !known.iter().any(opens) {
+            if !checked && !opens(&seen.note) {
                 problems.push(format!("{place}, of {size} records, is not signed by a key of this log"));
             } else if *found != Found::Missing {
                 told.found += 1;
-            } else if self
-                .excused
-                .iter()
-                .any(|(from, to, note)| *note == seen.note || (*from < size && size <= *to))
-            {
+            } else if excused {
                 told.accepted += 1;
             } else if size > leaves {
                 problems.push(format!(

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
-use crate::audit::checkpoint::{Note, SealKey};
+use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
 use crate::audit::line::{Line, encode};
 use crate::audit::queue::serialize_body;
 use crate::audit::tree::{Hash, Tree};
@@ -71,17 +71,17 @@ pub(in crate::audit) fn introduced(line: &Line<'_>) -> Result<Arc<SealKey>, Stri
     Ok(Arc::new(key))
 }
 
-/// The note that a `log.accepted` names, and the size in it.
+/// The note that a `log.accepted` names, and the checkpoint in it, which nobody vouches for yet.
 ///
 /// # Errors
 /// What is wrong with it, a sentence.
-pub(super) fn accepted(line: &Line<'_>) -> Result<(String, u64), String> {
+pub(super) fn accepted(line: &Line<'_>) -> Result<(String, Checkpoint), String> {
     #[derive(Deserialize)]
     struct Read {
         note: String,
     }
     let Read { note } = serde_json::from_slice(line.bytes).map_err(|_| "log.accepted has no note")?;
     let read = Note::parse(&note).and_then(|note| note.unverified());
-    let size = read.map_err(|bad| format!("log.accepted: {bad}"))?.size;
-    Ok((note, size))
+    let checkpoint = read.map_err(|bad| format!("log.accepted: {bad}"))?;
+    Ok((note, checkpoint))
 }

@@ -15,10 +15,14 @@ pub struct Trust {
     /// Places in `seen` by size.
     pub(super) by_size: HashMap<u64, Vec<usize>>,
     pub(super) torn: u64,
+    /// How many files of witnesses there were.
+    files: usize,
 }
 
 /// A checkpoint as a witness kept it.
 pub(super) struct Seen {
+    /// Which file, whose notes are in the order in which they were made.
+    pub(super) file: usize,
     /// Where it is, for people.
     pub(super) place: String,
     pub(super) note: String,
@@ -34,7 +38,8 @@ impl Trust {
     /// Adds what a witness kept: notes, each followed by a blank line. Parts of notes are counted and passed over. How
     /// many notes there were.
     pub fn add_checkpoints(&mut self, file: &str, text: &str) -> usize {
-        let before = self.seen.len();
+        let (before, file_number) = (self.seen.len(), self.files);
+        self.files += 1;
         let mut blocks = text.split("\n\n").peekable();
         while let Some(block) = blocks.next() {
             let block = block.trim_start_matches('\n');
@@ -52,7 +57,7 @@ impl Trust {
             let seen = note.and_then(|note| {
                 let checkpoint = Note::parse(&note).and_then(|note| note.unverified()).ok()?;
                 let place = format!("checkpoint {} of {file}", self.seen.len() - before + 1);
-                Some(Seen { place, note, checkpoint })
+                Some(Seen { file: file_number, place, note, checkpoint })
             });
             match seen {
                 Some(seen) => {

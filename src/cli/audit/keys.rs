@@ -28,6 +28,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         return Err(Failure::new(NO, format_args!("{}: the log has no seal", directory.display())));
     }
     for (from, kid, vkey) in keys {
+        // Nobody vouches for it: nothing in it steers the terminal.
+        let kid = kid.replace(char::is_control, "\u{fffd}");
         line(format_args!("# seals from size {from} on, kid {kid}"))?;
         match vkey {
             Some(vkey) => line(vkey)?,

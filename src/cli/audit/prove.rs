@@ -39,7 +39,8 @@ pub(in crate::cli) struct Arguments {
 
 /// Check a proof, without the log; exit code 1 when it proves nothing
 ///
-/// The JWT's own signature is not checked: `jwsd verify` does that.
+/// With --jwt, its jti, kid, alg, iat, exp and aud must be those of the record. Other claims are not in the log, and the
+/// JWT's own signature is not checked: `jwsd verify` does that.
 ///
 /// Example: jwsd audit check-proof jwt.tlog-proof --key @audit.vkey --jwt jwt.txt
 #[derive(Debug, clap::Args)]
@@ -91,9 +92,13 @@ pub(super) fn check(arguments: &Check) -> Outcome {
                 "record {seq} of {time} is in the log {:?}, sealed at {} records: JWT {jti:?} by key {kid:?} was issued",
                 checkpoint.origin, checkpoint.size
             ))?;
-            if jwt.is_none() {
-                line("give --jwt to see whether that is the one you have")?;
-            }
+            line(match jwt {
+                Some(_) => {
+                    "the JWT given has this record's jti, kid, alg, iat, exp and aud; its other claims are not in the log, and \
+                     its signature was not checked: `jwsd verify` does that"
+                }
+                None => "give --jwt to see whether that is the one you have",
+            })?;
         }
         Proven::Consistency(old, new) => line(format_args!(
             "the log {:?} of {} records is the beginning of the one of {} records",
@@ -111,6 +116,16 @@ fn read(path: &Path, limit: u64) -> Result<String, Failure> {
     let mut text = String::new();
     io::stdin().take(limit).read_to_string(&mut text).map_err(failed)?;
     Ok(text)
+}
+
+/// Whom a JWT is for, in either form; nobody if it does not say.
+fn audience(aud: Option<&Value>) -> Option<Vec<String>> {
+    match aud {
+        None => Some(Vec::new()),
+        Some(Value::String(one)) => Some(vec![one.clone()]),
+        Some(Value::Array(all)) => all.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
+        Some(_) => None,
+    }
 }
 
 /// What a JWT says of itself.
@@ -142,5 +157,7 @@ fn facts(text: &str) -> Result<Facts, Failure> {
         alg: text(&header, "alg")?,
         iat: date("iat")?,
         exp: date("exp")?,
+        aud: audience(claims.get("aud"))
+            .ok_or_else(|| wrong("its aud is neither a text nor a list of texts"))?,
     })
 }

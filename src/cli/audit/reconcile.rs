@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 
 use super::search::when;
+use super::verify::Trusted;
 use super::{LogDirectory, checked};
 use crate::audit::reconcile::{Period, Reconciled, Signature, Window, cloudtrail, reconcile, table};
 use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, USAGE, line};
@@ -20,12 +21,14 @@ const SHOWN: usize = 50;
 ///
 /// Every signature of the key must have a record. One that has none was made behind the daemon's back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  jwsd audit reconcile --kid KID --cloudtrail trail.json --key \
+#[command(after_help = "Example:\n  jwsd audit reconcile --kid KID --cloudtrail trail.json --kms-key \
 arn:aws:kms:eu-central-1:111122223333:key/1234abcd\n  jwsd audit reconcile --kid KID --csv hsm.csv --time-column when \
 --where op=SIGN --where key=7")]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     log: LogDirectory,
+    #[command(flatten)]
+    trusted: Trusted,
     /// The key version, as `jwsd keys list` shows it
     #[arg(long)]
     kid: String,
@@ -36,14 +39,14 @@ pub(in crate::cli) struct Arguments {
     #[arg(
         long,
         value_name = "FILE",
-        requires = "key",
+        requires = "kms_key",
         required_unless_present = "csv",
         conflicts_with = "csv"
     )]
     cloudtrail: Vec<PathBuf>,
     /// The key's ARN or id in KMS
     #[arg(long, value_name = "ARN")]
-    key: Option<String>,
+    kms_key: Option<String>,
     /// An HSM's log as CSV with a header
     #[arg(long, value_name = "FILE", requires = "time_column")]
     csv: Vec<PathBuf>,
@@ -73,7 +76,7 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let directory = arguments.log.resolve()?;
     let signatures = signatures(arguments)?;
-    checked(&directory, false)?;
+    checked(&directory, &arguments.trusted, false)?;
     let Arguments { skew, late, from, until, .. } = *arguments;
     let late = late.checked_add(skew).filter(|late| !skew.is_negative() && *late >= skew);
     let late =
@@ -97,7 +100,7 @@ fn signatures(arguments: &Arguments) -> Result<Vec<Signature>, Failure> {
     };
     let read = |path: &PathBuf| fs::read(path).map_err(|error| failed(path, &error));
     for path in &arguments.cloudtrail {
-        let key = arguments.key.as_deref().unwrap_or_default();
+        let key = arguments.kms_key.as_deref().unwrap_or_default();
         all.extend(cloudtrail::signatures(&read(path)?, key).map_err(|error| failed(path, &Chain(&error)))?);
     }
     // Files of a trail may overlap.

@@ -119,18 +119,29 @@ fn sources(arguments: &Arguments) -> Result<(PathBuf, Option<(PathBuf, config::C
 fn verification(found: verify::Report) -> Verification {
     let declared = found.gaps.iter().map(|gap| {
         let (from, to) = (gap.after + 1, gap.after + gap.unknown);
+        let verify::Gap { segment, missing, unknown, .. } = gap;
+        let rest = if missing < unknown { ", and no seal covers the others" } else { "" };
         format!(
-            "Declared: the disk failed before {}; of records {from} to {to}, {} are missing.",
-            gap.segment, gap.missing
+            "Declared: the disk failed before {segment}; of records {from} to {to}, {missing} are missing{rest}."
         )
     });
     let open = found.open_tail.iter().map(|tail| {
         format!("Open: {} ends in {} bytes of a record that was being written.", tail.segment, tail.bytes)
     });
-    let problems = found.problems.iter().map(|problem| {
-        let verify::Problem { segment, line, offset, what } = problem;
-        format!("{segment} line {line} at byte {offset}: {what}")
+    let sealing = found.sealing.as_ref();
+    let accepted = sealing.iter().flat_map(|sealing| &sealing.accepted).map(|accepted| {
+        let verify::Accepted { seq, time, size } = accepted;
+        format!("Accepted: record {seq} of {time} takes the log as it is, though it had {size} records once.")
     });
+    let lost = Some(found.checkpoints.accepted)
+        .filter(|lost| *lost > 0)
+        .map(|lost| format!("Accepted as lost: {lost} checkpoints that witnesses kept and the log has not."));
+    let late = sealing.and_then(|sealing| sealing.late.as_ref()).map(|verify::Late { behind, every }| {
+        format!(
+            "Late: the last seal is {behind} s older than the last record, and seals came every {every} s."
+        )
+    });
+    let told = declared.chain(open).chain(accepted).chain(lost).chain(late).collect();
     Verification {
         sound: found.is_sound(),
         records: found.records,
@@ -139,8 +150,8 @@ fn verification(found: verify::Report) -> Verification {
         segments: found.segments,
         bytes: found.bytes,
         extent: extent(&found),
-        declared: declared.chain(open).collect(),
-        problems: problems.take(report::MOST).collect(),
+        declared: told,
+        problems: found.problems.iter().take(report::MOST).map(ToString::to_string).collect(),
         problem_count: found.problem_count,
     }
 }
@@ -161,6 +172,42 @@ fn extent(found: &verify::Report) -> String {
     format!(
         "{covered}. Each is signed by the given key or its successors. Checkpoints of witnesses that the log has: {kept}."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_accepted_or_is_late_or_wrong_is_told() {
+        let problem = |segment: &str, line| verify::Problem {
+            segment: segment.to_owned(),
+            line,
+            offset: 7,
+            what: "is\u{1b}[2J wrong".to_owned(),
+        };
+        let found = verify::Report {
+            sealing: Some(verify::Sealing {
+                late: Some(verify::Late { behind: 900, every: 60 }),
+                accepted: vec![verify::Accepted { seq: 12, time: "then".to_owned(), size: 40 }],
+                ..verify::Sealing::default()
+            }),
+            checkpoints: verify::Checkpoints { found: 1, accepted: 3, torn: 0 },
+            problems: vec![problem("", 0), problem("a", 0), problem("a", 2)],
+            problem_count: 3,
+            ..verify::Report::default()
+        };
+        let told = verification(found);
+        let declared = told.declared.join("\n");
+        for part in ["record 12 of then", "40 records once", "3 checkpoints", "900 s older"] {
+            assert!(declared.contains(part), "{part}: {declared}");
+        }
+        let wrong = "is\u{fffd}[2J wrong";
+        assert_eq!(
+            told.problems,
+            [wrong.to_owned(), format!("a: {wrong}"), format!("a line 2 at byte 7: {wrong}")]
+        );
+    }
 }
 
 fn write(report: &Report, arguments: &Arguments) -> Result<(), Failure> {

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::verify::Trusted;
 use super::{LogDirectory, checked};
 use crate::audit::export::{Export, Format};
 use crate::audit::select::Filter;
@@ -20,6 +21,8 @@ use crate::cli::output::{Failure, NO, Outcome, UNAVAILABLE};
 pub(in crate::cli) struct Which {
     #[command(flatten)]
     log: LogDirectory,
+    #[command(flatten)]
+    trusted: Trusted,
     /// Such as `jwt.denied`, or `key.*` for a family; more than one is any of them
     #[arg(long, value_name = "EVENT")]
     event: Vec<String>,
@@ -84,7 +87,7 @@ pub(super) fn when(text: &str) -> Result<Timestamp, String> {
 
 /// Prints the records as they are stored; exit code 1 when there are none.
 pub(super) fn search(which: &Which) -> Outcome {
-    let found = write(which, Format::JsonLines, io::stdout().lock())?;
+    let found = write(which, &verified(which)?, Format::JsonLines, io::stdout().lock())?;
     Ok(if found > 0 { ExitCode::SUCCESS } else { NO.into() })
 }
 
@@ -95,22 +98,29 @@ pub(super) fn export(which: &Which, form: Form, output: Option<&Path>) -> Outcom
         Form::Csv => Format::Csv,
         Form::Ocsf => Format::Ocsf,
     };
+    // Before the file is made: an export that is refused leaves none.
+    let directory = verified(which)?;
     let Some(path) = output else {
-        write(which, format, io::stdout().lock())?;
+        write(which, &directory, format, io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);
     };
     let failed = |error: io::Error| Failure::new(UNAVAILABLE, format_args!("{}: {error}", path.display()));
     let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    let found = write(which, format, &file)?;
+    let found = write(which, &directory, format, &file)?;
     file.sync_all().map_err(failed)?;
     crate::cli::output::line(format_args!("{found} records in {}", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// How many were written.
-fn write(which: &Which, format: Format, out: impl Write) -> Result<u64, Failure> {
+/// The log's directory, once the log has verified.
+fn verified(which: &Which) -> Result<PathBuf, Failure> {
     let directory = which.log.resolve()?;
-    checked(&directory, which.unsound)?;
+    checked(&directory, &which.trusted, which.unsound)?;
+    Ok(directory)
+}
+
+/// How many were written.
+fn write(which: &Which, directory: &Path, format: Format, out: impl Write) -> Result<u64, Failure> {
     let filter = Filter {
         events: which.event.clone(),
         outcome: which.outcome.clone(),
@@ -125,11 +135,17 @@ fn write(which: &Which, format: Format, out: impl Write) -> Result<u64, Failure>
         until: which.until,
     };
     let mut export = Export::new(format, BufWriter::new(out))?;
-    let mut found = 0;
-    filter.each(&directory, &mut |_, _| {}, &mut |line| {
+    let (mut found, mut written) = (0, Ok(()));
+    let read = filter.each(directory, &mut |_, _| {}, &mut |line| {
         found += 1;
-        export.add(line)
-    })?;
+        export.add(line).map_err(|error| {
+            let kind = error.kind();
+            written = Err(error);
+            kind.into()
+        })
+    });
+    written?;
+    read.map_err(|error| Failure::new(UNAVAILABLE, format_args!("{}: {error}", directory.display())))?;
     export.finish()?;
     Ok(found)
 }

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{LogDirectory, keys};
 use crate::audit::read_limited;
-use crate::audit::verify::{self, Gap, Late, Problem, Report, Sealing, Trust};
+use crate::audit::verify::{self, Gap, Late, Report, Sealing, Trust};
 use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
 
 /// Longest file of a witness, bytes: some years of checkpoints.
@@ -33,7 +33,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// What a log is checked against.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Trusted {
     /// The key that seals the log, as `jwsd audit key` printed it once, or @FILE; may be given again
     #[arg(long, value_name = "VKEY|@FILE")]
@@ -126,14 +126,7 @@ fn print(report: &Report) -> Result<(), Failure> {
         ))?;
     }
     for problem in &report.problems {
-        let Problem { segment, line: number, offset, what } = problem;
-        let text = match (segment.as_str(), number) {
-            ("", _) => format!("PROBLEM {what}"),
-            (segment, 0) => format!("PROBLEM {segment}: {what}"),
-            _ => format!("PROBLEM {segment} line {number} at byte {offset}: {what}"),
-        };
-        // Names in notes are whatever somebody wrote there: nothing in them steers the terminal.
-        line(text.replace(char::is_control, "\u{fffd}"))?;
+        line(format_args!("PROBLEM {problem}"))?;
     }
     match report.problem_count {
         0 => line(verdict(report)),
@@ -147,7 +140,8 @@ fn print_sealing(sealing: &Sealing) -> Result<(), Failure> {
         "sealed: {origin:?} has {seals} seals; the last, of {time}, covers {size} records up to {after}, and {uncovered} come after it"
     ))?;
     for epoch in &sealing.epochs {
-        line(format_args!("key {} seals from size {} on", epoch.kid, epoch.from))?;
+        let kid = epoch.kid.replace(char::is_control, "\u{fffd}");
+        line(format_args!("key {kid} seals from size {} on", epoch.from))?;
     }
     for accepted in &sealing.accepted {
         line(format_args!(
@@ -165,6 +159,10 @@ fn print_sealing(sealing: &Sealing) -> Result<(), Failure> {
 
 fn verdict(report: &Report) -> &'static str {
     match &report.sealing {
+        Some(sealing) if sealing.checked && report.checkpoints.accepted > 0 => {
+            "the log is sound: all of it is sealed as said above, by keys that were introduced; witnesses saw more of it, \
+             which is lost, as an operator accepted"
+        }
         Some(sealing) if sealing.checked && report.checkpoints.found > 0 => {
             "the log is sound: all of it is sealed as said above, by keys that were introduced, and witnesses saw the same"
         }

@@ -167,6 +167,19 @@ impl Maker {
         });
     }
 
+    /// Puts a copy back that has the first records only, of one segment; the witness keeps what it has.
+    pub(super) fn cut(&mut self, records: usize) {
+        let (_, _, end) = self.lines()[records - 1];
+        let (_, bytes) = &mut self.segments[0];
+        bytes.truncate(end);
+        self.tree = Tree::default();
+        bytes
+            .split(|&b| b == b'\n')
+            .filter(|line| !line.is_empty())
+            .for_each(|line| self.tree.push(leaf(line)));
+        (self.last, self.next) = (records as u64, records as u64 + 1);
+    }
+
     pub(super) fn accept(&mut self, note: &str) {
         self.record(&Entry {
             reason: Some("restored from a copy".to_owned()),

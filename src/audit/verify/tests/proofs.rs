@@ -12,6 +12,7 @@ fn facts(n: u64) -> Facts {
         alg: "ES256".to_owned(),
         iat: 1_780_000_000,
         exp: 1_780_000_300,
+        aud: vec!["https://api.example.com".to_owned()],
     }
 }
 
@@ -46,6 +47,8 @@ fn every_sealed_jwt_is_proven_and_no_other() {
         Facts { kid: "another".to_owned(), ..facts(5) },
         Facts { iat: 1, ..facts(5) },
         Facts { exp: 1, ..facts(5) },
+        Facts { aud: vec!["https://other.example.com".to_owned()], ..facts(5) },
+        Facts { aud: Vec::new(), ..facts(5) },
         Facts { alg: "EdDSA".to_owned(), ..facts(5) },
     ] {
         let none = prove::inclusion_of(&dir, &stranger).unwrap_err();

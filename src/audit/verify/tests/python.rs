@@ -92,6 +92,47 @@ fn tamper_python_agrees_on_sound_logs_of_every_shape() {
     }
 }
 
+#[test]
+fn tamper_python_agrees_on_what_an_acceptance_does_not_excuse() {
+    let bench = Bench::new(told_again);
+    let mut again = bench.log.clone();
+    again.cut(9);
+    let mut escaped = bench.log.clone();
+    let mut line = Vec::new();
+    let body = br#""event":"jwt.denied","outcome":"succ\u0065ss","made":{"outcome":"success"}"#;
+    crate::audit::line::encode(&mut line, escaped.next, "2026-11-24T08:00:00.123456Z", body);
+    escaped.segments[0].1.extend(line);
+    let mut forged = bench.log.clone();
+    forged.accept(&bench.second.note(&bench.log.tree));
+    forged.seal(&bench.first);
+    let cases = [("cut again", again), ("escaped", escaped), ("forged", forged)]
+        .map(|(what, log)| Case::whole(what.to_owned(), log.segments));
+    let Some(said) = judge(&bench, &cases) else { return };
+    for (case, said) in cases.iter().zip(&said) {
+        assert!(!bench.is_sound(case) && said != "sound", "{}: {said}", case.what);
+    }
+    assert!(said[0].contains("of 13 records, is in none"), "{}", said[0]);
+    assert!(said[1].contains("outcome is not a text without escapes"), "{}", said[1]);
+    assert!(said[2].contains("no key of this log signed"), "{}", said[2]);
+}
+
+/// 15 records, cut to 7, which was accepted; then told up to 18.
+fn told_again(first: &Signer, _: &Signer) -> Maker {
+    let mut log = Maker::new();
+    for _ in 0..3 {
+        log.issue(4);
+        log.seal(first);
+    }
+    log.cut(7);
+    log.accept(&log.notes[2].clone());
+    log.seal(first);
+    log.issue(4);
+    log.seal(first);
+    log.issue(4);
+    log.seal(first);
+    log
+}
+
 /// Records of unknown durability that are there, torn ones, and a gap within a gap.
 fn gaps(first: &Signer, _: &Signer) -> Maker {
     let mut log = Maker::new();

@@ -93,14 +93,7 @@ fn an_accepted_truncation_excuses_what_was_cut_off_once_it_is_sealed() {
     let (log, signer, notes) = sealed();
     let given = trust(&[&signer], &log.witness());
     let mut cut = log.clone();
-    let lines = log.lines();
-    cut.segments[0].1.truncate(lines[6].2);
-    cut.next = 8;
-    cut.last = 7;
-    cut.tree = crate::audit::tree::Tree::default();
-    for line in cut.segments[0].1.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
-        cut.tree.push(crate::audit::tree::leaf(line));
-    }
+    cut.cut(7);
     assert_eq!(verify_segments(&cut.segments, &given).problem_count, 2);
     cut.accept(&notes[2]);
     assert_eq!(verify_segments(&cut.segments, &given).problem_count, 2, "anybody could have written it");
@@ -115,4 +108,66 @@ fn an_accepted_truncation_excuses_what_was_cut_off_once_it_is_sealed() {
     longer.seal(&signer);
     let given = trust(&[&signer], &longer.witness());
     assert_finds(&verify_segments(&cut.segments, &given), "its end was cut off");
+}
+
+/// 15 records, cut to 7, which is accepted; then told up to 22.
+fn restored() -> (Maker, Signer) {
+    let (mut log, signer, notes) = sealed();
+    log.cut(7);
+    log.accept(&notes[2]);
+    for _ in 0..3 {
+        log.seal(&signer);
+        log.issue(4);
+    }
+    log.seal(&signer);
+    (log, signer)
+}
+
+#[test]
+fn an_acceptance_excuses_nothing_that_was_told_after_it() {
+    let (log, signer) = restored();
+    let given = trust(&[&signer], &log.witness());
+    let report = verify_segments(&log.segments, &given);
+    assert_sound(&report);
+    assert_eq!((report.checkpoints.found, report.checkpoints.accepted), (5, 2));
+    // One of these notes has fewer records than what was accepted, and yet it is newer.
+    let mut again = log.clone();
+    again.cut(9);
+    let report = verify_segments(&again.segments, &given);
+    assert_eq!((report.problem_count, report.checkpoints.accepted), (3, 2), "{:#?}", report.problems);
+    assert_finds(&report, "checkpoint 5 of witness is of 13 records, and the log has 9: its end was cut off");
+    again.issue(12);
+    again.seal(&signer);
+    assert_eq!(verify_segments(&again.segments, &given).problem_count, 3, "and it is not outgrown");
+    // Said once more, of the newest, it is known.
+    again.accept(log.notes.last().unwrap());
+    again.seal(&signer);
+    let report = verify_segments(&again.segments, &given);
+    assert_sound(&report);
+    assert_eq!((report.checkpoints.accepted, report.sealing.unwrap().accepted.len()), (5, 2));
+}
+
+#[test]
+fn an_acceptance_counts_for_files_that_have_its_note_only() {
+    let (log, signer) = restored();
+    let mut given = trust(&[&signer], &log.witness());
+    given.add_checkpoints("another", &format!("{}\n", log.notes[1]));
+    let report = verify_segments(&log.segments, &given);
+    assert_eq!(report.problem_count, 1, "{:#?}", report.problems);
+    assert_finds(&report, "checkpoint 1 of another, of 9 records");
+}
+
+#[test]
+fn an_acceptance_of_what_no_key_of_the_log_signed_is_a_problem() {
+    let (mut log, signer, notes) = sealed();
+    let forged = Signer::es256().note(&log.tree);
+    log.cut(7);
+    log.accept(&forged);
+    log.seal(&signer);
+    let report = verify_segments(&log.segments, &trust(&[&signer], &format!("{}\n", notes[0])));
+    assert_eq!(report.problem_count, 1, "{:#?}", report.problems);
+    assert_finds(&report, "record 8 accepts a checkpoint that no key of this log signed");
+    let report = verify_segments(&log.segments, &trust(&[&signer], &format!("{}\n{forged}\n", notes[1])));
+    assert_finds(&report, "checkpoint 1 of witness, of 9 records");
+    assert_sound(&verify_segments(&log.segments, &Trust::default()));
 }
