@@ -400,15 +400,18 @@ class Seals:
             else:
                 yield f"record {record.seq} accepts a checkpoint that no key of this log signed"
         for notes in witnesses:
-            # Up to the last note that was accepted; what was told later is not excused.
-            excused = max((at + 1 for at, (_, note) in enumerate(notes) if note.head() in accepted), default=0)
+            # Before a note that was accepted; what was told later is not excused, though that note is there once more.
+            first = {}
+            for at, (_, note) in enumerate(notes):
+                first.setdefault(note.head(), at)
+            excused = max((at for head, at in first.items() if head in accepted), default=0)
             for at, (place, note) in enumerate(notes):
                 good = self.good.get(note.size)
                 if not signed(note):
                     yield f"{place} is not signed by a key of this log"
                 elif good and good.head() == note.head():
                     continue
-                elif at >= excused:
+                elif at >= excused and note.head() not in accepted:
                     yield f"{place}, of {note.size} records, is in none of the log's seals"
 
 

@@ -2,14 +2,14 @@
 //!
 //! A seal counts only if its own parts, its key and the records before it agree.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::report::{Accepted, Checkpoints, Epoch, Late, Sealing};
 use super::statement::{Sealed, accepted, introduced};
-use super::trust::Trust;
+use super::trust::{Seen, Trust};
 use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
 use crate::audit::line::Line;
 use crate::audit::tree::{Hash, Tree, leaf};
@@ -288,20 +288,22 @@ impl<'a> Seals<'a> {
         self.accepted.iter().filter(move |accepted| accepted.at < covered)
     }
 
-    /// Which of the seen checkpoints an operator accepted as lost: those that were made before one of which that is
-    /// said, and that one. Whatever was made later is none of its business.
+    /// Which of the seen checkpoints an operator accepted as lost: such a one, and those that its file had before it.
+    /// Whatever was told later is none of its business, though somebody add the old one once more.
     fn excused(&self, accepted: &[&Checkpoint]) -> Vec<bool> {
-        let mut through = None;
-        let mut excused: Vec<bool> = (self.trust.seen.iter().rev())
-            .map(|seen| {
-                if accepted.contains(&&seen.checkpoint) {
-                    through = Some(seen.file);
-                }
-                through == Some(seen.file)
-            })
-            .collect();
-        excused.reverse();
-        excused
+        let (mut known, mut through) = (Vec::new(), HashMap::new());
+        for (at, seen) in self.trust.seen.iter().enumerate() {
+            let first = (seen.file, &seen.checkpoint);
+            if accepted.contains(&first.1) && !known.contains(&first) {
+                known.push(first);
+                through.insert(seen.file, at);
+            }
+        }
+        let is = |(at, seen): (usize, &Seen)| {
+            accepted.contains(&&seen.checkpoint)
+                || through.get(&seen.file).is_some_and(|through| at < *through)
+        };
+        self.trust.seen.iter().enumerate().map(is).collect()
     }
 
     /// Compares with what witnesses kept.

@@ -174,6 +174,25 @@ fn extent(found: &verify::Report) -> String {
     )
 }
 
+fn write(report: &Report, arguments: &Arguments) -> Result<(), Failure> {
+    let text = match arguments.format {
+        Form::Html => report::html(report),
+        Form::Json => serde_json::to_string_pretty(report).map_err(|error| Failure::new(BUG, error))? + "\n",
+    };
+    let Some(path) = &arguments.output else {
+        return Ok(io::stdout().lock().write_all(text.as_bytes())?);
+    };
+    let failed = |error: io::Error| Failure::new(UNAVAILABLE, format_args!("{}: {error}", path.display()));
+    save(path, &text).map_err(failed)?;
+    line(format_args!("report on {} records in {}", report.figures.records, path.display()))
+}
+
+fn save(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,23 +227,4 @@ mod tests {
             [wrong.to_owned(), format!("a: {wrong}"), format!("a line 2 at byte 7: {wrong}")]
         );
     }
-}
-
-fn write(report: &Report, arguments: &Arguments) -> Result<(), Failure> {
-    let text = match arguments.format {
-        Form::Html => report::html(report),
-        Form::Json => serde_json::to_string_pretty(report).map_err(|error| Failure::new(BUG, error))? + "\n",
-    };
-    let Some(path) = &arguments.output else {
-        return Ok(io::stdout().lock().write_all(text.as_bytes())?);
-    };
-    let failed = |error: io::Error| Failure::new(UNAVAILABLE, format_args!("{}: {error}", path.display()));
-    save(path, &text).map_err(failed)?;
-    line(format_args!("report on {} records in {}", report.figures.records, path.display()))
-}
-
-fn save(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }

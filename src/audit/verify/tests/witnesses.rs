@@ -136,6 +136,10 @@ fn an_acceptance_excuses_nothing_that_was_told_after_it() {
     let report = verify_segments(&again.segments, &given);
     assert_eq!((report.problem_count, report.checkpoints.accepted), (3, 2), "{:#?}", report.problems);
     assert_finds(&report, "checkpoint 5 of witness is of 13 records, and the log has 9: its end was cut off");
+    // Whoever may append to the witness adds the accepted note once more.
+    let repeated = trust(&[&signer], &format!("{}{}\n", log.witness(), log.notes[2]));
+    let report = verify_segments(&again.segments, &repeated);
+    assert_eq!((report.problem_count, report.checkpoints.accepted), (3, 3), "{:#?}", report.problems);
     again.issue(12);
     again.seal(&signer);
     assert_eq!(verify_segments(&again.segments, &given).problem_count, 3, "and it is not outgrown");
