@@ -2,15 +2,14 @@
 //!
 //! Never writes, and holds one line and one block at a time, whatever the files hold.
 
-use super::leaves::Unknown;
+use super::leaves::{self, Unknown};
 use super::line::{Line, Lines, MAX_LINE};
 use super::open::OpenError;
 use super::segment::{Listed, list};
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use std::fs::File;
 use std::io::{self, BufReader, Seek, SeekFrom};
 use std::ops::ControlFlow::{self, Break};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// How much is read at once.
@@ -53,12 +52,7 @@ impl<'a> History<'a> {
 
     /// For a log that somebody may be writing.
     pub(super) fn of(dir: &'a Path) -> Result<Self, OpenError> {
-        Self::new(dir, |name| {
-            let path = dir.join(name);
-            let mut options = File::options();
-            options.read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK);
-            options.open(&path).map_err(failed("open", path))
-        })
+        Self::new(dir, |name| leaves::open(dir, name).map_err(failed("open", dir.join(name))))
     }
 
     /// The same, but for what is about to be declared, if it is: numbers after the first of these and before the second.

@@ -4,13 +4,13 @@
 //! first.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::leaves::open;
 use super::line::{Line, Lines, time_text};
 use super::segment::list;
 
@@ -84,8 +84,7 @@ impl Filter {
         let total = segments.iter().map(|segment| segment.size).sum();
         let mut done = 0;
         for segment in segments {
-            let mut lines =
-                Lines::new(BufReader::with_capacity(256 * 1024, File::open(dir.join(&segment.name))?));
+            let mut lines = Lines::new(BufReader::with_capacity(256 * 1024, open(dir, &segment.name)?));
             while let Some(raw) = lines.next()? {
                 // The rest of a line that is being written is no line of its own.
                 if raw.is_torn() {

@@ -2,6 +2,7 @@
 //!
 //! Yields only records whose checksum holds; anything else is an error item, never shown as a record.
 
+use super::leaves;
 use super::line::Lines;
 use super::segment::list;
 use std::fs::File;
@@ -159,5 +160,5 @@ impl Reading {
 }
 
 fn open(dir: &Path, name: &str) -> io::Result<Lines<BufReader<File>>> {
-    Ok(Lines::new(BufReader::new(File::open(dir.join(name))?)))
+    Ok(Lines::new(BufReader::new(leaves::open(dir, name)?)))
 }
