@@ -11,6 +11,7 @@
 //! | `framing`, `deadline` | the byte stream: strict framing, and a limit for each phase of an exchange |
 //! | `gate`, `body` | what a request must be before a handler sees it |
 //! | `credentials` | who is at the other end |
+//! | `outgoing` | the other way round: TLS and HTTP to witnesses and collectors |
 
 mod bind;
 mod body;
@@ -20,10 +21,12 @@ mod credentials;
 mod deadline;
 mod framing;
 mod gate;
+mod outgoing;
 mod serve;
 
 pub use bind::{BindError, Listener, SocketSettings};
 pub use body::{BodyError, read_body};
 pub use credentials::{FactsWanted, PeerCredentials, ProcessFacts};
 pub use gate::Rejection;
+pub use outgoing::{Answer, HttpClient, PostError, TlsError, tls};
 pub use serve::{Counters, Handler, Limits, serve};
