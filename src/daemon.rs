@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use futures_util::future::join_all;
-use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -39,8 +37,6 @@ use reload::{Reading, Reloader};
 
 pub use foundation::{Foundation, admin, open_log, open_store, prepare, record_pending};
 
-/// Name of the state's secret that makes subject tags.
-const SUBJECT_KEY: &str = "subject-tag";
 /// A key that has not signed for so long in one of its backends proves that it can.
 const SELF_TEST_EVERY: Duration = Duration::from_secs(10);
 /// Reloads that wait for the one under way, at most.
@@ -53,6 +49,8 @@ const RECORD_TESTS_EVERY: Duration = Duration::from_secs(60);
 const SEAL_WITHIN: Duration = Duration::from_secs(5);
 /// The last seal gets so long, and one that is under way before it: signatures, records, and the witnesses.
 const LAST_SEAL_WITHIN: Duration = Duration::from_secs(25);
+/// How often it is looked whether erasures are done.
+const SETTLE_EVERY: Duration = Duration::from_secs(60);
 /// How often those that failed lately are tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -242,7 +240,8 @@ async fn serve_from(
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let Foundation { store, backends, .. } = foundation;
-    let admin = Arc::new(admin(&config, foundation, log, &time.steady()));
+    let subjects = foundation::subjects(&config, foundation)?;
+    let admin = Arc::new(admin(&config, foundation, log, &time.steady()).with_subjects(subjects.clone()));
     if let Some(fault) = admin.refresh().await?.into_iter().next() {
         return Err(fault.into());
     }
@@ -280,14 +279,13 @@ async fn serve_from(
             tracing::warn!("Audit log is not sealed: add [audit.checkpoint], so that changes to it are found")
         }
     }
-    let subject_key = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SUBJECT_KEY)?.expose_secret());
     let misuse = Arc::new(Misuse::default());
     let issuer = Issuer::new(
         Arc::clone(&keyring),
         log.clone(),
         Arc::clone(&time),
         Arc::clone(&misuse),
-        subject_key,
+        subjects,
         config.limits.deadline,
     );
     let (reloads, asked) = mpsc::channel(RELOADS);
@@ -322,6 +320,7 @@ async fn serve_from(
 
     let background = TaskTracker::new();
     background.spawn(prove_keys(Arc::clone(&admin), config.limits.deadline, shutdown.clone()));
+    background.spawn(settle_erasures(Arc::clone(&admin), shutdown.clone()));
     background.spawn(Arc::clone(&admin).keep(shutdown.clone(), tracker.clone()));
     let (end, ended) = oneshot::channel();
     let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended);
@@ -425,6 +424,15 @@ async fn prove_keys(admin: Arc<Admin>, deadline: Duration, shutdown: Cancellatio
         }
     }
     record().await;
+}
+
+/// Finishes erasures that were broken off, or that a backend held up.
+async fn settle_erasures(admin: Arc<Admin>, shutdown: CancellationToken) {
+    let mut ticks = interval(SETTLE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        admin.settle_erasures().await;
+    }
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -5,11 +5,11 @@
 //! and the only way out is a [`Recorded`] value.
 
 mod alerts;
+mod people;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -18,14 +18,17 @@ use crate::audit::{self, Actor, Entry, Event, Outcome, Recorded, Unavailable};
 use crate::backend::{self, Ask, Attempt, Class, Signing};
 use crate::caller::Caller;
 use crate::clock::{Guarded, Untrusted};
-use crate::jose::base64url_encode;
 use crate::jwt::{Draft, DraftError, Jti, SealError, SignedJwt};
 use crate::keyring::{Keyring, NoVersion, Shut};
-use crate::misuse::{self, Counted, Misuse, Settings, SubjectTag};
+use crate::misuse::{self, Counted, Misuse, Settings};
 use crate::policy::{Denial, Grant, Policy, Request, Verdict};
 use crate::profile::Per;
+use crate::subject::{Kind, Person, Subjects};
 use crate::telemetry::Chain;
 use alerts::Alerts;
+use people::{Keys, owner};
+
+pub use people::NoKeys;
 
 /// How long the records of failures may take beyond the request's deadline.
 const FAILURE_GRACE: Duration = Duration::from_secs(1);
@@ -59,6 +62,9 @@ pub enum Refusal {
         #[source]
         source: NoVersion,
     },
+    /// Its record could not say whom it is about.
+    #[error("the subject's key cannot be had")]
+    Subject(#[from] NoKeys),
     /// No JWT could be assembled.
     #[error("the JWT could not be assembled")]
     Draft(#[from] DraftError),
@@ -90,6 +96,7 @@ impl Refusal {
                 "key.revoked"
             }
             Self::NoKey { source: NoVersion::Shut(_), .. } => "key.inactive",
+            Self::Subject(_) => "subject.unavailable",
             Self::Draft(_) => "jwt.assembly",
             Self::TooLong { .. } => "jwt.too_long",
             Self::Backend(error) => error.class.code(),
@@ -111,21 +118,21 @@ pub struct Issuer {
     log: audit::Log,
     clock: Arc<Guarded>,
     misuse: Arc<Misuse>,
-    subject_key: hmac::Key,
+    subjects: Subjects,
     deadline: Duration,
 }
 
 impl Issuer {
-    /// `subject_key` makes the tags that stand for subjects in records; `deadline` bounds one call of [`Self::issue`].
+    /// `subjects` stand in records by tags alone; `deadline` bounds one call of [`Self::issue`].
     pub fn new(
         keyring: Arc<Keyring>,
         log: audit::Log,
         clock: Arc<Guarded>,
         misuse: Arc<Misuse>,
-        subject_key: hmac::Key,
+        subjects: Subjects,
         deadline: Duration,
     ) -> Self {
-        Self { keyring, log, clock, misuse, subject_key, deadline }
+        Self { keyring, log, clock, misuse, subjects, deadline }
     }
 
     /// Issues a JWT under `policy` and `settings` of misuse for each of `wants`, or says why not; every one of them is recorded, whatever comes of it.
@@ -147,14 +154,19 @@ impl Issuer {
         let mut alerts = Alerts::new(&base);
         alerts.extend(self.misuse.see(settings, caller, self.clock.shown()), None, None);
         // Policy before key: a request that breaks a rule never becomes a draft.
-        let drafts: Vec<Result<(Draft, Counted<'_>), Refusal>> =
+        let mut drafts: Vec<Result<(Draft, Counted<'_>), Refusal>> =
             wants.into_iter().map(|want| self.draft((policy, settings), caller, want, &mut alerts)).collect();
+        let (owners, keys) = self.owners(&mut drafts, &alerts, deadline).await;
 
         // The record is appended before the key is used. It syncs while the key signs; when many sign, once for all of
         // them, as soon as the first has signed.
         let mut intents: Vec<Entry> = drafts
             .iter()
-            .map(|drafted| self.intent(&base, drafted.as_ref().map(|(draft, _)| draft)))
+            .zip(&owners)
+            .map(|(drafted, owner)| match drafted {
+                Ok((draft, _)) => keys.mark(self.intent(&base, draft), draft, owner.as_ref()),
+                Err(refusal) => refused(&base, refusal),
+            })
             .collect();
         // What later records say of the same JWT.
         let drafted: Vec<Entry> = intents
@@ -166,7 +178,7 @@ impl Issuer {
                 ..Entry::new(Event::JwtFailed, Outcome::Failed)
             })
             .collect();
-        intents.extend(alerts.into_entries());
+        intents.extend(alerts.into_entries(&keys));
         let ticket = self.log.append(intents)?;
 
         // Only what verified with the pinned key comes back from there.
@@ -224,7 +236,7 @@ impl Issuer {
         }
         let outcome = if rules.is_empty() { Outcome::Success } else { Outcome::Denied };
         let mut entries = vec![Entry { rules, event: Event::PolicyChecked, outcome, ..base.clone() }];
-        entries.extend(alerts.into_entries());
+        entries.extend(alerts.into_entries(&Keys::default()));
         self.log.append(entries)?.release(checked, Instant::now() + self.deadline).await
     }
 
@@ -305,8 +317,9 @@ impl Issuer {
         }
         // Last, so that only what a key signs is counted.
         let subject = draft.subject().filter(|_| profile.rates.iter().any(|rate| rate.per == Per::Subject));
-        let subject = subject.map(|subject| self.mark("", subject));
-        let (raised, admitted) = self.misuse.admit(caller, &profile, subject, now);
+        let subject = subject.map(|subject| self.subjects.person(draft.issuer(), Kind::Subject, subject));
+        let (raised, admitted) =
+            self.misuse.admit(caller, &profile, subject.map(|person| person.short()), now);
         alerts.extend(raised, Some(profile.name.as_str()), subject);
         match admitted {
             Ok(counted) => Ok((draft, counted)),
@@ -314,49 +327,42 @@ impl Issuer {
         }
     }
 
-    fn intent(&self, base: &Entry, draft: Result<&Draft, &Refusal>) -> Entry {
-        match draft {
-            Ok(draft) => Entry {
-                event: Event::JwtIssued,
-                outcome: Outcome::Success,
-                profile: Some(draft.profile().to_owned()),
-                kid: Some(draft.kid().to_string()),
-                alg: Some(draft.algorithm().name()),
-                enc: draft.recipient().map(|recipient| recipient.enc().name()),
-                enc_kid: draft.recipient().map(|recipient| recipient.kid().to_owned()),
-                jti: Some(draft.jti().as_str().to_owned()),
-                aud: draft.audience().to_vec(),
-                iat: Some(draft.iat()),
-                exp: Some(draft.exp()),
-                clk: self.clock.is_doubtful().then_some("unsync"),
-                subject: draft.subject().map(|subject| self.tag("", subject)),
-                session: draft.session().map(|id| self.tag("session\0", id)),
-                consent: draft.consent().map(|id| self.tag("consent\0", id)),
-                exceptions: draft.exceptions().to_vec(),
-                ..base.clone()
-            },
-            Err(Refusal::Denied(denial)) => Entry {
-                event: Event::JwtDenied,
-                outcome: Outcome::Denied,
-                profile: denial.profile.clone(),
-                rules: denial.violations.iter().map(|violation| violation.rule).collect(),
-                ..base.clone()
-            },
-            Err(refusal @ Refusal::Rate { profile, .. }) => Entry {
-                event: Event::JwtDenied,
-                outcome: Outcome::Denied,
-                profile: profile.clone(),
-                rules: refusal.rules(),
-                ..base.clone()
-            },
-            Err(refusal) => {
-                match refusal {
-                    // Told once, when it happened, and not by every request.
-                    Refusal::Clock(fault) => tracing::debug!(%fault, "JWT not assembled"),
-                    _ => tracing::error!(error = %Chain(refusal), "JWT not assembled"),
+    /// Whom the drafts are about, and their keys. Without keys no record can say so, and no draft goes on.
+    async fn owners(
+        &self,
+        drafts: &mut [Result<(Draft, Counted<'_>), Refusal>],
+        alerts: &Alerts<'_>,
+        deadline: Instant,
+    ) -> (Vec<Option<Person>>, Keys) {
+        let owner_of = |drafted: &Result<(Draft, _), _>| owner(&self.subjects, &drafted.as_ref().ok()?.0);
+        let owners: Vec<Option<Person>> = drafts.iter().map(owner_of).collect();
+        let people = owners.iter().flatten().copied().chain(alerts.people()).collect();
+        let keys =
+            Keys::of(&self.subjects, people, self.clock.shown(), deadline).await.unwrap_or_else(|fault| {
+                for (drafted, _) in drafts.iter_mut().zip(&owners).filter(|(_, owner)| owner.is_some()) {
+                    *drafted = Err(Refusal::Subject(fault.clone()));
                 }
-                Entry { rules: vec![refusal.code()], ..base.clone() }
-            }
+                Keys::default()
+            });
+        (owners, keys)
+    }
+
+    fn intent(&self, base: &Entry, draft: &Draft) -> Entry {
+        Entry {
+            event: Event::JwtIssued,
+            outcome: Outcome::Success,
+            profile: Some(draft.profile().to_owned()),
+            kid: Some(draft.kid().to_string()),
+            alg: Some(draft.algorithm().name()),
+            enc: draft.recipient().map(|recipient| recipient.enc().name()),
+            enc_kid: draft.recipient().map(|recipient| recipient.kid().to_owned()),
+            jti: Some(draft.jti().as_str().to_owned()),
+            aud: draft.audience().to_vec(),
+            iat: Some(draft.iat()),
+            exp: Some(draft.exp()),
+            clk: self.clock.is_doubtful().then_some("unsync"),
+            exceptions: draft.exceptions().to_vec(),
+            ..base.clone()
         }
     }
 
@@ -400,18 +406,27 @@ impl Issuer {
         // The request's own deadline may be what failed it.
         self.log.append(entries)?.durable_by(Instant::now() + FAILURE_GRACE).await
     }
+}
 
-    /// Stands for a subject, or something else of a person, in records: the same has the same tag, and the tag says
-    /// nothing without the key. `kind` keeps tags apart; no text of a request begins with it, since none has U+0000.
-    fn tag(&self, kind: &str, text: &str) -> String {
-        base64url_encode(&self.mark(kind, text))
-    }
-
-    fn mark(&self, kind: &str, text: &str) -> SubjectTag {
-        let mut context = hmac::Context::with_key(&self.subject_key);
-        context.update(kind.as_bytes());
-        context.update(text.as_bytes());
-        context.sign().as_ref().first_chunk().copied().unwrap_or_default()
+/// The record of a request that came to no draft.
+fn refused(base: &Entry, refusal: &Refusal) -> Entry {
+    let (event, outcome) = (Event::JwtDenied, Outcome::Denied);
+    match refusal {
+        Refusal::Denied(denial) => {
+            let rules = denial.violations.iter().map(|violation| violation.rule).collect();
+            Entry { event, outcome, profile: denial.profile.clone(), rules, ..base.clone() }
+        }
+        Refusal::Rate { profile, .. } => {
+            Entry { event, outcome, profile: profile.clone(), rules: refusal.rules(), ..base.clone() }
+        }
+        refusal => {
+            match refusal {
+                // Told once, when it happened, and not by every request.
+                Refusal::Clock(fault) => tracing::debug!(%fault, "JWT not assembled"),
+                _ => tracing::error!(error = %Chain(refusal), "JWT not assembled"),
+            }
+            Entry { rules: vec![refusal.code()], ..base.clone() }
+        }
     }
 }
 

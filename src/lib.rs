@@ -45,6 +45,7 @@ pub mod misuse;
 pub mod policy;
 pub mod profile;
 pub mod state;
+pub mod subject;
 pub mod sys;
 pub mod telemetry;
 pub mod transport;

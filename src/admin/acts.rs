@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::erase::Whom;
 use super::two_person::{Proposal, Verdict};
 use super::{Admin, AdminError, By, RECORD_WITHIN};
 use crate::audit::{Actor, Entry, Event};
@@ -33,6 +34,8 @@ pub enum ActName {
     Destroy,
     /// Lift a quarantine.
     Release,
+    /// Destroy what tells whose records are whose.
+    Erase,
 }
 
 impl fmt::Display for ActName {
@@ -46,6 +49,7 @@ impl fmt::Display for ActName {
             Self::Revoke => "revoke",
             Self::Destroy => "destroy",
             Self::Release => "release",
+            Self::Erase => "erase",
         })
     }
 }
@@ -115,6 +119,15 @@ pub enum Act {
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
+    /// Erase a person from the records.
+    Erase {
+        /// Who; everyone when left out.
+        #[serde(flatten)]
+        whom: Option<Whom>,
+        /// In the operator's words, without a name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
 }
 
 impl Act {
@@ -129,6 +142,7 @@ impl Act {
             Self::Revoke { .. } => ActName::Revoke,
             Self::Destroy { .. } => ActName::Destroy,
             Self::Release { .. } => ActName::Release,
+            Self::Erase { .. } => ActName::Erase,
         }
     }
 
@@ -136,6 +150,7 @@ impl Act {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let mute = |act: &Self| match act.clone() {
             Self::Revoke { key, kid, .. } => Self::Revoke { key, kid, reason: None },
+            Self::Erase { whom, .. } => Self::Erase { whom, reason: None },
             act => act,
         };
         mute(self) == mute(other)
@@ -145,16 +160,18 @@ impl Act {
     fn entry(&self, by: &By, event: Event) -> Entry {
         let mut entry = by.entry(event);
         let (object, kid, more) = match self {
-            Self::Generate { key } | Self::Rotate { key } => (key, None, None),
-            Self::Adopt { key, name } => (key, None, Some(name.as_str())),
-            Self::Activate { key, kid, early } => (key, kid.clone(), early.then_some("early")),
-            Self::Retire { key, kid } => (key, kid.clone(), None),
-            Self::Revoke { key, kid, reason } => (key, kid.clone(), reason.as_deref()),
-            Self::Destroy { key, kid } => (key, Some(kid.clone()), None),
-            Self::Release { backend, key } => (backend, None, key.as_deref()),
+            Self::Generate { key } | Self::Rotate { key } => (Some(key), None, None),
+            Self::Adopt { key, name } => (Some(key), None, Some(name.as_str())),
+            Self::Activate { key, kid, early } => (Some(key), kid.clone(), early.then_some("early")),
+            Self::Retire { key, kid } => (Some(key), kid.clone(), None),
+            Self::Revoke { key, kid, reason } => (Some(key), kid.clone(), reason.as_deref()),
+            Self::Destroy { key, kid } => (Some(key), Some(kid.clone()), None),
+            Self::Release { backend, key } => (Some(backend), None, key.as_deref()),
+            // Never whom.
+            Self::Erase { reason, .. } => (None, None, reason.as_deref()),
         };
         let word = more.map_or_else(|| self.name().to_string(), |more| format!("{}: {more}", self.name()));
-        (entry.object, entry.kid, entry.reason) = (Some(object.clone()), kid, Some(word));
+        (entry.object, entry.kid, entry.reason) = (object.cloned(), kid, Some(word));
         entry
     }
 }
@@ -171,6 +188,8 @@ pub enum Done {
     },
     /// What was in quarantine.
     Released(Vec<String>),
+    /// How many keys of people were destroyed.
+    Erased(u64),
 }
 
 /// What came of asking for an act.
@@ -219,8 +238,10 @@ impl Admin {
                 return Err(error.into());
             }
             (Verdict::Approved(proposal), Ok(())) => {
-                if let (Act::Revoke { reason: reason @ None, .. }, Act::Revoke { reason: first, .. }) =
-                    (&mut act, proposal.act)
+                if let (
+                    Act::Revoke { reason: reason @ None, .. } | Act::Erase { reason: reason @ None, .. },
+                    Act::Revoke { reason: first, .. } | Act::Erase { reason: first, .. },
+                ) = (&mut act, proposal.act)
                 {
                     *reason = first;
                 }
@@ -260,6 +281,7 @@ impl Admin {
                 self.settings(key)?;
                 return Ok(act);
             }
+            Act::Erase { .. } => return Ok(act),
             Act::Release { backend, key } => {
                 let unknown = |what, name: &String| AdminError::Unknown { what, name: name.clone() };
                 if !self.loader.backends.contains_key(backend) {
@@ -329,6 +351,10 @@ impl Admin {
             Act::Destroy { key, kid } => (self.destroy(by, &key, &kid).await.map(|()| kid), key),
             Act::Release { backend, key } => {
                 return self.release(by, &backend, key.as_deref()).await.map(Done::Released);
+            }
+            Act::Erase { whom, reason } => {
+                let erased = self.erase(by, whom.as_ref(), reason).await?;
+                return Ok(Done::Erased(erased.count));
             }
         };
         Ok(Done::Version { key, kid: kid? })

@@ -2,6 +2,7 @@
 //! Each is recorded, durably, before it takes effect.
 
 mod acts;
+mod erase;
 mod keys;
 mod making;
 mod orphans;
@@ -25,8 +26,10 @@ use crate::clock::Clock;
 use crate::keyring::machine::IllegalMove;
 use crate::keyring::{Keyring, LoadError, Loader, MakeError, Publisher};
 use crate::state::{self, KeyState, Store};
+use crate::subject::{self, Subjects};
 
 pub use acts::{Act, ActName, Asked, Done};
+pub use erase::Whom;
 pub use orphans::{Mixed, orphans};
 pub use profiles::Followed;
 pub use report::{KeyReport, NOTHING_SIGNS, NextStep, VersionReport, reports};
@@ -151,6 +154,18 @@ pub enum AdminError {
     /// It could not be recorded, so it was not done.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// Keys of people could not be had or changed.
+    #[error(transparent)]
+    Subjects(#[from] Arc<subject::Error>),
+    /// The key of the epoch before is not destroyed yet.
+    #[error(
+        "they are erased here, but copies of the state still open with the key of the epoch before, which could not be \
+         destroyed yet ({reason}); it is tried every minute, and recorded then"
+    )]
+    Erasing {
+        /// Why not.
+        reason: String,
+    },
     /// The state could not be read or changed.
     #[error("the state could not be read or changed")]
     State(#[from] state::Error),
@@ -223,6 +238,8 @@ pub struct Parts {
 pub struct Admin {
     parts: Parts,
     publisher: Publisher,
+    /// Whose records are whose; the daemon alone knows.
+    subjects: Option<Subjects>,
     /// By key: the longest life of a JWT.
     longest: RwLock<BTreeMap<String, Duration>>,
     /// One takes over the state at a time. Whether the last one did not, so that it is to be done again.
@@ -254,6 +271,7 @@ impl Admin {
         Self {
             parts,
             publisher: Publisher::default(),
+            subjects: None,
             longest,
             refreshing: tokio::sync::Mutex::default(),
             turns,
@@ -266,6 +284,12 @@ impl Admin {
     /// With files for verifiers, beside the sockets.
     pub fn with_publisher(self, publisher: Publisher) -> Self {
         Self { publisher, ..self }
+    }
+
+    /// With the keys of people.
+    #[must_use]
+    pub fn with_subjects(self, subjects: Subjects) -> Self {
+        Self { subjects: Some(subjects), ..self }
     }
 
     /// What verifiers are given beside the key set, and whether files of all that are up to date.

@@ -7,7 +7,8 @@ use std::sync::PoisonError;
 use super::{Admin, AdminError, By};
 use crate::audit::{Entry, Event, Outcome};
 use crate::backend::{self, Listed};
-use crate::state::Keys;
+use crate::state::{EpochRow, Keys, Store};
+use crate::subject;
 use crate::telemetry::Chain;
 
 /// How long a key that is being made is no orphan, seconds.
@@ -106,9 +107,9 @@ impl Admin {
 
     async fn tell_orphans(&self, name: &str, listed: &[Listed]) -> Result<(), AdminError> {
         // Read after the list: what was made meanwhile is known by now.
-        let keys = self.state.keys().await?;
+        let (keys, epochs) = (self.state.keys().await?, self.stored(Store::epochs).await?);
         let told = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in orphans(&self.environment, &keys, listed, self.clock.now().as_second()) {
+        for key in orphans(&self.environment, (&keys, &epochs), listed, self.clock.now().as_second()) {
             let place = format!("{name} {}", key.id);
             if told().contains(&place) {
                 continue;
@@ -153,13 +154,20 @@ fn foreign(environment: &str, backend: &str, listed: &[Listed]) -> Option<Mixed>
 }
 
 /// Those of `listed` that were made here and are nobody's `now`, Unix seconds. What was to be made is given an hour.
-pub fn orphans<'a>(environment: &str, keys: &Keys, listed: &'a [Listed], now: i64) -> Vec<&'a Listed> {
+pub fn orphans<'a>(
+    environment: &str,
+    (keys, epochs): (&Keys, &[EpochRow]),
+    listed: &'a [Listed],
+    now: i64,
+) -> Vec<&'a Listed> {
     let prefix = backend::label_prefix(environment);
-    let known: BTreeSet<String> = keys.versions.iter().map(|row| backend::show_id(&row.backend_id)).collect();
+    let ids = keys.versions.iter().map(|row| &row.backend_id).chain(epochs.iter().map(|row| &row.id));
+    let known: BTreeSet<String> = ids.map(|id| backend::show_id(id)).collect();
     let is_ours = |key: &&Listed| {
         key.label.starts_with(&prefix)
             && !key.pending_deletion
             && !known.contains(&key.id)
+            && epochs.iter().all(|row| subject::label(environment, row) != key.label)
             && keys.intents.iter().all(|intent| intent.label != key.label || now - intent.started > PATIENCE)
     };
     listed.iter().filter(is_ours).collect()

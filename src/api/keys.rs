@@ -20,7 +20,7 @@ use crate::audit::Actor;
 use crate::transport::PeerCredentials;
 
 /// Longer than a slow HSM takes for an RSA-4096 key, or the last JWTs of a revoked version to leave.
-const ACT_WITHIN: Duration = Duration::from_secs(240);
+pub(super) const ACT_WITHIN: Duration = Duration::from_secs(240);
 /// Longest reason of a revocation, bytes: a record keeps no more.
 const REASON: usize = 200;
 
@@ -106,6 +106,7 @@ impl Api {
         let act = self.tracker.spawn(async move {
             Ok::<_, AdminError>(match admin.ask(actor, request, act).await? {
                 Asked::Proposed(proposal) => proposed(*proposal),
+                Asked::Done(Done::Erased(count)) => json(&value!({ "erased": count })),
                 Asked::Done(Done::Released(released)) => json(&value!({ "released": released })),
                 Asked::Done(Done::Version { key, kid }) => {
                     json(&Acted { kid, report: admin.key(&key).await? })
@@ -163,10 +164,7 @@ fn members(key: &str, verb: &str, body: Value) -> Option<Act> {
         }
         "retire" => Act::Retire { key, kid: text(&mut body, "kid")? },
         "revoke" => {
-            let reason = text(&mut body, "reason")?;
-            if reason.as_ref().is_some_and(|text| text.len() > REASON || text.chars().any(char::is_control)) {
-                return None;
-            }
+            let reason = reason_of(&mut body)?;
             Act::Revoke { key, kid: text(&mut body, "kid")?, reason }
         }
         "destroy" => {
@@ -178,9 +176,17 @@ fn members(key: &str, verb: &str, body: Value) -> Option<Act> {
     body.is_empty().then_some(act)
 }
 
+/// An operator's reason, which may be left out; `None` if it is something else.
+#[expect(clippy::option_option, reason = "wrong, absent and present are three things")]
+pub(super) fn reason_of(body: &mut Map<String, Value>) -> Option<Option<String>> {
+    let reason = text(body, "reason")?;
+    let fits = |text: &String| text.len() <= REASON && !text.chars().any(char::is_control);
+    reason.as_ref().is_none_or(fits).then_some(reason)
+}
+
 /// A text member, which may be left out; `None` if it is something else.
 #[expect(clippy::option_option, reason = "wrong, absent and present are three things")]
-fn text(body: &mut Map<String, Value>, name: &str) -> Option<Option<String>> {
+pub(super) fn text(body: &mut Map<String, Value>, name: &str) -> Option<Option<String>> {
     match body.remove(name) {
         None => Some(None),
         Some(Value::String(text)) if !text.is_empty() => Some(Some(text)),

@@ -15,6 +15,7 @@ mod release;
 mod reload;
 mod sign;
 mod status;
+mod subjects;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,6 +159,15 @@ impl Endpoint {
                 api.reload(now, peer, id, request).await
             }
             (Socket::Admin, "/v1/reload") => Err(Problem::method("POST").into()),
+            (Socket::Admin, "/v1/subjects/erase") if method == Method::POST => {
+                api.erase(now, peer, id, request).await
+            }
+            (Socket::Admin, "/v1/subjects/search") if method == Method::POST => {
+                api.search_key(now, peer, id, request).await
+            }
+            (Socket::Admin, "/v1/subjects/erase" | "/v1/subjects/search") => {
+                Err(Problem::method("POST").into())
+            }
             (Socket::Admin, path) if keys::Route::of(path).is_some() => {
                 api.keys(now, peer, id, request).await
             }

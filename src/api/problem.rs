@@ -269,6 +269,10 @@ impl From<&Refusal> for Problem {
                 unavailable("the profile's key does not sign now").retry_after(SOON)
             }
             Refusal::NoKey { .. } => unavailable("the profile's key is not ready"),
+            Refusal::Subject(_) => {
+                unavailable("the state does not give the subject's key now; an operator must look")
+                    .retry_after(SOON)
+            }
             Refusal::Draft(_) | Refusal::Seal(SealError::Plain(_)) => Self { code, ..Self::internal() },
             Refusal::TooLong { .. } => {
                 let detail =
@@ -334,6 +338,8 @@ impl From<AdminError> for Problem {
             AdminError::Make(_) | AdminError::Backend(_) | AdminError::Load(_) => {
                 failed("key.backend", &Chain(&error).to_string())
             }
+            AdminError::Subjects(_) => failed("subject.unavailable", &Chain(&error).to_string()),
+            AdminError::Erasing { .. } => failed("erasure.pending", &error.to_string()),
             AdminError::State(_) => {
                 failed("state.unavailable", "the state could not be read or changed; see the daemon's log")
             }

@@ -4,7 +4,7 @@
 //! cut to [`TEXT`] characters, only `exe`, which the kernel fills in, and what the log says of itself to [`PATH`].
 
 use crate::transport::PeerCredentials;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Longest text of a record, bytes; longer ones are cut and end in `…`.
 pub(super) const TEXT: usize = 256;
@@ -12,7 +12,7 @@ pub(super) const TEXT: usize = 256;
 pub(super) const PATH: usize = 1024;
 
 /// Who did it: what the kernel said, and the name our configuration gives.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Actor {
     /// `[caller.NAME]`; absent when unknown.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
@@ -179,6 +179,12 @@ pub enum Event {
     /// A backend works again.
     #[serde(rename = "backend.up")]
     BackendUp,
+    /// An operator erased people, `count` of them: nothing tells any more which records are theirs.
+    #[serde(rename = "subject.erased")]
+    SubjectErased,
+    /// An operator was given the key that finds a person's records; `denied` if there are none.
+    #[serde(rename = "subject.searched")]
+    SubjectSearched,
     /// JWTs of an audience are encrypted to another key from now on.
     #[serde(rename = "recipient.reloaded")]
     RecipientReloaded,
@@ -270,16 +276,16 @@ pub struct Entry {
     /// `unsync`: the kernel did not call the clock synchronised that dated the JWT.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clk: Option<&'static str>,
-    /// `alert.raised`, `key.tested`: how many there were. `key.generated`, `key.adopted`: requests of the key's proof.
+    /// `alert.raised`, `key.tested`, `subject.erased`: how many there were. `key.generated`, `key.adopted`: requests of the key's proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// HMAC tag of the subject under the state's key.
+    /// Stands for the subject: a tag under the subject's key, another one in each record (see [`crate::subject`]).
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub subject: Option<String>,
-    /// HMAC tag of the session's id under the state's key.
+    /// Stands for the session's id: a tag under the subject's key.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub session: Option<String>,
-    /// HMAC tag of the consent's id under the state's key.
+    /// Stands for the consent's id: a tag under the subject's key.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub consent: Option<String>,
     /// What the configuration let claims hold and they did: `DETECTOR:CLAIM`, both as configured.

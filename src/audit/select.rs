@@ -13,9 +13,10 @@ use serde::Deserialize;
 use super::leaves::open;
 use super::line::{Line, Lines, time_text};
 use super::segment::list;
+use crate::subject::{Kind, SubjectKey};
 
 /// What a record must say; what is empty asks for nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Filter {
     /// One of these events, or of a family of them: `jwt.issued`, `key.*`.
     pub events: Vec<String>,
@@ -35,6 +36,8 @@ pub struct Filter {
     pub rule: Option<String>,
     /// Name of a key or a backend.
     pub object: Option<String>,
+    /// About this person: their key, and what of theirs a record must name.
+    pub person: Option<(SubjectKey, Vec<(Kind, String)>)>,
     /// Written then or later.
     pub from: Option<Timestamp>,
     /// Written before.
@@ -57,6 +60,12 @@ struct Said<'a> {
     request: Option<Cow<'a, str>>,
     #[serde(borrow)]
     object: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    subject: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    session: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    consent: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     rules: Vec<Cow<'a, str>>,
 }
@@ -65,6 +74,21 @@ struct Said<'a> {
 struct Actor<'a> {
     #[serde(borrow)]
     name: Option<Cow<'a, str>>,
+}
+
+impl Said<'_> {
+    /// Whether the tags are those of the person with this key, and of these things of theirs.
+    fn is_of(&self, key: &SubjectKey, texts: &[(Kind, String)]) -> bool {
+        let Some(nonce) = self.jti.as_deref().or(self.request.as_deref()) else { return false };
+        let has =
+            |tag: Option<&str>, kind, text: &str| tag.is_some_and(|tag| tag == key.tag(kind, text, nonce));
+        let named = |(kind, text): &(Kind, String)| match kind {
+            Kind::Subject => has(self.subject.as_deref(), *kind, ""),
+            Kind::Session => has(self.session.as_deref(), *kind, text),
+            Kind::Consent => has(self.consent.as_deref(), *kind, text),
+        };
+        texts.iter().all(named)
+    }
 }
 
 impl Filter {
@@ -122,7 +146,7 @@ impl Filter {
             &self.object,
             &self.rule,
         ];
-        if wanted.iter().all(|wanted| wanted.is_none()) {
+        if self.person.is_none() && wanted.iter().all(|wanted| wanted.is_none()) {
             return true;
         }
         let Ok(said) = serde_json::from_slice::<Said<'_>>(line.bytes) else {
@@ -138,5 +162,6 @@ impl Filter {
             && says(&self.request, said.request.as_deref())
             && says(&self.object, said.object.as_deref())
             && self.rule.as_ref().is_none_or(|rule| said.rules.iter().any(|said| said == rule))
+            && self.person.as_ref().is_none_or(|(key, texts)| said.is_of(key, texts))
     }
 }

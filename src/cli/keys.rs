@@ -1,13 +1,13 @@
 //! `jwsd keys`: what there is to know of keys, and the acts that make, turn, revoke and destroy their versions.
 
 mod acts;
-mod confirm;
+pub(super) mod confirm;
 pub(super) mod daemon;
 mod list;
 mod offline;
 pub(super) mod print;
 mod release;
-mod tell;
+pub(super) mod tell;
 
 use std::process::ExitCode;
 

@@ -5,9 +5,11 @@ mod check;
 mod client;
 mod clock;
 mod dev;
+mod erase;
 mod keys;
 mod manual;
 mod output;
+mod person;
 mod policy;
 mod reload;
 mod serve;
@@ -50,6 +52,7 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::Command),
     Clock(clock::Arguments),
+    Erase(erase::Arguments),
     /// Try a policy on test cases, say what it comes to, list its rules
     #[command(subcommand)]
     Policy(policy::Command),
@@ -103,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Keys(command) => keys::run(&command),
         Command::Clock(arguments) => clock::run(&arguments),
+        Command::Erase(arguments) => erase::run(&arguments),
         Command::Policy(command) => policy::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Schema => manual::schema(),

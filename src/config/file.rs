@@ -46,11 +46,13 @@ mod backend;
 mod data;
 mod encryption;
 mod misuse;
+mod subjects;
 pub(super) use audit::{Audit, Checkpoint};
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
 pub(super) use data::{Consent, Detector, Detectors};
 pub(super) use encryption::{Recipient, SdJwt};
 pub(super) use misuse::{Denials, Hours, Misuse, NewExe, ProfileRate};
+pub(super) use subjects::Subjects;
 
 table! {
     /// Configuration of jwsd.
@@ -78,6 +80,9 @@ table! {
         /// What must survive a restart and is not evidence.
         #[serde(default)]
         state: State,
+        /// What keeps the keys of people, under which records tell of them.
+        #[serde(default)]
+        subjects: Subjects,
         /// The clock that JWTs are dated by.
         #[serde(default)]
         clock: Clock,

@@ -17,7 +17,7 @@ mod written;
 
 use crate::sys::{secure_file, users};
 use crate::telemetry::Chain;
-use crate::{admin, api, audit, backend, caller, clock, keyring, misuse, policy, state, transport};
+use crate::{admin, api, audit, backend, caller, clock, keyring, misuse, policy, state, subject, transport};
 pub use cases::{Bounds, Case, Expect, UNKNOWN_CALLER};
 pub use fault::{Fault, FaultKind, Faults};
 pub use resolve::read_recipient;
@@ -51,6 +51,8 @@ pub struct Config {
     pub audit: audit::Settings,
     /// The state store.
     pub state: state::Settings,
+    /// What keeps the keys of people.
+    pub subjects: subject::Settings,
     /// What follows from a clock that cannot be trusted.
     pub clock: clock::Mode,
     /// What is unusual whatever the profile.

@@ -15,6 +15,7 @@ mod pkcs11;
 mod profile;
 mod publish;
 mod recipient;
+mod subjects;
 
 use super::document::{Document, Path};
 use super::fault::Fault;
@@ -91,6 +92,7 @@ impl Resolver<'_> {
             json: file.log.format == file::Format::Json,
         };
         let backends = self.backends(&root.key("backend"), &mut file.backend, &state.dir);
+        let subjects = self.subjects(&root.key("subjects"), file, &state.dir, &backends);
         let mut keys = self.keys(&root.key("key"), file, limits.jwks_max_age);
         let (profiles, issuers, schemas) = self.profiles(&root.key("profile"), file);
         self.environments(&root, file, &issuers);
@@ -128,6 +130,7 @@ impl Resolver<'_> {
             limits,
             audit,
             state,
+            subjects,
             clock: file.clock.mode,
             misuse,
             log,

@@ -19,6 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::keyring::{self, Backends, Keyring, Loader, Publisher, Ring};
 use crate::state::{QuarantineRow, Store};
+use crate::subject::{Epochs, Subjects};
 use crate::sys::{process, secure_file};
 use crate::telemetry::Chain;
 
@@ -69,6 +70,19 @@ pub fn admin(config: &Config, foundation: &Foundation, log: &Log, clock: &Arc<dy
     })
     .with_publisher(publisher)
     .with_two_person(config.two_person.clone())
+}
+
+/// The keys of people of a configuration.
+///
+/// # Errors
+/// [`ServeError::State`].
+pub(super) fn subjects(config: &Config, foundation: &Foundation) -> Result<Subjects, ServeError> {
+    let epochs = Epochs {
+        settings: config.subjects.clone(),
+        backends: foundation.backends.clone(),
+        environment: config.environment.clone(),
+    };
+    Ok(Subjects::open(Arc::clone(&foundation.store), epochs)?)
 }
 
 /// Between attempts to write down what could not be written.

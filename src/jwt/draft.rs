@@ -80,6 +80,7 @@ pub struct Draft {
     exp: i64,
     jti: Jti,
     audience: Vec<String>,
+    issuer: String,
     subject: Option<String>,
     session: Option<String>,
     consent: Option<String>,
@@ -145,10 +146,13 @@ impl Draft {
         let signing_input =
             compact::signing_input(&header.map_err(DraftError::Json)?, &payload.map_err(DraftError::Json)?);
         let subject = match claims.get("sub").and_then(Value::as_str) {
-            None if profile.spec().is_some_and(|spec| spec.subject == Subject::Issuer) => Some(issuer),
+            None if profile.spec().is_some_and(|spec| spec.subject == Subject::Issuer) => {
+                Some(issuer.clone())
+            }
             subject => subject.map(str::to_owned),
         };
         Ok(Self {
+            issuer,
             subject,
             session,
             consent,
@@ -195,6 +199,10 @@ impl Draft {
     /// The `aud` claim.
     pub fn audience(&self) -> &[String] {
         &self.audience
+    }
+    /// The `iss` claim.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
     }
     /// The `sub` claim. Personal: for the keyed tag of a record only.
     pub fn subject(&self) -> Option<&str> {

@@ -67,6 +67,34 @@ const MIGRATIONS: &[&str] = &[
         until INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE epochs (
+        number  INTEGER PRIMARY KEY,
+        backend TEXT, -- NULL: a file of this state
+        id      BLOB NOT NULL,
+        public  TEXT,
+        stage   TEXT NOT NULL CHECK (stage IN ('making', 'current', 'ending'))
+    ) STRICT;
+    CREATE UNIQUE INDEX one_current_epoch ON epochs (stage) WHERE stage = 'current';
+    CREATE TABLE subject_buckets (
+        bucket INTEGER PRIMARY KEY,
+        sealed BLOB NOT NULL -- under the current epoch's key
+    ) STRICT;
+    CREATE TABLE subjects (
+        row    BLOB PRIMARY KEY,
+        bucket INTEGER NOT NULL REFERENCES subject_buckets,
+        sealed BLOB NOT NULL, -- under the bucket's key
+        seen   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX subjects_of_bucket ON subjects (bucket);
+    CREATE TABLE erasures (
+        id     TEXT PRIMARY KEY,
+        record TEXT NOT NULL,
+        count  INTEGER NOT NULL
+    ) STRICT;
+    -- What it made was never known to anybody but records of that version.
+    DELETE FROM secrets WHERE name = 'subject-tag';
+",
 ];
 
 /// The schema that all steps lead to.

@@ -14,7 +14,11 @@ use super::verify::Trusted;
 use super::{LogDirectory, checked};
 use crate::audit::export::{Export, Format};
 use crate::audit::select::Filter;
-use crate::cli::output::{Failure, NO, Outcome, UNAVAILABLE};
+use crate::cli::erase::search_key;
+use crate::cli::keys::daemon::Daemon;
+use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE};
+use crate::cli::person::Person;
+use crate::subject::{Kind, SubjectKey};
 
 /// Which records.
 #[derive(Debug, clap::Args)]
@@ -50,6 +54,14 @@ pub(in crate::cli) struct Which {
     /// About this key or backend
     #[arg(long, value_name = "NAME")]
     object: Option<String>,
+    #[command(flatten)]
+    person: Person,
+    /// Why a person's records are looked for, for the record of that: at most 200 bytes, no names
+    #[arg(long, value_name = "WHY")]
+    reason: Option<String>,
+    /// The daemon's admin socket, where records of a person are asked for [default: that of --config]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// Written then or later: a time (2026-11-24T08:00:00Z), a day (2026-11-24, UTC), or how long ago (90m, 2h)
     #[arg(long, value_name = "WHEN", value_parser = when)]
     from: Option<Timestamp>,
@@ -119,6 +131,27 @@ fn verified(which: &Which) -> Result<PathBuf, Failure> {
     Ok(directory)
 }
 
+/// Whom the records are to be about: the daemon alone knows their key, and records that it gave it.
+fn person(which: &Which) -> Result<Option<(SubjectKey, Vec<(Kind, String)>)>, Failure> {
+    let Some((kind, name)) = which.person.named() else { return Ok(None) };
+    let daemon = match &which.socket {
+        Some(_) => Daemon { socket: which.socket.clone(), config: None },
+        None => Daemon { socket: None, config: Some(which.log.config.clone()) },
+    };
+    let Some(key) = search_key(&daemon, &which.person, which.reason.as_deref())? else {
+        let hint = match kind {
+            Kind::Subject => "",
+            Kind::Session | Kind::Consent => "; where JWTs have a subject, say --subject too",
+        };
+        let message = format!("no record is of them: they had no JWT, or were erased{hint}");
+        return Err(Failure::new(NO, message));
+    };
+    let key = SubjectKey::from_text(&key)
+        .ok_or_else(|| Failure::new(BUG, "the daemon's answer is not what is due: no key is in it"))?;
+    let named = std::iter::once((kind, name)).chain(which.person.more());
+    Ok(Some((key, named.map(|(kind, name)| (kind, name.to_owned())).collect())))
+}
+
 /// How many were written.
 fn write(which: &Which, directory: &Path, format: Format, out: impl Write) -> Result<u64, Failure> {
     let filter = Filter {
@@ -131,6 +164,7 @@ fn write(which: &Which, directory: &Path, format: Format, out: impl Write) -> Re
         request: which.request.clone(),
         rule: which.rule.clone(),
         object: which.object.clone(),
+        person: person(which)?,
         from: which.from,
         until: which.until,
     };

@@ -11,7 +11,7 @@ pub(super) const PREFIX: usize = 8;
 ///
 /// # Errors
 /// Something else was typed, or nobody is there who could.
-pub(super) fn confirm(warning: &str, what: &str, word: &str, yes: bool) -> Result<(), Failure> {
+pub(in crate::cli) fn confirm(warning: &str, what: &str, word: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }

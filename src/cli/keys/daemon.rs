@@ -23,10 +23,10 @@ const SOCKET: &str = "/run/jwsd/admin.sock";
 pub(in crate::cli) struct Daemon {
     /// The daemon's admin socket [default: /run/jwsd/admin.sock]
     #[arg(long, global = true, value_name = "PATH", conflicts_with = "config")]
-    pub(super) socket: Option<PathBuf>,
+    pub(in crate::cli) socket: Option<PathBuf>,
     /// Take the socket's path from this configuration
     #[arg(long, short, global = true, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    pub(in crate::cli) config: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -79,7 +79,7 @@ pub(super) fn act(socket: &Path, key: &str, act: ActName, body: &Value) -> Resul
 }
 
 /// A spinner while `work` goes on, where somebody can see it.
-pub(super) fn patiently<T>(act: ActName, work: impl FnOnce() -> T) -> T {
+pub(in crate::cli) fn patiently<T>(act: ActName, work: impl FnOnce() -> T) -> T {
     let seen = io::stderr().is_terminal();
     let target = if seen { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let spinner = ProgressBar::with_draw_target(None, target);

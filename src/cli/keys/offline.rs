@@ -107,6 +107,8 @@ fn code_of(error: &AdminError) -> u8 {
         | AdminError::Load(_)
         | AdminError::Unavailable(_)
         | AdminError::State(_)
+        | AdminError::Subjects(_)
+        | AdminError::Erasing { .. }
         | AdminError::Defect => UNAVAILABLE,
     }
 }

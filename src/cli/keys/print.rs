@@ -14,7 +14,7 @@ pub(in crate::cli) fn json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Labels are whatever somebody wrote into the token, reasons whatever somebody typed: nothing in them steers the
 /// terminal.
-pub(super) fn lines(lines: &[String]) -> Result<(), Failure> {
+pub(in crate::cli) fn lines(lines: &[String]) -> Result<(), Failure> {
     let printable = |text: &String| text.replace(char::is_control, "\u{fffd}");
     lines.iter().map(printable).try_for_each(line)
 }

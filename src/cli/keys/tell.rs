@@ -83,6 +83,8 @@ pub(super) fn after(act: ActName, kid: &str, report: &KeyReport, now: Timestamp)
             }
         }
         ActName::Release => "is used again".to_owned(),
+        // Not about a key.
+        ActName::Erase => "stays as it is".to_owned(),
     };
     let mut lines = vec![format!("key {key}: version {kid} {did}")];
     match act {
@@ -100,7 +102,7 @@ pub(super) fn after(act: ActName, kid: &str, report: &KeyReport, now: Timestamp)
             }
             lines.push(who_signs(act, report));
         }
-        ActName::Destroy | ActName::Release => {}
+        ActName::Destroy | ActName::Release | ActName::Erase => {}
     }
     // Those two have said already that nothing signs.
     let said = matches!(act, ActName::Retire | ActName::Revoke);
@@ -178,23 +180,35 @@ fn quoted(argument: &str) -> String {
     }
 }
 
+/// The person that is to be erased, as arguments.
+fn whom(proposal: &Value) -> String {
+    let text = |name: &str| proposal.get(name).and_then(Value::as_str);
+    match (text("kind"), text("name"), text("issuer")) {
+        (Some(kind), Some(name), Some(issuer)) => {
+            format!(" --{kind}={} --issuer={}", quoted(name), quoted(issuer))
+        }
+        _ => " --everyone".to_owned(),
+    }
+}
+
 /// An act that waits, and the command with which the second operator does it.
-pub(super) fn proposal(proposal: &Value) -> Vec<String> {
+pub(in crate::cli) fn proposal(proposal: &Value) -> Vec<String> {
     let text = |name: &str| proposal.get(name).and_then(Value::as_str);
     let act = text("act").unwrap_or_default();
-    let mut command = format!("jwsd keys {act}");
+    let mut command = if act == "erase" { "jwsd erase".to_owned() } else { format!("jwsd keys {act}") };
     let early = proposal.get("early").and_then(Value::as_bool).unwrap_or_default();
     match (text("backend"), text("key")) {
         (Some(backend), key) => {
             command += &format!(" {}", quoted(backend));
             command += &key.map_or_else(String::new, |key| format!(" --key={}", quoted(key)));
         }
+        (None, _) if act == "erase" => command += &whom(proposal),
         (None, key) => command += &format!(" {}", quoted(key.unwrap_or_default())),
     }
     command += if early { " --early" } else { "" };
     command += &text("kid").map_or_else(String::new, |kid| format!(" --kid={}", quoted(kid)));
     // Last: what begins with a dash is a name all the same.
-    command += &text("name").map_or_else(String::new, |name| {
+    command += &text("name").filter(|_| act != "erase").map_or_else(String::new, |name| {
         format!(" {}{}", if name.starts_with('-') { "-- " } else { "" }, quoted(name))
     });
     let uid = proposal.pointer("/by/uid").and_then(Value::as_u64).unwrap_or_default();

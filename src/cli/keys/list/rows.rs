@@ -121,6 +121,7 @@ async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Fail
     let reports = admin::reports(&foundation.keys(config), &keys, &Ring::empty(), now);
     let quarantines =
         foundation.store.quarantines().map_err(|error| Failure::because(UNAVAILABLE, &error))?;
+    let epochs = foundation.store.epochs().map_err(|error| Failure::because(UNAVAILABLE, &error))?;
     let mut held = Held::new();
     for (name, backend) in &foundation.backends {
         held.insert(name.clone(), backend.list().await);
@@ -152,7 +153,7 @@ async fn rows(config: &Config, foundation: &Foundation) -> Result<Vec<Row>, Fail
         let unasked = rows.iter().all(|row| row.backend != backend);
         match listed {
             Ok(listed) => {
-                let orphans = admin::orphans(&config.environment, &keys, &listed, now);
+                let orphans = admin::orphans(&config.environment, (&keys, &epochs), &listed, now);
                 let orphans: Vec<String> = orphans.into_iter().map(|key| key.id.clone()).collect();
                 rows.extend(listed.into_iter().map(|key| {
                     let orphan = orphans.contains(&key.id);
