@@ -117,12 +117,8 @@ impl SubjectKey {
     /// `nonce`: its `jti`, or the id of its request if it has none. base64url of the first 16 bytes of
     /// HMAC-SHA-256(key, kind, NUL, text, NUL, nonce), where `text` is empty for the person.
     pub fn tag(&self, kind: Kind, text: &str, nonce: &str) -> String {
-        let mut mac = hmac::Context::with_key(&self.mac);
         // No text of a request has U+0000.
-        for part in [kind.name(), "\0", text, "\0", nonce] {
-            mac.update(part.as_bytes());
-        }
-        let tag = mac.sign();
+        let tag = hmac::sign(&self.mac, [kind.name(), "\0", text, "\0", nonce].concat().as_bytes());
         BASE64URL.encode(tag.as_ref().get(..TAG).unwrap_or_default())
     }
 }
@@ -168,12 +164,9 @@ impl Subjects {
 
     /// Whoever is called `text` at `issuer`. Where there is no subject, its session or consent is one.
     pub fn person(&self, issuer: &str, kind: Kind, text: &str) -> Person {
-        let mut mac = hmac::Context::with_key(&self.index);
-        for part in [kind.name(), "\0", issuer, "\0", text] {
-            mac.update(part.as_bytes());
-        }
+        let called = [kind.name(), "\0", issuer, "\0", text].concat();
         let mut person = [0; 32];
-        person.copy_from_slice(mac.sign().as_ref());
+        person.copy_from_slice(hmac::sign(&self.index, called.as_bytes()).as_ref());
         Person(person)
     }
 
