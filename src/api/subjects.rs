@@ -101,7 +101,7 @@ fn whom(body: &mut Map<String, Value>, now: &InForce) -> Option<Result<Whom, Pro
         (None, Some(only)) if issuers.len() == 1 => (*only).to_owned(),
         _ => {
             let issuers = issuers.into_iter().collect::<Vec<_>>().join(", ");
-            return Some(Err(Problem::act(&format!(
+            return Some(Err(Problem::act(format!(
                 "say at which \"issuer\": the same name may be somebody else at another one; configured are {issuers}"
             ))));
         }

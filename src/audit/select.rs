@@ -15,6 +15,15 @@ use super::line::{Line, Lines, time_text};
 use super::segment::list;
 use crate::subject::{Kind, SubjectKey};
 
+/// Whom records are to be about.
+#[derive(Debug)]
+pub struct Person {
+    /// Finds their records.
+    pub key: SubjectKey,
+    /// What of theirs a record must name: the person, a session, a consent.
+    pub of: Vec<(Kind, String)>,
+}
+
 /// What a record must say; what is empty asks for nothing.
 #[derive(Debug, Default)]
 pub struct Filter {
@@ -37,7 +46,7 @@ pub struct Filter {
     /// Name of a key or a backend.
     pub object: Option<String>,
     /// About this person: their key, and what of theirs a record must name.
-    pub person: Option<(SubjectKey, Vec<(Kind, String)>)>,
+    pub person: Option<Person>,
     /// Written then or later.
     pub from: Option<Timestamp>,
     /// Written before.
@@ -78,7 +87,7 @@ struct Actor<'a> {
 
 impl Said<'_> {
     /// Whether the tags are those of the person with this key, and of these things of theirs.
-    fn is_of(&self, key: &SubjectKey, texts: &[(Kind, String)]) -> bool {
+    fn is_of(&self, Person { key, of }: &Person) -> bool {
         let Some(nonce) = self.jti.as_deref().or(self.request.as_deref()) else { return false };
         let has =
             |tag: Option<&str>, kind, text: &str| tag.is_some_and(|tag| tag == key.tag(kind, text, nonce));
@@ -87,7 +96,7 @@ impl Said<'_> {
             Kind::Session => has(self.session.as_deref(), *kind, text),
             Kind::Consent => has(self.consent.as_deref(), *kind, text),
         };
-        texts.iter().all(named)
+        of.iter().all(named)
     }
 }
 
@@ -162,6 +171,6 @@ impl Filter {
             && says(&self.request, said.request.as_deref())
             && says(&self.object, said.object.as_deref())
             && self.rule.as_ref().is_none_or(|rule| said.rules.iter().any(|said| said == rule))
-            && self.person.as_ref().is_none_or(|(key, texts)| said.is_of(key, texts))
+            && self.person.as_ref().is_none_or(|person| said.is_of(person))
     }
 }

@@ -58,7 +58,7 @@ enum Command {
     Policy(policy::Command),
     /// Check, follow, search and export the audit log
     #[command(subcommand)]
-    Audit(audit::Command),
+    Audit(Box<audit::Command>),
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
     /// Print a completion script for a shell

@@ -66,6 +66,9 @@ pub struct ErasureRow {
     pub count: i64,
 }
 
+/// A bucket's number and its key, under the epoch's.
+pub(super) type Bucket = (u16, Vec<u8>);
+
 /// A change of epoch.
 #[derive(Debug, Default)]
 pub struct Turn {
@@ -74,7 +77,7 @@ pub struct Turn {
     /// The one that is current from now on; its row is there.
     pub to: i64,
     /// All buckets, sealed anew.
-    pub buckets: Vec<(u16, Vec<u8>)>,
+    pub buckets: Vec<Bucket>,
     /// Buckets whose rows are replaced by these.
     pub rows: Vec<(u16, Vec<SubjectRow>)>,
     /// What comes of it for the log.
@@ -122,7 +125,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub fn buckets(&self) -> Result<(i64, Vec<(u16, Vec<u8>)>), Error> {
+    pub fn buckets(&self) -> Result<(i64, Vec<Bucket>), Error> {
         self.transact("read the buckets of subjects", |t| {
             let mut rows = t.prepare("SELECT bucket, sealed FROM subject_buckets ORDER BY bucket")?;
             let buckets =

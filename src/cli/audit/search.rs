@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::verify::Trusted;
 use super::{LogDirectory, checked};
 use crate::audit::export::{Export, Format};
-use crate::audit::select::Filter;
+use crate::audit::select::{self, Filter};
 use crate::cli::erase::search_key;
 use crate::cli::keys::daemon::Daemon;
 use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE};
@@ -132,7 +132,7 @@ fn verified(which: &Which) -> Result<PathBuf, Failure> {
 }
 
 /// Whom the records are to be about: the daemon alone knows their key, and records that it gave it.
-fn person(which: &Which) -> Result<Option<(SubjectKey, Vec<(Kind, String)>)>, Failure> {
+fn person(which: &Which) -> Result<Option<select::Person>, Failure> {
     let Some((kind, name)) = which.person.named() else { return Ok(None) };
     let daemon = match &which.socket {
         Some(_) => Daemon { socket: which.socket.clone(), config: None },
@@ -149,7 +149,8 @@ fn person(which: &Which) -> Result<Option<(SubjectKey, Vec<(Kind, String)>)>, Fa
     let key = SubjectKey::from_text(&key)
         .ok_or_else(|| Failure::new(BUG, "the daemon's answer is not what is due: no key is in it"))?;
     let named = std::iter::once((kind, name)).chain(which.person.more());
-    Ok(Some((key, named.map(|(kind, name)| (kind, name.to_owned())).collect())))
+    let of = named.map(|(kind, name)| (kind, name.to_owned())).collect();
+    Ok(Some(select::Person { key, of }))
 }
 
 /// How many were written.
