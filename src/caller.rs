@@ -23,6 +23,8 @@ pub struct Rule {
     pub unit: Option<String>,
     /// Names of the profiles it may use.
     pub profiles: BTreeSet<String>,
+    /// Names of the profiles whose JWTs it may ask about.
+    pub introspect: BTreeSet<String>,
     /// Requests per second (batches count each item).
     pub rate: Option<NonZeroU32>,
 }
@@ -59,6 +61,10 @@ impl Caller {
     /// Whether the rule lists the profile.
     pub fn may_use(&self, profile: &str) -> bool {
         self.rule.profiles.contains(profile)
+    }
+    /// Whether the rule lets it ask whether JWTs of the profile are active.
+    pub fn may_introspect(&self, profile: &str) -> bool {
+        self.rule.introspect.contains(profile)
     }
     /// JWTs per second, at most.
     pub fn rate(&self) -> Option<NonZeroU32> {
@@ -174,6 +180,7 @@ mod tests {
             exe: given(exe).map(Into::into),
             unit: given(unit),
             profiles: BTreeSet::from([format!("profile-{name}")]),
+            introspect: BTreeSet::new(),
             rate: NonZeroU32::new(7),
         }
     }

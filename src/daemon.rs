@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::issuer::Issuer;
 use crate::keyring::{LoadError, selftest};
 use crate::misuse::Misuse;
+use crate::revocation::Revocations;
 use crate::state;
 use crate::sys::{process, secure_file};
 use crate::telemetry;
@@ -241,7 +242,10 @@ async fn serve_from(
 ) -> Result<(), ServeError> {
     let Foundation { store, backends, .. } = foundation;
     let subjects = foundation::subjects(&config, foundation)?;
-    let admin = Arc::new(admin(&config, foundation, log, &time.steady()).with_subjects(subjects.clone()));
+    let revocations = Arc::new(Revocations::open(Arc::clone(store))?);
+    let admin = admin(&config, foundation, log, &time.steady());
+    let admin = admin.with_subjects(subjects.clone()).with_revocations(Arc::clone(&revocations));
+    let admin = Arc::new(admin);
     if let Some(fault) = admin.refresh().await?.into_iter().next() {
         return Err(fault.into());
     }
@@ -301,6 +305,7 @@ async fn serve_from(
         issuer: Arc::new(issuer),
         admin: Arc::clone(&admin),
         keyring: Arc::clone(&keyring),
+        revocations,
         backends: backends.clone(),
         clock: Arc::clone(&time),
         misuse: Arc::clone(&misuse),
@@ -426,12 +431,13 @@ async fn prove_keys(admin: Arc<Admin>, deadline: Duration, shutdown: Cancellatio
     record().await;
 }
 
-/// Finishes erasures that were broken off, or that a backend held up.
+/// Finishes erasures that were broken off, or that a backend held up, and forgets revocations of what has expired.
 async fn settle_erasures(admin: Arc<Admin>, shutdown: CancellationToken) {
     let mut ticks = interval(SETTLE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         admin.settle_erasures().await;
+        admin.forget_revocations().await;
     }
 }
 

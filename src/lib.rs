@@ -44,6 +44,7 @@ pub mod keyring;
 pub mod misuse;
 pub mod policy;
 pub mod profile;
+pub mod revocation;
 pub mod state;
 pub mod subject;
 pub mod sys;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
+use super::void::Void;
 use super::{Admin, AdminError, By};
 use crate::audit::{Actor, Entry, Event, Outcome};
+use crate::revocation::Reason;
 use crate::state::{self, ErasureRow, Store};
 use crate::subject::{Erased, Error, Kind, Person, SubjectKey, Subjects};
 use crate::telemetry::Chain;
@@ -45,6 +47,9 @@ impl Admin {
         reason: Option<String>,
     ) -> Result<Erased, AdminError> {
         let subjects = self.subjects()?;
+        // What was issued until now is void, whatever comes of the rest.
+        let what = whom.map_or(Void::Everything, |whom| Void::Person(whom.clone()));
+        self.void(by, what, None, Reason::Erased).await?;
         let (actor, proposed_by) = (by.actor.clone(), by.proposed_by.clone());
         let journal = Journal { actor, proposed_by, reason };
         let record = serde_json::to_string(&journal).map_err(|_| AdminError::Defect)?;
@@ -73,12 +78,18 @@ impl Admin {
     ) -> Result<Option<Arc<SubjectKey>>, AdminError> {
         let subjects = self.subjects()?;
         let key = subjects.find(&[person(subjects, whom)]).await?.pop().flatten();
-        let nonce = by.request.as_deref().unwrap_or_default();
         // Whoever is looked up can see by whom.
-        let subject = key.as_ref().map(|key| key.tag(Kind::Subject, "", nonce));
+        let subject = key.as_deref().map(|key| tag(by, key));
         let outcome = if key.is_some() { Outcome::Success } else { Outcome::Denied };
         self.record(vec![Entry { subject, reason, outcome, ..by.entry(Event::SubjectSearched) }]).await?;
         Ok(key)
+    }
+
+    /// What stands for somebody in a record of an operator's act; none if there is no key to say it with.
+    pub(super) async fn tag_of(&self, by: &By, whom: &Whom) -> Option<String> {
+        let subjects = self.subjects().ok()?;
+        let key = subjects.find(&[person(subjects, whom)]).await.ok()?.pop().flatten()?;
+        Some(tag(by, &key))
     }
 
     /// Does what is left of erasures: destroys keys, records.
@@ -115,6 +126,10 @@ impl Admin {
         // A panic is logged where it happens.
         Ok(spawn_blocking(move || work(&store)).await.unwrap_or(Err(state::Error::Interrupted))?)
     }
+}
+
+fn tag(by: &By, key: &SubjectKey) -> String {
+    key.tag(Kind::Subject, "", by.request.as_deref().unwrap_or_default())
 }
 
 fn person(subjects: &Subjects, whom: &Whom) -> Person {

@@ -13,6 +13,7 @@ mod report;
 mod revoke;
 mod rotation;
 mod two_person;
+mod void;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, RwLock};
@@ -25,6 +26,7 @@ use crate::audit::{self, Actor, Entry, Event, Outcome, Unavailable};
 use crate::clock::Clock;
 use crate::keyring::machine::IllegalMove;
 use crate::keyring::{Keyring, LoadError, Loader, MakeError, Publisher};
+use crate::revocation::Revocations;
 use crate::state::{self, KeyState, Store};
 use crate::subject::{self, Subjects};
 
@@ -34,6 +36,7 @@ pub use orphans::{Mixed, orphans};
 pub use profiles::Followed;
 pub use report::{KeyReport, NOTHING_SIGNS, NextStep, VersionReport, reports};
 pub use two_person::{Proposal, TwoPerson};
+pub use void::Void;
 
 use two_person::Pending;
 
@@ -240,6 +243,8 @@ pub struct Admin {
     publisher: Publisher,
     /// Whose records are whose; the daemon alone knows.
     subjects: Option<Subjects>,
+    /// What JWTs were taken back; the daemon alone knows.
+    revocations: Option<Arc<Revocations>>,
     /// By key: the longest life of a JWT.
     longest: RwLock<BTreeMap<String, Duration>>,
     /// One takes over the state at a time. Whether the last one did not, so that it is to be done again.
@@ -272,6 +277,7 @@ impl Admin {
             parts,
             publisher: Publisher::default(),
             subjects: None,
+            revocations: None,
             longest,
             refreshing: tokio::sync::Mutex::default(),
             turns,
@@ -290,6 +296,12 @@ impl Admin {
     #[must_use]
     pub fn with_subjects(self, subjects: Subjects) -> Self {
         Self { subjects: Some(subjects), ..self }
+    }
+
+    /// With what was revoked.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Arc<Revocations>) -> Self {
+        Self { revocations: Some(revocations), ..self }
     }
 
     /// What verifiers are given beside the key set, and whether files of all that are up to date.

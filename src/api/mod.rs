@@ -7,12 +7,14 @@ mod clock;
 mod exit;
 mod in_flight;
 mod in_force;
+mod introspect;
 mod keys;
 mod problem;
 mod public;
 mod rate;
 mod release;
 mod reload;
+mod revoke;
 mod sign;
 mod status;
 mod subjects;
@@ -37,6 +39,7 @@ use crate::clock::Guarded;
 use crate::issuer::Issuer;
 use crate::keyring::{Backends, Keyring};
 use crate::misuse::Misuse;
+use crate::revocation::Revocations;
 use crate::transport::{Counters, Handler, PeerCredentials, Rejection};
 use exit::Exit;
 pub use in_flight::InFlight;
@@ -73,6 +76,8 @@ pub struct Api {
     pub keyring: Arc<Keyring>,
     /// The operator's acts.
     pub admin: Arc<Admin>,
+    /// What was revoked.
+    pub revocations: Arc<Revocations>,
     /// For status.
     pub backends: Backends,
     /// The clock that JWTs are dated by.
@@ -145,9 +150,28 @@ impl Endpoint {
             (Socket::Signing, "/v1/check") if method == Method::POST => {
                 api.check(now, peer, id, request).await
             }
-            (Socket::Signing, "/v1/sign" | "/v1/sign/batch" | "/v1/check") => {
-                Err(Problem::method("POST").into())
+            (Socket::Signing, "/v1/introspect") if method == Method::POST => {
+                api.introspect(now, peer, id, request).await
             }
+            (Socket::Signing, "/v1/introspect/batch") if method == Method::POST => {
+                api.introspect_batch(now, peer, id, request).await
+            }
+            (Socket::Signing, "/v1/revoke") if method == Method::POST => {
+                api.revoke_own(now, peer, id, request).await
+            }
+            (Socket::Admin, "/v1/revoke") if method == Method::POST => {
+                api.revoke_any(now, peer, id, request).await
+            }
+            (Socket::Admin, "/v1/revoke") => Err(Problem::method("POST").into()),
+            (
+                Socket::Signing,
+                "/v1/sign"
+                | "/v1/sign/batch"
+                | "/v1/check"
+                | "/v1/introspect"
+                | "/v1/introspect/batch"
+                | "/v1/revoke",
+            ) => Err(Problem::method("POST").into()),
 
             (Socket::Admin, "/v1/status") if read => Ok(api.status(now).await),
             (Socket::Admin, "/v1/status") => Err(Problem::method("GET").into()),

@@ -142,6 +142,19 @@ impl Problem {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "reload.slow", detail)
     }
 
+    pub(super) fn introspection(detail: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "introspection.malformed", detail)
+    }
+
+    pub(super) fn revocation(detail: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "revocation.malformed", detail)
+    }
+
+    pub(super) fn state() -> Self {
+        let detail = "the state could not be read or changed; see the daemon's log";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "state.unavailable", detail)
+    }
+
     pub(super) fn act(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "act.malformed", detail)
     }

@@ -68,6 +68,7 @@ mod tests {
             unit: None,
             profiles: BTreeSet::new(),
             rate: Some(rate(2)),
+            introspect: Default::default(),
         };
         let peer = Arc::new(PeerCredentials::assume(1, 1, 1, ProcessFacts::default()));
         let caller = Callers::new(vec![rule]).identify(peer).unwrap();

@@ -88,7 +88,7 @@ impl Api {
 }
 
 /// The person that a body names. The issuer goes without saying where there is one alone.
-fn whom(body: &mut Map<String, Value>, now: &InForce) -> Option<Result<Whom, Problem>> {
+pub(super) fn whom(body: &mut Map<String, Value>, now: &InForce) -> Option<Result<Whom, Problem>> {
     let named = [("subject", Kind::Subject), ("session", Kind::Session), ("consent", Kind::Consent)];
     let mut found = Vec::new();
     for (member, kind) in named {

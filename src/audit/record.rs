@@ -73,6 +73,13 @@ pub enum Event {
     /// Signed and recorded, but the caller was gone.
     #[serde(rename = "jwt.undelivered")]
     JwtUndelivered,
+    /// Somebody asked whether a JWT is active: `success`, it is; `denied`, it is not, and `rules` says why.
+    #[serde(rename = "jwt.introspected")]
+    JwtIntrospected,
+    /// JWTs were taken back: `object` says what they are of, one (`jti`), those of a person (`subject`), of a `profile`, or
+    /// everything; with outcome `failed` that came to nothing.
+    #[serde(rename = "jwt.revoked")]
+    JwtRevoked,
     /// Policy said no, or the caller is unknown.
     #[serde(rename = "jwt.denied")]
     JwtDenied,

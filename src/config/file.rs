@@ -456,8 +456,12 @@ table! {
         /// Its systemd unit, such as "billing.service".
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unit: Option<String>,
-        /// Names of the profiles it may use.
+        /// Names of the profiles it may use; none only if it may introspect some.
+        #[serde(default)]
         profiles: Vec<String>,
+        /// Names of the profiles whose JWTs it may ask about: whether they are active, and what they say.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        introspect: Vec<String>,
         /// Texts that `issuer` and `from_caller` of its profiles take in, by name.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         vars: Named<String>,

@@ -87,6 +87,7 @@ fn caller() -> Caller {
         unit: None,
         profiles: ["one", "array", "sealed", "person"].map(str::to_owned).into(),
         rate: None,
+        introspect: Default::default(),
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
     Callers::new(vec![rule]).identify(Arc::new(peer)).unwrap()

@@ -125,7 +125,7 @@ impl Loader {
         let mut faults = Vec::new();
         let mut certified = Vec::new();
         let mut shown: Vec<(&str, &str, Jwk)> = Vec::new();
-        let mut wanted = Vec::new();
+        let (mut wanted, mut verifiers) = (Vec::new(), BTreeMap::new());
         for row in &keys.versions {
             let damaged = |source| LoadError::Damaged { key: row.key.clone(), source };
             let stage = Stage::from_name(&row.state).ok_or_else(|| damaged(None))?;
@@ -153,6 +153,9 @@ impl Loader {
                 certified.push(pinned.clone());
             }
             if settings.published {
+                let verifier =
+                    Verifier::new(algorithm, pinned.clone()).map_err(|source| damaged(Some(source)))?;
+                verifiers.insert(row.kid.clone(), (row.key.clone(), verifier));
                 shown.push((&row.key, &row.kid, jwk));
             }
             let known = previous.version(&row.kid).cloned();
@@ -194,7 +197,7 @@ impl Loader {
         }
         certificates.tell(now.as_second(), |key| certified.contains(key), &previous.certificates);
         let key_set = KeySet::new(&shown);
-        Ok((Ring { keys, signing, prepared, key_set, certificates }, faults))
+        Ok((Ring { keys, signing, prepared, verifiers, key_set, certificates }, faults))
     }
 
     /// Every file, read again.

@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::backend::KeyStore;
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, Verifier};
 use crate::state::Keys;
 use certificates::Certificates;
 use machine::{Lives, Rotation};
@@ -81,6 +81,8 @@ pub struct Ring {
     signing: BTreeMap<String, Turn>,
     /// Versions that are to sign later.
     prepared: BTreeMap<String, Arc<Version>>,
+    /// By `kid`, of each version that JWTs may be checked against, with the name of its key.
+    verifiers: BTreeMap<String, (String, Verifier)>,
     key_set: KeySet,
     certificates: Certificates,
 }
@@ -92,6 +94,7 @@ impl Ring {
             keys: Keys::default(),
             signing: BTreeMap::new(),
             prepared: BTreeMap::new(),
+            verifiers: BTreeMap::new(),
             key_set: KeySet::new(&[]),
             certificates: Certificates::default(),
         }
@@ -101,10 +104,15 @@ impl Ring {
     #[cfg(test)]
     pub(crate) fn sample(active: Option<&Arc<Version>>, prepared: Option<&Arc<Version>>) -> Self {
         let own = |version: &Arc<Version>| (version.key().to_owned(), Arc::clone(version));
+        let verifiers = active.into_iter().chain(prepared).map(|version| {
+            let verifier = Verifier::new(version.algorithm(), version.verifier().public().clone()).unwrap();
+            (version.kid().to_string(), (version.key().to_owned(), verifier))
+        });
         let turn = |version: &Arc<Version>| Turn { active: Some(Arc::clone(version)), before: Vec::new() };
         Self {
             signing: active.map(|one| (one.key().to_owned(), turn(one))).into_iter().collect(),
             prepared: prepared.map(own).into_iter().collect(),
+            verifiers: verifiers.collect(),
             ..Self::empty()
         }
     }
@@ -132,6 +140,11 @@ impl Ring {
     /// The version of this `kid`, if it signs or is to sign.
     pub fn version(&self, kid: &str) -> Option<&Arc<Version>> {
         self.signing().chain(self.prepared.values()).find(|version| version.kid().as_str() == kid)
+    }
+
+    /// What JWTs of this `kid` are checked against, and the name of its key; `None` unless verifiers are shown it.
+    pub fn verifier(&self, kid: &str) -> Option<(&str, &Verifier)> {
+        self.verifiers.get(kid).map(|(key, verifier)| (key.as_str(), verifier))
     }
 
     /// The lives of all versions of a key, oldest first.

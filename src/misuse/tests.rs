@@ -25,6 +25,7 @@ fn caller_of(name: &str, uid: u32, exe: Option<&str>, by_exe: bool) -> Caller {
         unit: None,
         profiles: Default::default(),
         rate: None,
+        introspect: Default::default(),
     };
     let facts = ProcessFacts { exe: exe.map(Into::into), ..ProcessFacts::default() };
     Callers::new(vec![rule]).identify(Arc::new(PeerCredentials::assume(uid, 1, 1, facts))).unwrap()

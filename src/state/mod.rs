@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod keys;
 mod quarantine;
+mod revocations;
 mod schema;
 mod subjects;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 pub use error::Error;
 pub use keys::{IntentRow, KeyChange, KeyState, KeyVersionRow, Keys, Tally};
 pub use quarantine::QuarantineRow;
+pub use revocations::RevocationRow;
 pub use subjects::{EpochRow, EpochStage, ErasureRow, SubjectRow, Turn};
 
 use files::{prepare_dir, prepare_file};

@@ -95,6 +95,22 @@ const MIGRATIONS: &[&str] = &[
     -- What it made was never known to anybody but records of that version.
     DELETE FROM secrets WHERE name = 'subject-tag';
 ",
+    "
+    CREATE TABLE revocations (
+        kind      TEXT NOT NULL CHECK (kind IN ('jwt', 'person', 'profile', 'everything')),
+        value     BLOB NOT NULL,
+        effective INTEGER NOT NULL,
+        until     INTEGER NOT NULL,
+        reason    TEXT NOT NULL,
+        PRIMARY KEY (kind, value, effective)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX revocations_until ON revocations (until);
+    CREATE TABLE spent (
+        mark  BLOB PRIMARY KEY,
+        until INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX spent_until ON spent (until);
+",
 ];
 
 /// The schema that all steps lead to.

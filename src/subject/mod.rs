@@ -70,7 +70,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    /// In words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Session => "session",
+            Self::Consent => "consent",
+        }
+    }
+
+    /// As it goes into tags.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Subject => "sub",
             Self::Session => "session",

@@ -33,17 +33,11 @@ impl Resolver<'_> {
         if caller.user.is_none() && caller.group.is_none() {
             self.fault(path, "say who it is: write `user`, `group` or both");
         }
-        if caller.profiles.is_empty() {
+        if caller.profiles.is_empty() && caller.introspect.is_empty() {
             self.fault(&path.key("profiles"), "write the names of the profiles it may use");
         }
-        let mut profiles = BTreeSet::new();
-        for (index, profile) in caller.profiles.iter().enumerate() {
-            let path = path.key("profiles").index(index);
-            self.reference(&path, "profile", profile, &file.profile);
-            if !profiles.insert(profile.clone()) {
-                self.fault(&path, format!("{profile:?} stands here twice: remove one"));
-            }
-        }
+        let profiles = self.profile_names(&path.key("profiles"), &caller.profiles, file);
+        let introspect = self.profile_names(&path.key("introspect"), &caller.introspect, file);
         if let Some(unit) = &caller.unit {
             self.unit(&path.key("unit"), unit);
         }
@@ -55,8 +49,20 @@ impl Resolver<'_> {
             exe: caller.exe.as_ref().map(|exe| self.absolute(&path.key("exe"), exe)),
             unit: caller.unit.clone(),
             profiles,
+            introspect,
             rate: caller.rate.as_ref().map(|rate| self.rate(&path.key("rate"), rate)),
         }
+    }
+    fn profile_names(&mut self, path: &Path, names: &[String], file: &File) -> BTreeSet<String> {
+        let mut profiles = BTreeSet::new();
+        for (index, profile) in names.iter().enumerate() {
+            let path = path.index(index);
+            self.reference(&path, "profile", profile, &file.profile);
+            if !profiles.insert(profile.clone()) {
+                self.fault(&path, format!("{profile:?} stands here twice: remove one"));
+            }
+        }
+        profiles
     }
     /// The names that systemd gives to what holds processes (systemd.unit(5)).
     fn unit(&mut self, path: &Path, unit: &str) {

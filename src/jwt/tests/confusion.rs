@@ -148,6 +148,7 @@ fn may_use_all() -> Caller {
         unit: None,
         profiles: Kind::ALL.map(|kind| kind.spec().name.to_owned()).into(),
         rate: None,
+        introspect: Default::default(),
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
     Callers::new(vec![rule]).identify(Arc::new(peer)).unwrap()

@@ -45,6 +45,7 @@ fn asker(facts: ProcessFacts) -> Caller {
         unit: None,
         profiles: ["p".to_owned()].into(),
         rate: None,
+        introspect: Default::default(),
     };
     Callers::new(vec![rule]).identify(Arc::new(PeerCredentials::assume(7, 8, 9, facts))).unwrap()
 }

@@ -177,6 +177,7 @@ fn caller() -> Caller {
             .chain(["ghost".to_owned()])
             .collect(),
         rate: None,
+        introspect: Default::default(),
     };
     let peer = PeerCredentials::assume(1, 1, 1, ProcessFacts::default());
     Callers::new(vec![rule]).identify(Arc::new(peer)).unwrap()

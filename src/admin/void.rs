@@ -1,0 +1,92 @@
+//! Taking JWTs back: one, or all of a subject, a session, a consent, a profile, or all there are.
+
+use crate::audit::{Event, Outcome};
+use crate::revocation::{Reason, Revocations, Target, Term};
+use crate::telemetry::Chain;
+
+use super::erase::Whom;
+use super::{Admin, AdminError, By};
+
+/// What is to be taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Void {
+    /// One JWT by its id.
+    Jwt {
+        /// The id.
+        jti: String,
+        /// When it expires, where that is known.
+        exp: Option<i64>,
+        /// Its profile, where that is known.
+        profile: Option<String>,
+    },
+    /// All of somebody.
+    Person(Whom),
+    /// All of a profile.
+    Profile(String),
+    /// All.
+    Everything,
+}
+
+impl Admin {
+    /// Revokes JWTs that were issued until `from` (Unix seconds; now, unless it is to be later), and from then on. It is recorded
+    /// before it takes effect.
+    ///
+    /// # Errors
+    /// Nothing was revoked, or it is not known whether, and recorded as failed.
+    pub async fn void(
+        &self,
+        by: &By,
+        what: Void,
+        from: Option<i64>,
+        reason: Reason,
+    ) -> Result<(), AdminError> {
+        let revocations = self.revocations()?;
+        let now = self.clock.now();
+        let from = from.unwrap_or(now.as_second());
+        let term = Revocations::term(from);
+        let mut entry = by.entry(Event::JwtRevoked);
+        let later = (from > now.as_second()).then(|| jiff::Timestamp::from_second(from).ok()).flatten();
+        let later = later.map_or_else(String::new, |later| format!(", from {later} on"));
+        entry.reason = Some(format!("{}{later}", reason.name()));
+        let (target, term) = match what {
+            Void::Jwt { jti, exp, profile } => {
+                let target = Target::Jwt(Revocations::jwt(&jti));
+                (entry.object, entry.jti, entry.profile) = (Some("jwt".to_owned()), Some(jti), profile);
+                (target, Term { until: exp.unwrap_or(term.until), ..term })
+            }
+            Void::Person(whom) => {
+                entry.object = Some(whom.kind.word().to_owned());
+                entry.subject = self.tag_of(by, &whom).await;
+                (Target::Person(revocations.person(whom.kind, &whom.issuer, &whom.name)), term)
+            }
+            Void::Profile(name) => {
+                (entry.object, entry.profile) = (Some("profile".to_owned()), Some(name.clone()));
+                (Target::Profile(name), term)
+            }
+            Void::Everything => {
+                entry.object = Some("everything".to_owned());
+                (Target::Everything, term)
+            }
+        };
+        self.record(vec![entry.clone()]).await?;
+        if let Err(error) = revocations.revoke(vec![(target, term)], reason).await {
+            entry.outcome = Outcome::Failed;
+            entry.reason = Some(Chain(&error).to_string());
+            self.record(vec![entry]).await?;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Forgets revocations of what has expired.
+    pub async fn forget_revocations(&self) {
+        let Ok(revocations) = self.revocations() else { return };
+        if let Err(error) = revocations.forget(self.clock.now().as_second()).await {
+            tracing::error!(error = %Chain(&error), "Expired revocations not forgotten");
+        }
+    }
+
+    fn revocations(&self) -> Result<&Revocations, AdminError> {
+        self.revocations.as_deref().ok_or(AdminError::Defect)
+    }
+}

@@ -1,0 +1,137 @@
+//! `POST /v1/revoke`: on the signing socket for a JWT that the caller may have made (RFC 7009), on the admin socket for more.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json as value};
+use tokio::time::timeout;
+
+use super::exit::Exit;
+use super::keys::{ACT_WITHIN, text};
+use super::problem::Problem;
+use super::sign::ONE;
+use super::subjects::whom;
+use super::{Api, InForce, json};
+use crate::admin::{By, Void};
+use crate::audit::Actor;
+use crate::revocation::{LONGEST, Presented, Reason};
+use crate::transport::PeerCredentials;
+
+const OWN: &str = "send \"token\", and \"reason\" where you like, and nothing else";
+const ANY: &str = "send one of \"token\", \"jti\", \"subject\", \"session\", \"consent\" (with \"issuer\"), \"profile\" or \
+                   \"everything\": true; \"reason\" and \"at\" (a time to come) where you like, and nothing else";
+
+type Answered = Result<Response<Full<Bytes>>, Exit>;
+
+impl Api {
+    /// By a caller. A token that is none of ours, or of a profile that the caller may not use, is left alone, and nothing is
+    /// told of it (RFC 7009 section 2.2).
+    pub(super) async fn revoke_own(
+        &self,
+        now: &InForce,
+        peer: Arc<PeerCredentials>,
+        id: &str,
+        request: Request<Incoming>,
+    ) -> Answered {
+        let caller = now.callers.identify(Arc::clone(&peer))?;
+        let read = async {
+            now.rates.take(&caller, 1)?;
+            let body = self.read(request, now.limits.body.max(LONGEST), ONE).await?;
+            let shape = || Problem::revocation(OWN);
+            let Value::Object(mut body) = body else { return Err(shape().into()) };
+            let token = text(&mut body, "token").flatten().ok_or_else(shape)?;
+            let reason = reason(&mut body).ok_or_else(shape)?;
+            if body.is_empty() { Ok((token, reason)) } else { Err(Exit::from(shape())) }
+        };
+        let (token, reason) = read.await.map_err(|exit: Exit| exit.of(caller.name()))?;
+        let jwt = Presented::read(&token, &self.keyring.ring(), &now.policy).ok();
+        if let Some(jwt) = jwt.filter(|jwt| caller.may_use(jwt.profile.name.as_str())) {
+            let by = By::operator(Actor::of(&peer, Some(caller.name())), Some(id.to_owned()));
+            self.void(by, of(jwt), None, reason).await?;
+        }
+        Ok(json(&value!({})))
+    }
+
+    /// By an operator.
+    pub(super) async fn revoke_any(
+        &self,
+        now: &InForce,
+        peer: Arc<PeerCredentials>,
+        id: &str,
+        request: Request<Incoming>,
+    ) -> Answered {
+        let shape = || Problem::revocation(ANY);
+        let body = self.read(request, now.limits.body.max(LONGEST), ONE).await?;
+        let Value::Object(mut body) = body else { return Err(shape().into()) };
+        let reason = reason(&mut body).ok_or_else(shape)?;
+        let at = match text(&mut body, "at").ok_or_else(shape)? {
+            None => None,
+            Some(at) => Some(at.parse::<Timestamp>().map_err(|_| shape())?.as_second()),
+        };
+        let what = self.what(now, &mut body)?.ok_or_else(shape)?;
+        if !body.is_empty() {
+            return Err(shape().into());
+        }
+        let by = By::operator(Actor::of(&peer, None), Some(id.to_owned()));
+        self.void(by, what, at, reason).await?;
+        Ok(json(&value!({ "revoked": true })))
+    }
+
+    /// What an operator names; `None` if that is nothing, or more than one thing.
+    fn what(&self, now: &InForce, body: &mut Map<String, Value>) -> Result<Option<Void>, Problem> {
+        let named = |name: &str| body.contains_key(name);
+        let count = ["token", "jti", "subject", "session", "consent", "profile", "everything"];
+        if count.into_iter().filter(|name| named(name)).count() != 1 {
+            return Ok(None);
+        }
+        if named("token") {
+            let Some(token) = text(body, "token").flatten() else { return Ok(None) };
+            let jwt = Presented::read(&token, &self.keyring.ring(), &now.policy);
+            let not =
+                |_| Problem::revocation("the token is none of this daemon's, or its key or profile is gone");
+            return jwt.map(|jwt| Some(of(jwt))).map_err(not);
+        }
+        if named("jti") {
+            let jti = text(body, "jti").flatten();
+            return Ok(jti.map(|jti| Void::Jwt { jti, exp: None, profile: None }));
+        }
+        if named("profile") {
+            let Some(name) = text(body, "profile").flatten() else { return Ok(None) };
+            let is_known = now.policy.profiles().any(|profile| profile.name.as_str() == name);
+            let unknown = || Problem::revocation(&format!("there is no profile {name:?} in force"));
+            return if is_known { Ok(Some(Void::Profile(name))) } else { Err(unknown()) };
+        }
+        if named("everything") {
+            return Ok((body.remove("everything") == Some(true.into())).then_some(Void::Everything));
+        }
+        whom(body, now).transpose().map(|whom| whom.map(Void::Person))
+    }
+
+    /// On a task of its own: whoever hangs up does not leave it half done.
+    async fn void(&self, by: By, what: Void, at: Option<i64>, reason: Reason) -> Result<(), Problem> {
+        let admin = Arc::clone(&self.admin);
+        let task = self.tracker.spawn(async move { admin.void(&by, what, at, reason).await });
+        match timeout(ACT_WITHIN, task).await {
+            Ok(Ok(done)) => Ok(done?),
+            // The task can only end without an answer by a panic, which is a defect.
+            Ok(Err(_)) => Err(Problem::internal()),
+            Err(_) => Err(Problem::act_deadline()),
+        }
+    }
+}
+
+fn of(jwt: Presented) -> Void {
+    Void::Jwt { exp: jwt.exp, profile: Some(jwt.profile.name.to_string()), jti: jwt.jti }
+}
+
+/// One of the list; unspecified when left out.
+fn reason(body: &mut Map<String, Value>) -> Option<Reason> {
+    match body.remove("reason") {
+        None => Some(Reason::default()),
+        Some(value) => serde_json::from_value(value).ok(),
+    }
+}

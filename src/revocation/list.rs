@@ -1,0 +1,89 @@
+//! What is revoked, in memory: answers for each JWT that is presented, exactly, and forgets what has expired.
+//!
+//! Pure. Knows ids and names by hashes only.
+
+use std::collections::HashMap;
+
+use super::Presented;
+
+/// What is revoked by its hash: an id, a subject, a session, a consent.
+pub type Mark = [u8; 16];
+
+/// What is revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Target {
+    /// One JWT.
+    Jwt(Mark),
+    /// All JWTs of a subject, a session or a consent.
+    Person(Mark),
+    /// All JWTs of a profile.
+    Profile(String),
+    /// All JWTs.
+    Everything,
+}
+
+/// From when on what is revoked, and until when that matters. Unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// JWTs that were issued then or before are not active from then on.
+    pub from: i64,
+    /// The last of them has expired.
+    pub until: i64,
+}
+
+/// All that is revoked.
+#[derive(Debug, Default)]
+pub struct List {
+    /// Of a JWT only the first term counts.
+    jwts: HashMap<Mark, Term>,
+    others: HashMap<Target, Vec<Term>>,
+}
+
+impl List {
+    /// Adds one; that it is there already changes nothing.
+    pub fn add(&mut self, target: Target, term: Term) {
+        match target {
+            Target::Jwt(mark) => {
+                let known = self.jwts.entry(mark).or_insert(term);
+                known.from = known.from.min(term.from);
+                known.until = known.until.max(term.until);
+            }
+            other => {
+                let terms = self.others.entry(other).or_default();
+                if !terms.contains(&term) {
+                    terms.push(term);
+                }
+            }
+        }
+    }
+
+    /// Whether a JWT is revoked `now`; `id` is its mark, `people` are those of whom it is.
+    pub fn has(&self, jwt: &Presented, id: &Mark, people: &[Mark], now: i64) -> bool {
+        if self.jwts.get(id).is_some_and(|term| term.from <= now) {
+            return true;
+        }
+        if self.others.is_empty() {
+            return false;
+        }
+        let of_people = people.iter().map(|mark| Target::Person(*mark));
+        let wider = [Target::Profile(jwt.profile.name.to_string()), Target::Everything];
+        of_people.chain(wider).any(|target| {
+            let terms = self.others.get(&target).into_iter().flatten();
+            terms.into_iter().any(|term| term.from <= now && jwt.iat <= term.from)
+        })
+    }
+
+    /// Forgets what no JWT is of any more.
+    pub fn forget(&mut self, now: i64) {
+        self.jwts.retain(|_, term| term.until >= now);
+        self.others.retain(|_, terms| {
+            terms.retain(|term| term.until >= now);
+            !terms.is_empty()
+        });
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.jwts.len() + self.others.values().map(Vec::len).sum::<usize>()
+    }
+}
