@@ -11,7 +11,7 @@ use jwsd::backend::Class;
 use jwsd::policy::{CONTROLS, RULES};
 use jwsd::transport::Rejection;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "docs/api.md",
     "docs/policy.md",
@@ -20,6 +20,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/operations.md",
     "docs/backends.md",
     "docs/keys.md",
+    "docs/revocation.md",
 ];
 
 fn root() -> &'static Path {

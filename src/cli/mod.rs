@@ -6,12 +6,14 @@ mod client;
 mod clock;
 mod dev;
 mod erase;
+mod introspect;
 mod keys;
 mod manual;
 mod output;
 mod person;
 mod policy;
 mod reload;
+mod revoke;
 mod serve;
 mod sign;
 mod softhsm;
@@ -48,6 +50,8 @@ enum Command {
     Check(check::Arguments),
     Sign(sign::Arguments),
     Verify(verify::Arguments),
+    Introspect(introspect::Arguments),
+    Revoke(revoke::Arguments),
     /// Make, adopt, list and turn keys, lift quarantines, and allow a login after a wrong PIN
     #[command(subcommand)]
     Keys(keys::Command),
@@ -104,6 +108,8 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Introspect(arguments) => introspect::run(&arguments),
+        Command::Revoke(arguments) => revoke::run(&arguments),
         Command::Keys(command) => keys::run(&command),
         Command::Clock(arguments) => clock::run(&arguments),
         Command::Erase(arguments) => erase::run(&arguments),

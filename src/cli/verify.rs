@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     }
 }
 
-fn read_jwt(argument: &str) -> Result<String, Failure> {
+pub(super) fn read_jwt(argument: &str) -> Result<String, Failure> {
     if argument != "-" {
         return Ok(argument.to_owned());
     }
