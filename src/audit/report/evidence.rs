@@ -54,6 +54,26 @@ fn of(id: &str, verification: &Verification, figures: &Figures) -> Found {
             let refused = refused(figures, &["consent."], "Consent rules");
             (vec![format!("JWTs issued on a consent: {with}."), refused], Vec::new())
         }
+        "data.erase" => {
+            (vec![format!("Erasures (subject.erased): {}.", events(figures, "subject.erased"))], Vec::new())
+        }
+        "data.access" => {
+            let text =
+                format!("Searches for a person (subject.searched): {}.", events(figures, "subject.searched"));
+            (vec![text], Vec::new())
+        }
+        "rev.jti" | "rev.near-real-time" => {
+            let [revoked, asked] = [acts(figures, "jwt.revoked"), events(figures, "jwt.introspected")];
+            let found = figures.rules.0.get("token.revoked").map_or(0, |rule| rule.refused);
+            let text = format!(
+                "Revocations (jwt.revoked): {revoked}; introspections: {asked}, of revoked JWTs: {found}."
+            );
+            (vec![text], Vec::new())
+        }
+        "rev.replay" => {
+            let spent = figures.rules.0.get("token.spent").map_or(0, |rule| rule.refused);
+            (vec![format!("Used again (token.spent): {spent} times, refused.")], Vec::new())
+        }
         "log.all" => {
             let text = format!(
                 "Records in the period: {}; acts of operators: {}; acts on keys: {}.",

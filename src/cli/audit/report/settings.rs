@@ -167,6 +167,14 @@ fn people(answers: &mut Answers, config: &Config) {
         is_personal(profile) && profile.consent.is_none() && profile.legal_basis.is_none()
     });
     gap_of(answers, "data.consent", baseless, "personal claims without consent or another legal basis.");
+    match &config.subjects.backend {
+        Some(backend) => set(answers, "data.erase", format!("The epoch's key is in backend {backend}.")),
+        None => gap(
+            answers,
+            "data.erase",
+            "The epoch's key is a file beside the state (subjects.backend): backups must leave it out.",
+        ),
+    }
     let impersonal = names(config, |profile| !is_personal(profile));
     if !impersonal.is_empty() {
         set(answers, "data.consent", format!("{}: no claim is marked as personal.", impersonal.join(", ")));
