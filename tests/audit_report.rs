@@ -60,7 +60,7 @@ fn what_happened_is_reported_with_the_configuration() {
     assert!(control("life.max")["settings"].to_string().contains("access: "), "{}", control("life.max"));
     assert!(control("key.hsm")["settings"].to_string().contains("Key access is in hsm."));
     assert!(control("key.hsm")["gaps"].to_string().contains("token in software"));
-    assert!(control("rev.jti")["gaps"].to_string().contains("not built"));
+    assert!(control("gov.drill")["gaps"].to_string().contains("not built"));
 
     // The log alone, and a period in which nothing was.
     let log = site.audit.to_str().unwrap();
