@@ -78,6 +78,9 @@ impl Seal {
 /// Builds the tree again.
 pub(super) fn restore(history: &History<'_>) -> Result<Restored, OpenError> {
     let found = last_seal(history)?;
+    if found.is_none() && history.base().is_some() {
+        return Err(history.unfounded());
+    }
     if found.is_none() && !history.is_empty() {
         tracing::info!("Audit log has no seal yet: all of it is read, once");
     }

@@ -89,6 +89,7 @@ impl Bench {
             environment: "test".into(),
             segment: MIN_SEGMENT,
             checkpoint: None,
+            retain: None,
         };
         Self { _parent: parent, settings, disk: Arc::default() }
     }

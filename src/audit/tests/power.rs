@@ -113,6 +113,7 @@ impl World {
                 environment: "test".into(),
                 segment: MIN_SEGMENT,
                 checkpoint: Some(unsealed()),
+                retain: None,
             },
             disk: Arc::new(disk),
             clock: Arc::new(Steady(AtomicI64::new(1_780_000_000_000_000))),

@@ -21,7 +21,7 @@ fn leaves(count: u64) -> Vec<Hash> {
 }
 
 fn prove(ranges: Vec<Range<u64>>, leaves: &[Hash]) -> Vec<Hash> {
-    let mut roots = Roots::new(ranges);
+    let mut roots = Roots::new(ranges, &Tree::default()).unwrap();
     leaves.iter().for_each(|leaf| roots.push(*leaf));
     roots.finish().unwrap()
 }
@@ -107,7 +107,7 @@ fn every_proof_of_a_small_tree_holds_and_no_other_does() {
 
 #[test]
 fn a_proof_needs_all_of_its_leaves() {
-    let mut roots = Roots::new(inclusion(0, 4).unwrap());
+    let mut roots = Roots::new(inclusion(0, 4).unwrap(), &Tree::default()).unwrap();
     leaves(3).into_iter().for_each(|leaf| roots.push(leaf));
     assert_eq!(roots.finish(), None);
 }

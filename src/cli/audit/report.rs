@@ -211,7 +211,7 @@ mod tests {
                 accepted: vec![verify::Accepted { seq: 12, time: "then".to_owned(), size: 40 }],
                 ..verify::Sealing::default()
             }),
-            checkpoints: verify::Checkpoints { found: 1, accepted: 3, torn: 0 },
+            checkpoints: verify::Checkpoints { found: 1, accepted: 3, ..verify::Checkpoints::default() },
             problems: vec![problem("", 0), problem("a", 0), problem("a", 2)],
             problem_count: 3,
             ..verify::Report::default()
