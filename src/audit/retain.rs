@@ -5,7 +5,7 @@
 //! verifies; the next run does what is left.
 
 pub mod archive;
-mod plan;
+pub(super) mod plan;
 
 use super::base::Base;
 use super::history::History;
@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::telemetry::Chain;
 use archive::Archive;
 use jiff::{SignedDuration, Timestamp};
-pub(super) use plan::{Going, Plan, plan};
+pub(super) use plan::{Going, plan};
 use std::collections::BTreeMap;
 use std::io::{self, BufReader};
 use std::ops::ControlFlow::{Break, Continue};
@@ -127,6 +127,12 @@ impl Retainer {
     /// Now and once an hour, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut told = None;
+        // The last seal of the run before is covered by the first of this one.
+        let begun = self.log.durable();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = self.sealed(begun) => {}
+        }
         loop {
             let done = tokio::select! {
                 () = stop.cancelled() => return,
@@ -147,6 +153,13 @@ impl Retainer {
                 () = stop.cancelled() => return,
                 () = sleep(EVERY) => {}
             }
+        }
+    }
+
+    /// Waits until a seal covers the record of this number.
+    async fn sealed(&self, number: u64) {
+        while self.log.report().as_ref().is_none_or(|report| report.after() < number) {
+            sleep(LOOK).await;
         }
     }
 
@@ -174,9 +187,7 @@ impl Retainer {
         self.log.append(vec![archived])?.durable_by(Instant::now() + RECORD_WITHIN).await?;
         // It is one of these.
         let last = self.log.durable();
-        while self.log.report().as_ref().is_none_or(|report| report.after() < last) {
-            sleep(LOOK).await;
-        }
+        self.sealed(last).await;
         let store = Arc::clone(&sealing.store);
         let (first, count) = (going.base.after + 1, going.segments.len());
         blocking(move || going.carry_out(&store)).await?;

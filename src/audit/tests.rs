@@ -5,6 +5,7 @@ mod power;
 mod reading;
 mod recovery;
 mod restoring;
+mod retaining;
 mod sealing;
 mod selecting;
 mod witnesses;

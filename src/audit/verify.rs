@@ -48,6 +48,18 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, 
 /// # Errors
 /// As [`verify`].
 pub fn verify_with(dir: &Path, trust: &Trust, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, Error> {
+    let base = || Base::read(dir).ok();
+    loop {
+        let before = base();
+        match read_all(dir, trust, progress) {
+            // The daemon took away what it read.
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound && base() != before => {}
+            done => return done,
+        }
+    }
+}
+
+fn read_all(dir: &Path, trust: &Trust, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, Error> {
     let fail = |name: &str| {
         let path = if name.is_empty() { dir.to_owned() } else { dir.join(name) };
         move |source| Error { path, source }

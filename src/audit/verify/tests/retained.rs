@@ -95,7 +95,7 @@ pub(super) fn put(path: &Path, bytes: &[u8]) {
     std::io::Write::write_all(&mut file, bytes).unwrap();
 }
 
-pub(super) fn look(log: &Maker, kept: usize) -> retain::Plan {
+pub(super) fn look(log: &Maker, kept: usize) -> retain::plan::Plan {
     let place = Place::new(log);
     plan(&place.dir(), &terms(), when(log, kept)).unwrap()
 }
