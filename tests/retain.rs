@@ -31,7 +31,8 @@ fn two_days_later(site: &mut Site) {
     let directories = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let library =
         directories.map(|directory| directory.join("faketime/libfaketime.so.1")).find(|path| path.exists());
-    let library = library.expect("libfaketime is missing; scripts/test installs it (apt-get install libfaketime)");
+    let library =
+        library.expect("libfaketime is missing; scripts/test installs it (apt-get install libfaketime)");
     let environment = [
         ("LD_PRELOAD", library.display().to_string()),
         ("FAKETIME", "+2d".to_owned()),
@@ -62,7 +63,12 @@ fn verify(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
     if python.exists() {
         let script = root.join("scripts/audit_verify.py");
         let other = Command::new(python).arg("-B").arg(script).arg(&audit).args(arguments).output().unwrap();
-        assert_eq!(other.status.code(), output.status.code(), "{said}{}", String::from_utf8_lossy(&other.stdout));
+        assert_eq!(
+            other.status.code(),
+            output.status.code(),
+            "{said}{}",
+            String::from_utf8_lossy(&other.stdout)
+        );
     } else {
         println!("SKIPPED: {} is not there; scripts/test makes it", python.display());
     }
@@ -114,9 +120,15 @@ fn what_is_older_than_its_term_goes_to_the_archive_and_the_rest_verifies() {
     assert_eq!(kept[0]["seq"].as_u64().unwrap(), before.len() as u64 + 1);
     let said: Vec<_> = kept.iter().filter(|record| record["event"] == "log.archived").collect();
     assert_eq!(said.len(), 1);
-    assert_eq!((said[0]["count"].as_u64(), &said[0]["vkey"]), (Some(before.len() as u64), &Value::from(vkey.as_str())));
+    assert_eq!(
+        (said[0]["count"].as_u64(), &said[0]["vkey"]),
+        (Some(before.len() as u64), &Value::from(vkey.as_str()))
+    );
     let (code, said) = verify(&site, &[&alone[..], &["--archive", &archive]].concat());
-    assert!(code == Some(0) && said.contains(&format!("{count} segments of them were read from the archive")), "{said}");
+    assert!(
+        code == Some(0) && said.contains(&format!("{count} segments of them were read from the archive")),
+        "{said}"
+    );
     // Each by itself, and each JWT of then.
     for segment in segments(Path::new(&archive)) {
         let proof = segment.with_extension("proof").display().to_string();
@@ -148,5 +160,8 @@ fn what_is_older_than_its_term_goes_to_the_archive_and_the_rest_verifies() {
     // What was not declared is found.
     fs::remove_file(&base).unwrap();
     let (code, said) = verify(&site, &alone);
-    assert!(code == Some(1) && said.contains(&format!("records 1 to {} are missing", before.len())), "{said}");
+    assert!(
+        code == Some(1) && said.contains(&format!("records 1 to {} are missing", before.len())),
+        "{said}"
+    );
 }

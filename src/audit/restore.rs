@@ -186,6 +186,9 @@ pub(super) fn compare(
             there,
             problem: format!("of log {:?}", seen.origin),
         }
+    } else if history.base().is_some_and(|base| there < base.tree.size()) {
+        let problem = "and this log begins later: nothing can be compared".to_owned();
+        OpenError::Different { path, witness: witness.clone(), there, problem }
     } else if there > here {
         OpenError::Truncated { path, witness: witness.clone(), there, here }
     } else {

@@ -81,7 +81,8 @@ impl Archive {
         content: impl Fn() -> io::Result<R>,
         may_replace: impl Fn(File) -> io::Result<bool>,
     ) -> Result<bool, NotRetained> {
-        let fail = |problem: &str| NotRetained::Archive { path: self.path.join(name), problem: problem.to_owned() };
+        let fail =
+            |problem: &str| NotRetained::Archive { path: self.path.join(name), problem: problem.to_owned() };
         let failed = |error: io::Error| fail(&error.to_string());
         let there = || self.disk.open(&self.handle, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK);
         let was_there = match there() {

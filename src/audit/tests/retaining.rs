@@ -1,9 +1,11 @@
 //! The task that shortens a log, beside the one that seals it.
 
+use super::restoring::note;
 use super::sealing::{Bed, EVER, Soft};
 use super::*;
 use crate::audit::checkpoint::SealKey;
 use crate::audit::retain::{Retainer, Settings as Terms, outlook};
+use crate::audit::tree::Tree;
 use crate::audit::verify::{Trust, verify_with};
 use crate::clock::Clock;
 use crate::keyring::Ring;
@@ -86,12 +88,49 @@ async fn old_segments_go_once_a_seal_covers_the_record_of_it() {
     assert!(report.is_sound() && report.first == 65, "{report:#?}");
     let report = verified(&bed, &key, Some(archive));
     assert!(report.is_sound() && report.first == 1, "{report:#?}");
-    // It opens again, goes on, and a witness that saw it is not contradicted.
+    // It opens again and goes on; a witness that has seen nothing since it begins cannot be compared.
+    let witness = bed.bench.dir().with_file_name("witness");
+    let said: Vec<_> = bed.bench.lines().iter().map(|line| json(line)).collect();
+    let last = said.iter().filter_map(|record| record["note"].as_str()).next_back().unwrap();
+    std::fs::write(&witness, format!("{last}\n")).unwrap();
+    let mut watched = bed.bench.settings.clone();
+    watched.checkpoint.as_mut().unwrap().witnesses = vec![super::super::Witness::File(witness.clone())];
+    let open = || Log::open(&watched, Arc::new(SystemClock));
+    open().unwrap().close().await;
+    let early = note("jwsd/test", &Tree::from_peaks(2, vec![[1; 32]]).unwrap());
+    std::fs::write(&witness, format!("{early}\n")).unwrap();
+    let error = open().err().unwrap().to_string();
+    assert!(error.contains("this log begins later") && error.contains("accept-truncation"), "{error}");
     let log = bed.bench.open();
     log.append(vec![issued(2000)]).unwrap().durable().await.unwrap();
     assert!(bed.sealer(&log).seal(true).await);
     log.close().await;
     assert!(verified(&bed, &key, None).is_sound());
+}
+
+#[test]
+fn a_beginning_that_nothing_bears_out_is_refused_at_open() {
+    let good = format!(
+        "{{\"after\":2,\"size\":2,\"peaks\":[\"{}=\"],\"vkey\":\"{}\"}}\n",
+        "A".repeat(43),
+        Soft::new(1).key().to_vkey()
+    );
+    for (base, what) in [
+        (good.clone(), "the log has no seal"),
+        (good.replace(":2,", ":3,"), "it was changed"),
+        (good.replace("\"after\":2", "\"after\":1"), "it was changed"),
+        (good.replace(",", ", "), "it was changed"),
+        (good.replace("jwsd/test", "jwsd test"), "it was changed"),
+        (good.trim_end().to_owned(), "it was changed"),
+        (String::new(), "it was changed"),
+    ] {
+        let bench = Bench::sealed();
+        bench.filled(5);
+        std::fs::write(bench.dir().join("base"), &base).unwrap();
+        let error = bench.try_open().err().unwrap().to_string();
+        assert!(error.contains("/base: ") && error.contains(what), "{base}: {error}");
+        assert!(!bench.verify().is_sound());
+    }
 }
 
 #[tokio::test]
@@ -114,10 +153,12 @@ async fn an_archive_that_cannot_be_written_keeps_everything() {
     assert!(error.contains("nowhere: ") && error.contains("make that directory"), "{error}");
     log.close().await;
     assert!(bed.bench.lines().iter().all(|line| json(line)["event"] != "log.archived"));
-    assert!(Retainer::new(
-        Terms { default: DAY, profiles: BTreeMap::new(), archive: None },
-        Bench::quick().open(),
-        Arc::new(SystemClock)
-    )
-    .is_none());
+    assert!(
+        Retainer::new(
+            Terms { default: DAY, profiles: BTreeMap::new(), archive: None },
+            Bench::quick().open(),
+            Arc::new(SystemClock)
+        )
+        .is_none()
+    );
 }

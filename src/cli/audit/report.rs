@@ -232,7 +232,14 @@ mod tests {
         };
         let told = verification(found, Some(Timestamp::UNIX_EPOCH));
         let declared = told.declared.join("\n");
-        for part in ["Gap: the log begins at 1970", "up to number 77", "record 12 of then", "40 records once", "3 checkpoints", "900 s older"] {
+        for part in [
+            "Gap: the log begins at 1970",
+            "up to number 77",
+            "record 12 of then",
+            "40 records once",
+            "3 checkpoints",
+            "900 s older",
+        ] {
             assert!(declared.contains(part), "{part}: {declared}");
         }
         let wrong = "is\u{fffd}[2J wrong";

@@ -21,15 +21,18 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let config = config::load(&arguments.file.config)?;
     let Some(terms) = &config.audit.retain else {
-        return Err(Failure::new(CONFIG, "the configuration has no [audit.retain]: the log is kept for ever"));
+        return Err(Failure::new(
+            CONFIG,
+            "the configuration has no [audit.retain]: the log is kept for ever",
+        ));
     };
     let found = outlook(&config.audit.dir, terms, Timestamp::now());
     let Outlook { segments, goes, records, next } =
         found.map_err(|error| Failure::because(UNAVAILABLE, &error))?;
-    let where_to = terms.archive.as_ref().map_or_else(
-        || "are removed".to_owned(),
-        |archive| format!("go to {}", archive.display()),
-    );
+    let where_to = terms
+        .archive
+        .as_ref()
+        .map_or_else(|| "are removed".to_owned(), |archive| format!("go to {}", archive.display()));
     match (goes.first(), goes.last()) {
         (Some(first), Some(last)) => line(format_args!(
             "{} of {segments} segments, {first} to {last}, with {records} records, {where_to} at the next look",

@@ -17,7 +17,8 @@ fn with(profile: &str, text: &str) -> String {
 #[test]
 fn terms_are_those_of_the_profile_or_the_default() {
     assert!(LOADER.parse(&with("", ""), "x").unwrap().audit.retain.is_none());
-    let terms = LOADER.parse(&with("", "[audit.retain]\ndefault = \"400d\"\n"), "x").unwrap().audit.retain.unwrap();
+    let terms =
+        LOADER.parse(&with("", "[audit.retain]\ndefault = \"400d\"\n"), "x").unwrap().audit.retain.unwrap();
     assert_eq!((terms.default, terms.profiles.len(), terms.archive), (DAY * 400, 0, None));
     let text = with("retain = \"3650d\"\n", "[audit.retain]\ndefault = \"1d\"\narchive = \"/var/lib//a/\"\n");
     let terms = LOADER.parse(&text, "x").unwrap().audit.retain.unwrap();
