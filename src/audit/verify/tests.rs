@@ -7,6 +7,7 @@ mod maker;
 mod proofs;
 mod python;
 mod retained;
+mod shorten;
 mod tamper;
 mod witnesses;
 

@@ -70,6 +70,8 @@ pub(super) struct Maker {
     pub(super) notes: Vec<String>,
     /// Where it begins.
     pub(super) base: Option<Base>,
+    /// What was before that.
+    pub(super) gone: Vec<(u64, Vec<u8>)>,
 }
 
 /// The head of a log at some moment.
@@ -88,6 +90,7 @@ impl Maker {
             last: 0,
             notes: Vec::new(),
             base: None,
+            gone: Vec::new(),
         }
     }
 

@@ -74,7 +74,7 @@ pub(super) fn judge(bench: &Bench, cases: &[Case]) -> Option<Vec<String>> {
 
 #[test]
 fn tamper_python_agrees() {
-    for make in [two_hundred, retained::retained] {
+    for make in [two_hundred, shorten::retained] {
         agrees(&Bench::new(make));
     }
 }
@@ -96,7 +96,7 @@ fn agrees(bench: &Bench) {
 
 #[test]
 fn tamper_python_agrees_on_sound_logs_of_every_shape() {
-    for make in [gaps, live, back_and_forth] {
+    for make in [gaps, live, back_and_forth, shorten::late, shorten::torn] {
         let bench = Bench::new(make);
         let cases = [Case::whole("nothing changed".to_owned(), bench.log.segments.clone())];
         let Some(said) = judge(&bench, &cases) else { return };

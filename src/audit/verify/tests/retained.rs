@@ -2,133 +2,50 @@
 //! what was taken away without leave.
 
 use super::maker::{Maker, Signer, issued, two_hundred};
+use super::shorten::*;
 use super::*;
 use crate::audit::checkpoint::SealKey;
 use crate::audit::disk::{Disk, KernelDisk};
 use crate::audit::prove::{self, segment};
 use crate::audit::retain::archive::Archive;
-use crate::audit::retain::{self, Going, Settings, plan};
-use crate::audit::segment::{Directory, Store};
-use crate::audit::{Entry, Event, MIN_SEGMENT, Outcome, parse};
-use jiff::{SignedDuration, Timestamp};
-use std::cell::RefCell;
+use crate::audit::retain::{self, Settings, plan};
+use crate::audit::{Entry, Event, Outcome};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tempfile::TempDir;
 
-const TERM: Duration = Duration::from_secs(86_400);
-
-fn terms() -> Settings {
-    Settings { default: TERM, profiles: BTreeMap::new(), archive: None }
-}
-
-/// A moment at which all segments are old enough that are before this one.
-fn when(log: &Maker, kept: usize) -> Timestamp {
-    let (_, bytes) = &log.segments[kept];
-    let first = bytes.split(|&b| b == b'\n').find_map(|line| parse(line).ok()).unwrap();
-    let time: Timestamp = first.time.parse().unwrap();
-    time + SignedDuration::try_from(TERM).unwrap() - SignedDuration::from_millis(1)
-}
-
-/// Files of a log and its archive.
-pub(super) struct Place {
-    parent: TempDir,
-}
-
-impl Place {
-    pub(super) fn new(log: &Maker) -> Self {
-        let parent = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let place = Self { parent };
-        fs::create_dir(place.archive()).unwrap();
-        place.write(log);
-        place
-    }
-    pub(super) fn dir(&self) -> PathBuf {
-        self.parent.path().join("audit")
-    }
-    pub(super) fn archive(&self) -> PathBuf {
-        self.parent.path().join("archive")
-    }
-    /// What the maker has, in the place of whatever is there.
-    fn write(&self, log: &Maker) {
-        let _ = fs::remove_dir_all(self.dir());
-        log.write(&self.dir());
-        if let Some(base) = &log.base {
-            put(&self.dir().join("base"), base.text().as_bytes());
-        }
-    }
-    fn store(&self, disk: Arc<dyn Disk>) -> Store {
-        Directory::open(&self.dir(), MIN_SEGMENT, disk).unwrap().store().unwrap()
-    }
-    pub(super) fn report(&self, trust: Trust) -> Report {
-        verify_with(&self.dir(), &trust, &mut |_, _| {}).unwrap()
-    }
-    pub(super) fn with_archive(&self, trust: Trust) -> Report {
-        self.report(trust.with_archive(Some(self.archive())))
-    }
-    /// Of the archive and the log together.
-    fn records(&self) -> BTreeMap<u64, Vec<u8>> {
-        let mut records = BTreeMap::new();
-        for dir in [self.dir(), self.archive()] {
-            for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
-                if entry.extension().is_some_and(|extension| extension == "jsonl") {
-                    for line in fs::read(entry).unwrap().split(|&b| b == b'\n') {
-                        let Ok(record) = parse(line) else { continue };
-                        let before = records.insert(record.seq, line.to_vec());
-                        assert!(before.is_none_or(|before| before == line), "{} differs", record.seq);
-                    }
-                }
-            }
-        }
-        records
-    }
-}
-
-pub(super) fn put(path: &Path, bytes: &[u8]) {
-    let _ = fs::remove_file(path);
-    let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(path).unwrap();
-    std::io::Write::write_all(&mut file, bytes).unwrap();
-}
-
-pub(super) fn look(log: &Maker, kept: usize) -> retain::plan::Plan {
-    let place = Place::new(log);
-    plan(&place.dir(), &terms(), when(log, kept)).unwrap()
-}
-
-/// Says that what is before this segment goes, and seals that.
-fn declare(log: &mut Maker, kept: usize, signer: &Signer) -> Going {
-    let going = look(log, kept).goes.unwrap();
-    log.record(&going.record(None));
-    log.seal(signer);
-    going
-}
-
-/// And takes it away.
-fn take(log: &mut Maker, going: &Going) {
-    let first = going.segments.len();
-    log.segments.drain(..first);
-    log.base = Some(going.base.clone());
-}
-
-thread_local! {
-    /// What was before the last one of these.
-    pub(super) static WHOLE: RefCell<Option<Vec<(u64, Vec<u8>)>>> = const { RefCell::new(None) };
-}
-
-/// The two hundred without the first three segments, which end in a gap; `first` is the key in force there.
-pub(super) fn retained(first: &Signer, second: &Signer) -> Maker {
-    let mut log = two_hundred(second, first);
-    WHOLE.set(Some(log.segments.clone()));
-    let going = declare(&mut log, 3, first);
-    take(&mut log, &going);
-    log.issue(3);
-    log.seal(first);
-    log
+#[test]
+fn what_a_failed_disk_left_is_archived_and_vouched_for_by_nobody() {
+    let signer = Signer::ed25519();
+    let mut log = torn(&signer, &signer);
+    log.segments.splice(0..0, log.gone.clone());
+    log.base = None;
+    let place = Place::new(&log);
+    let going = plan(&place.dir(), &terms(), when(&log, 1)).unwrap().goes.unwrap();
+    assert_eq!((going.base.after, going.count), (5, 7));
+    Archive::open(&place.archive()).unwrap().take(&place.dir(), &going).unwrap();
+    let segment = place.archive().join("00000000000000000001.jsonl");
+    let proof = fs::read_to_string(segment.with_extension("proof")).unwrap();
+    let bytes = fs::read(&segment).unwrap();
+    let keys = [SealKey::from_vkey(&signer.key.to_vkey()).unwrap()];
+    let proven = segment::check(&proof, &bytes[..], &keys).unwrap().unwrap();
+    assert_eq!((proven.records, proven.unvouched), (7, 2));
+    // Without its gap it is damaged.
+    let plain: String = proof.split_inclusive('\n').filter(|line| !line.starts_with("gap")).collect();
+    assert!(segment::check(&plain, &bytes[..], &keys).unwrap().is_err());
+    let stranger = [SealKey::from_vkey(&Signer::ed25519().key.to_vkey()).unwrap()];
+    assert!(segment::check(&proof, &bytes[..], &stranger).unwrap().is_err());
+    // After a power loss less of the doubtful part may be there: the archive takes that in its place.
+    let end = bytes.len() - 20;
+    put(&place.dir().join("00000000000000000001.jsonl"), &bytes[..end]);
+    let going = plan(&place.dir(), &terms(), when(&log, 1)).unwrap().goes.unwrap();
+    Archive::open(&place.archive()).unwrap().take(&place.dir(), &going).unwrap();
+    assert_eq!(fs::read(&segment).unwrap(), &bytes[..end]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::changed::{Bench, Case, Splice, forged};
 use super::maker::two_hundred;
-use super::retained::retained;
+use super::shorten::retained;
 use super::*;
 use std::collections::BTreeMap;
 
