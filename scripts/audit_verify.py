@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a log of jwsd: a second implementation of docs/audit-format.md, written from that page.
 
-usage: audit_verify.py DIRECTORY [--key VKEY|@FILE]... [--checkpoint FILE]...
+usage: audit_verify.py DIRECTORY [--key VKEY|@FILE]... [--checkpoint FILE]... [--archive DIRECTORY]
 
 Prints what is wrong, or that nothing is. Exit codes: 0 sound, 1 problems, 2 it could not be read, or wrong usage.
 Needs the `cryptography` package.
@@ -304,14 +304,54 @@ def canonical_seal(record):
     return kid, after, peaks, note
 
 
-class Seals:
-    """The seals of a log against the tree of its leaves."""
+class Base:
+    """Where a log begins: after which record, which tree is before that, and which key sealed there."""
 
-    def __init__(self, keys):
+    def __init__(self, members):
+        after, size, peaks, vkey = map(members.get, ("after", "size", "peaks", "vkey"))
+        numbers = is_number(after) and is_number(size) and 0 < size <= after
+        if not (numbers and type(vkey) is str and type(peaks) is list and all(type(peak) is str for peak in peaks)):
+            raise Bad("after, size, peaks or vkey are missing or do not fit")
+        Key(vkey)
+        raw = [unbase64(peak) for peak in peaks]
+        if len(raw) != size.bit_count() or {len(peak) for peak in raw} != {32}:
+            raise Bad("the peaks are not those of a tree of that size")
+        self.after, self.size, self.peaks = after, size, raw
+        text = lambda value: json.dumps(value, ensure_ascii=False)
+        self.text = '{"after":%d,"size":%d,"peaks":[%s],"vkey":%s}\n' % (after, size, ",".join(map(text, peaks)), text(vkey))
+
+    @staticmethod
+    def read(content):
+        """From the file's bytes."""
+        try:
+            members = DECODER.decode(content.decode())
+            base = Base(dict(members)) if type(members) is Pairs else None
+        except (Bad, ValueError, RecursionError):
+            base = None
+        if base is None or base.text.encode() != content:
+            raise Bad("base is not written as the log writes one")
+        return base
+
+    @staticmethod
+    def stated(record):
+        """From a log.archived."""
+        names = [name for name, _ in DECODER.decode(record.line.decode())]
+        if any(names.count(name) != 1 for name in ("after", "size", "peaks", "vkey")):
+            raise Bad("log.archived lacks after, size, peaks or vkey")
+        return Base(record.members)
+
+
+class Seals:
+    """The seals of a log against the tree of its leaves, from the first one on or from a base."""
+
+    def __init__(self, keys, base=None, whole=True):
         self.given, self.key, self.past = keys, None, []
+        self.base, self.stated, self.unread = base, False, 0
         self.tree, self.settled, self.pending = Tree(), 0, deque()
+        if base and not whole:
+            self.tree, self.settled, self.unread = Tree(base.size, base.peaks), base.after, base.size
         self.origin, self.size, self.good = None, 0, {}
-        self.introduced, self.accepted = [], []
+        self.introduced, self.accepted, self.earlier = [], [], 0
 
     def place(self):
         return self.tree.size + len(self.pending)
@@ -329,6 +369,9 @@ class Seals:
                 self.introduced.append((place, key))
             elif record.event == "log.accepted":
                 self.accepted.append((place, record, Note(record.text("note"))))
+            elif record.event == "log.archived":
+                if Base.stated(record).text == (self.base and self.base.text) and self.stated is False:
+                    self.stated = place
         except ValueError:
             # Half of a surrogate pair, or a number with thousands of digits.
             raise Bad(f"{record.event} holds a text or number that is none") from None
@@ -366,6 +409,18 @@ class Seals:
         tree = Tree(note.size, raw)
         if len(raw) != note.size.bit_count() or {len(peak) for peak in raw} != {32} or tree.root() != note.root:
             raise Bad("the seal's peaks do not give its root")
+        if note.size >= self.unread:
+            self.compare(note, after, tree)
+        self.origin, self.size = note.origin, note.size
+        self.good[note.size] = note
+        if key and (self.key is None or self.key.kid != key.kid):
+            if self.key:
+                self.introduced = [item for item in self.introduced if item[1].kid != self.key.kid]
+            self.past.append(key)
+            self.key = key
+
+    def compare(self, note, after, tree):
+        """The leaves against a seal; not for one from before the base, which later ones cover."""
         if note.size < self.tree.size:
             raise Bad("the seal is too far behind its place")
         while self.tree.size < note.size:
@@ -375,13 +430,6 @@ class Seals:
             self.pending = deque(item for item in self.pending if item[0] > after)
             self.size, self.origin = note.size, note.origin
             raise Bad(f"the seal does not fit the records up to {after}")
-        self.origin, self.size = note.origin, note.size
-        self.good[note.size] = note
-        if key and (self.key is None or self.key.kid != key.kid):
-            if self.key:
-                self.introduced = [item for item in self.introduced if item[1].kid != self.key.kid]
-            self.past.append(key)
-            self.key = key
 
     def covered(self):
         """Acceptances that a seal covers: the record and its note."""
@@ -391,6 +439,8 @@ class Seals:
         """What is to be said at the end. `witnesses` are lists of notes with their places, in the order of their making."""
         if self.given and not self.good:
             yield "the log has no seal that holds"
+        if self.base and (self.stated is False or self.stated >= self.size):
+            yield "base: no log.archived that a seal covers says that the log begins there"
         known = self.given + self.past + [key for place, key in self.introduced if place < self.size]
         signed = lambda note: not self.given or any(note.is_open(key) for key in known)
         accepted = set()
@@ -407,11 +457,14 @@ class Seals:
             excused = max((at for head, at in first.items() if head in accepted), default=0)
             for at, (place, note) in enumerate(notes):
                 good = self.good.get(note.size)
-                if not signed(note):
+                found = good and good.head() == note.head()
+                missing = not found and at >= excused and note.head() not in accepted
+                if missing and note.size < self.unread and at + 1 < len(notes):
+                    # Older than the log's beginning; but the newest one there must be comparable.
+                    self.earlier += 1
+                elif not signed(note):
                     yield f"{place} is not signed by a key of this log"
-                elif good and good.head() == note.head():
-                    continue
-                elif at >= excused and note.head() not in accepted:
+                elif missing:
                     yield f"{place}, of {note.size} records, is in none of the log's seals"
 
 
@@ -428,10 +481,23 @@ def first_gaps(segments):
     return gaps
 
 
-def verify(segments, keys, witnesses, told=None):
+def verify(segments, keys, witnesses, told=None, base=None, archive=None):
     """All problems, as sentences, one after the other. `segments` are names and contents, in order; `witnesses` the
-    notes of each. To `told` is added what is no problem and yet to be known."""
-    gaps, seals, last, doubtful, unvouched = first_gaps(segments), Seals(keys), 0, [], 0
+    notes of each; `base` is that file's content, if there is one; `archive` are segments that are kept elsewhere, if they
+    are to be read. To `told` is added what is no problem and yet to be known."""
+    last, doubtful, unvouched = 0, [], 0
+    try:
+        base = None if base is None else Base.read(base)
+    except Bad as bad:
+        base = None
+        yield str(bad)
+    if base:
+        segments = [segment for segment in segments if int(segment[0][:20]) > base.after]
+    if archive is not None:
+        segments = [segment for segment in archive if not segments or segment[0] < segments[0][0]] + segments
+    elif base:
+        last = base.after
+    gaps, seals = first_gaps(segments), Seals(keys, base, archive is not None)
     for at, (name, content) in enumerate(segments):
         newest = at + 1 == len(segments)
         if not content and not newest:
@@ -472,6 +538,10 @@ def verify(segments, keys, witnesses, told=None):
     yield from seals.problems(witnesses)
     if told is None:
         return
+    if base:
+        told.append(f"begins: records up to {base.after}, {base.size} of them sealed, are no longer kept" + (" here" if archive else ""))
+    if seals.earlier:
+        told.append(f"earlier: {seals.earlier} checkpoints are older than the log's beginning and were not compared")
     for record, note in seals.covered():
         told.append(f"record {record.seq} accepts that the log had {note.size} records once: {record.members.get('reason')}")
     if seals.good:
@@ -486,8 +556,8 @@ def is_segment(name):
     return bool(SEGMENT.fullmatch(name)) and int(name[:20]) < 1 << 64
 
 
-def read_directory(directory):
-    """The segments of a log, and what is wrong with its files."""
+def read_directory(directory, archive=False):
+    """The segments of a log, or of an archive, and what is wrong with its files."""
     segments, problems = [], []
     if os.stat(directory).st_mode & 0o077:
         problems.append(f"{directory}: others are let in")
@@ -501,7 +571,16 @@ def read_directory(directory):
             if status.st_mode & 0o077 or status.st_nlink > 1:
                 problems.append(f"{name}: others are let in, or it has a second name")
             segments.append((name, file.read()))
-    return segments, problems
+    return segments, [] if archive else problems
+
+
+def read_base(directory):
+    try:
+        descriptor = os.open(os.path.join(directory, "base"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    with open(descriptor, "rb") as file:
+        return file.read(1 << 14)
 
 
 def read_keys(given):
@@ -522,6 +601,7 @@ def main():
     parser.add_argument("directory")
     parser.add_argument("--key", action="append", default=[], metavar="VKEY|@FILE")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE")
+    parser.add_argument("--archive", metavar="DIRECTORY")
     arguments = parser.parse_args()
     witnesses, told = [], []
     try:
@@ -533,11 +613,13 @@ def main():
                 raise Bad(f"{path} holds no checkpoint, so nothing can be compared with it")
             witnesses.append(notes)
             told.append(f"{path}: {len(notes)} checkpoints, {torn} torn")
+        base = read_base(arguments.directory)
         segments, problems = read_directory(arguments.directory)
+        archive = read_directory(arguments.archive, archive=True)[0] if arguments.archive else None
     except (Bad, OSError, UnicodeDecodeError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    problems += verify(segments, keys, witnesses, told)
+    problems += verify(segments, keys, witnesses, told, base, archive)
     for text in told + [f"PROBLEM {problem}" for problem in problems]:
         # Names are whatever somebody wrote there: nothing in them steers the terminal.
         print("".join("\ufffd" if is_control(c) or "\ud800" <= c <= "\udfff" else c for c in text))

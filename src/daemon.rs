@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, AdminError, Followed, Mixed};
 use crate::api::{Api, Current, Endpoint, InFlight, InForce, Socket};
+use crate::audit::retain::Retainer;
 use crate::audit::seal::Sealer;
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
 use crate::backend;
@@ -324,6 +325,8 @@ async fn serve_from(
     record_start(log, &config.environment, &in_force.get().policy).await?;
 
     let background = TaskTracker::new();
+    let retainer = config.audit.retain.and_then(|terms| Retainer::new(terms, log.clone(), time.steady()));
+    retainer.into_iter().for_each(|retainer| drop(background.spawn(retainer.run(shutdown.clone()))));
     background.spawn(prove_keys(Arc::clone(&admin), config.limits.deadline, shutdown.clone()));
     background.spawn(settle_erasures(Arc::clone(&admin), shutdown.clone()));
     background.spawn(Arc::clone(&admin).keep(shutdown.clone(), tracker.clone()));

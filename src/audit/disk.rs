@@ -26,6 +26,10 @@ pub(super) trait Disk: Send + Sync {
     fn rename(&self, directory: &File, from: &str, to: &str) -> io::Result<()> {
         Ok(nix::fcntl::renameat2(directory, from, directory, to, RenameFlags::RENAME_NOREPLACE)?)
     }
+    /// Gives a file of the directory a name, whatever has it yet.
+    fn replace(&self, directory: &File, from: &str, to: &str) -> io::Result<()> {
+        Ok(nix::fcntl::renameat(directory, from, directory, to)?)
+    }
     /// Takes a file out of the directory.
     fn remove(&self, directory: &File, name: &str) -> io::Result<()> {
         Ok(nix::unistd::unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?)

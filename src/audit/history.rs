@@ -2,6 +2,7 @@
 //!
 //! Never writes, and holds one line and one block at a time, whatever the files hold.
 
+use super::base::{BASE, Base};
 use super::leaves::{self, Unknown};
 use super::line::{Line, Lines, MAX_LINE};
 use super::open::OpenError;
@@ -25,6 +26,8 @@ pub(super) struct History<'a> {
     segments: Vec<Listed>,
     /// Numbers whose records are no leaves.
     unknown: Unknown,
+    /// Where the log begins.
+    base: Option<Base>,
 }
 
 /// Where a line ends and the next one begins.
@@ -40,6 +43,9 @@ impl<'a> History<'a> {
         dir: &'a Path,
         open: impl Fn(&str) -> Result<File, OpenError> + 'a,
     ) -> Result<Self, OpenError> {
+        let base = Base::read(dir).map_err(failed("read", dir.join(BASE)))?.transpose();
+        let corrupt = |what: &str| OpenError::Corrupt { path: dir.join(BASE), problem: what.to_owned() };
+        let base = base.map_err(corrupt)?;
         let segments = list(dir).map_err(failed("list", dir.to_owned()))?.0;
         let mut unknown = Unknown::default();
         for Listed { name, .. } in &segments {
@@ -47,7 +53,7 @@ impl<'a> History<'a> {
             let first = lines.next().map_err(failed("read", dir.join(name)))?;
             first.and_then(|raw| raw.record().ok()).into_iter().for_each(|line| unknown.declare(&line));
         }
-        Ok(Self { dir, open: Box::new(open), segments, unknown })
+        Ok(Self { dir, open: Box::new(open), segments, unknown, base })
     }
 
     /// For a log that somebody may be writing.
@@ -59,6 +65,17 @@ impl<'a> History<'a> {
     pub(super) fn without(mut self, unknown: Option<(u64, u64)>) -> Self {
         unknown.into_iter().for_each(|(after, next)| self.unknown.add(after, next));
         self
+    }
+
+    /// Where the log begins, if not with its first record.
+    pub(super) fn base(&self) -> Option<&Base> {
+        self.base.as_ref()
+    }
+
+    /// It says that it begins later, and nothing in it bears that out.
+    pub(super) fn unfounded(&self) -> OpenError {
+        let problem = "it says where the log begins, and the log has no seal".to_owned();
+        OpenError::Corrupt { path: self.dir.join(BASE), problem }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -3,13 +3,15 @@
 //! Every valid record is a leaf, but for those whose numbers a `log.resumed` declares to be of unknown durability: the
 //! writer does not know whether they are on the disk, so nobody seals them.
 
+use super::base::Base;
 use super::line::{Line, Lines};
-use super::segment::{Listed, list};
+use super::segment::{Listed, list, list_all};
+use super::tree::Tree;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How much of a segment is read at once.
 const BLOCK: usize = 256 * 1024;
@@ -39,6 +41,16 @@ impl Unknown {
         last < next && self.0.iter().any(|&(after, resumed)| after <= last && next <= resumed)
     }
 
+    /// Ranges that have to do with numbers from the first of these on and before the second.
+    pub(super) fn between(&self, first: u64, next: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().copied().filter(move |&(after, resumed)| after + 1 < next && first <= resumed)
+    }
+
+    /// Whether what stands after this record, up to the next, may be anything.
+    pub(super) fn excuses_what_follows(&self, last: u64) -> bool {
+        self.0.iter().any(|&(after, resumed)| after <= last && last < resumed)
+    }
+
     /// Whether the record of this number is no leaf.
     pub(super) fn has(&self, seq: u64) -> bool {
         let at = self.0.partition_point(|&(_, resumed)| resumed <= seq);
@@ -59,18 +71,43 @@ pub(super) struct Segments {
     /// `.jsonl` files that are no segments.
     pub(super) strange: Vec<String>,
     pub(super) unknown: Unknown,
+    /// Where the log begins, if it says so.
+    pub(super) base: Option<Base>,
+    /// What is wrong with what says so.
+    pub(super) baseless: Option<&'static str>,
+    dir: PathBuf,
+    /// Where what was before is, and how many of the segments are from there.
+    archive: Option<(PathBuf, usize)>,
     /// The newest one's bytes, if it had no whole line yet. What it says later would have to be known beforehand.
     beginning: Option<Vec<u8>>,
 }
 
 impl Segments {
-    /// Reads the first line of every segment.
-    pub(super) fn open(dir: &Path) -> Result<Self, (String, io::Error)> {
-        let (listed, strange) = list(dir).map_err(|e| (String::new(), e))?;
-        let mut segments = Self { listed, strange, unknown: Unknown::default(), beginning: None };
-        for Listed { name, .. } in &segments.listed {
+    /// Reads the first line of every segment. With an archive, also of those that are there and not here.
+    pub(super) fn open(dir: &Path, archive: Option<&Path>) -> Result<Self, (String, io::Error)> {
+        let failed = |e| (String::new(), e);
+        let base = Base::read(dir).map_err(failed)?;
+        let (mut listed, strange) = list(dir).map_err(failed)?;
+        let archive = match archive {
+            Some(archive) => {
+                let first = listed.first().map_or(u64::MAX, |segment| segment.first);
+                let (mut older, _) = list_all(archive).map_err(failed)?;
+                older.retain(|segment| segment.first < first);
+                let count = older.len();
+                listed.splice(0..0, older);
+                Some((archive.to_owned(), count))
+            }
+            None => None,
+        };
+        let (base, baseless) = base.map_or((None, None), |base| match base {
+            Ok(base) => (Some(base), None),
+            Err(what) => (None, Some(what)),
+        });
+        let (dir, unknown) = (dir.to_owned(), Unknown::default());
+        let mut segments = Self { listed, strange, unknown, base, baseless, dir, archive, beginning: None };
+        for (index, Listed { name, .. }) in segments.listed.iter().enumerate() {
             let fail = |e| (name.clone(), e);
-            let mut lines = Lines::new(BufReader::new(open(dir, name).map_err(fail)?));
+            let mut lines = Lines::new(BufReader::new(segments.file(index).map_err(fail)?));
             let raw = lines.next().map_err(fail)?;
             segments.beginning = match raw {
                 Some(raw) if raw.is_torn() => Some(raw.bytes.to_vec()),
@@ -86,6 +123,32 @@ impl Segments {
         Ok(segments)
     }
 
+    /// Where reading begins: with what is before the log's beginning, or with its first record.
+    pub(super) fn start(&self) -> Option<&Base> {
+        self.base.as_ref().filter(|_| self.archive.is_none())
+    }
+
+    /// The tree before the first leaf that is read.
+    pub(super) fn tree(&self) -> Tree {
+        self.start().map(|base| base.tree.clone()).unwrap_or_default()
+    }
+
+    /// How many of the segments are in the archive.
+    pub(super) fn archived(&self) -> usize {
+        self.archive.as_ref().map_or(0, |(_, count)| *count)
+    }
+
+    /// Opens one of them.
+    pub(super) fn file(&self, index: usize) -> io::Result<File> {
+        let Some(Listed { name, .. }) = self.listed.get(index) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        match &self.archive {
+            Some((archive, count)) if index < *count => open(archive, name),
+            _ => open(&self.dir, name),
+        }
+    }
+
     /// A segment's content.
     pub(super) fn read(&self, file: File, newest: bool) -> Box<dyn BufRead + '_> {
         match &self.beginning {
@@ -94,17 +157,17 @@ impl Segments {
         }
     }
 
-    /// All leaves in order, until `visit` has what it looks for. What is no record is passed over: that is for
+    /// All leaves in order, from a segment on, until `visit` has what it looks for. What is no record is passed over: that is for
     /// [`verify`](super::verify) to tell.
     pub(super) fn leaves(
         &self,
-        dir: &Path,
+        from: usize,
         mut visit: impl FnMut(&Line<'_>) -> ControlFlow<()>,
     ) -> Result<(), (String, io::Error)> {
-        for (index, Listed { name, .. }) in self.listed.iter().enumerate() {
+        for (index, Listed { name, .. }) in self.listed.iter().enumerate().skip(from) {
             let fail = |e| (name.clone(), e);
             let newest = index + 1 == self.listed.len();
-            let mut lines = Lines::new(self.read(open(dir, name).map_err(fail)?, newest));
+            let mut lines = Lines::new(self.read(self.file(index).map_err(fail)?, newest));
             while let Some(raw) = lines.next().map_err(fail)? {
                 if let Ok(line) = raw.record()
                     && !self.unknown.has(line.seq)

@@ -6,10 +6,14 @@ use super::disk::{Disk, KernelDisk};
 use super::open::{Begun, OpenError, begin};
 use super::queue::{Gate, Group, Shared};
 use super::restore::{Contradiction, Seal};
+use super::retain;
 use super::seal::Report;
+use super::segment::Store;
 use super::tree::Tree;
 use super::{Entry, Settings};
 use crate::clock::Clock;
+use jiff::Timestamp;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +56,8 @@ struct Handle {
 pub(super) struct Sealing {
     /// The directory.
     pub(super) dir: PathBuf,
+    /// The same, to take old segments away.
+    pub(super) store: Arc<Store>,
     /// The log's name.
     pub(super) origin: String,
     /// The last seal of earlier runs.
@@ -166,6 +172,14 @@ impl Log {
     /// What is known of a log that is to be sealed.
     pub(super) fn sealing(&self) -> Option<&Sealing> {
         self.0.sealing.as_ref()
+    }
+
+    /// When the oldest record that is kept was written; `None` if none is, or the log is not sealed.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub fn begins(&self) -> io::Result<Option<Timestamp>> {
+        self.sealing().map_or(Ok(None), |sealing| retain::begins(&sealing.dir))
     }
 
     /// How far the log is sealed, for [`Health`].

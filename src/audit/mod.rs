@@ -33,6 +33,10 @@
 //! place ([`seal`]). Every valid record is a leaf, but those whose numbers a `log.resumed` declares to be of unknown
 //! durability. The tree is restored at open from the last seal and what follows it. See `docs/audit-format.md`.
 //!
+//! # Beginning
+//! A log that is not kept for ever ([`retain`]) has the file `base` (`base.new` until it is whole): the number of the last
+//! record that went, and the tree over all of them. Segments from before it are no longer of the log.
+//!
 //! # Space
 //! Every segment's space is reserved before its first record, so that a full disk shows when a segment is made, not in
 //! the middle of a record. While no spare can be reserved, JWTs are issued up to seven eighths of the current segment;
@@ -50,6 +54,7 @@
 //! once and then every 200 ms. If the directory itself was moved or replaced the log stays down until it is back: the
 //! writer never goes on in a directory it did not lock.
 
+mod base;
 pub mod checkpoint;
 mod disk;
 pub mod export;
@@ -65,6 +70,7 @@ mod record;
 mod recover;
 pub mod report;
 mod restore;
+pub mod retain;
 pub mod seal;
 mod segment;
 pub mod select;
@@ -100,4 +106,6 @@ pub struct Settings {
     pub segment: u64,
     /// How it is sealed; without this it is not, and no tree is kept.
     pub checkpoint: Option<seal::Settings>,
+    /// How long it is kept; without this, for ever.
+    pub retain: Option<retain::Settings>,
 }

@@ -220,9 +220,11 @@ pub(super) fn begin(
         *restored = restore(&history.without(recovered.unknown))?;
     }
     let shared = Arc::new(Shared::default());
+    let fail = |source| OpenError::Io { what: "open", path: settings.dir.clone(), source };
+    let store = Arc::new(directory.store().map_err(fail)?);
     let (sealing, head) = restored.map_or((None, None), |(origin, restored)| {
         let Restored { seal: last, introduced, .. } = restored;
-        let sealing = Sealing { dir: settings.dir.clone(), origin, last, introduced };
+        let sealing = Sealing { dir: settings.dir.clone(), store, origin, last, introduced };
         (Some(sealing), Some(Head { tree: restored.tree, last: restored.last }))
     });
     let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered, head);

@@ -3,6 +3,7 @@
 //! Never proves what a seal does not bear out, and never holds a JWT.
 
 pub mod check;
+pub mod segment;
 
 use std::io;
 use std::ops::ControlFlow::{Break, Continue};
@@ -12,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
-use super::checkpoint::{Checkpoint, Note};
+use super::checkpoint::{Checkpoint, Note, SealKey};
 use super::leaves::Segments;
 use super::line::Line;
 use super::tree::{Hash, Roots, consistency, inclusion, is_consistent, leaf, root_with};
@@ -44,6 +45,9 @@ pub enum NoProof {
         "the log has no seal of {0} records: `jwsd audit verify --json` names the last, witnesses all of them"
     )]
     Size(u64),
+    /// The older one is from before the log's beginning.
+    #[error("records before {0} are no longer kept here: where they were archived, give --archive")]
+    Gone(u64),
     /// Sizes in the wrong order.
     #[error("the older size must be the smaller one")]
     Order,
@@ -96,11 +100,11 @@ impl Seal {
 ///
 /// # Errors
 /// [`NoProof`].
-pub fn inclusion_of(dir: &Path, jwt: &Facts) -> Result<String, NoProof> {
-    let segments = Segments::open(dir).map_err(unread(dir))?;
-    let (mut index, mut record, mut other, mut newest) = (0, None, false, None);
+pub fn inclusion_of(dir: &Path, archive: Option<&Path>, jwt: &Facts) -> Result<String, NoProof> {
+    let segments = Segments::open(dir, archive).map_err(unread(dir))?;
+    let (mut index, mut record, mut other, mut newest) = (segments.tree().size(), None, false, None);
     segments
-        .leaves(dir, |line| {
+        .leaves(0, |line| {
             newest = Seal::of(line).or(newest.take());
             if let Some(facts) = Facts::of(line).filter(|facts| facts.jti == jwt.jti) {
                 if facts == *jwt {
@@ -113,13 +117,16 @@ pub fn inclusion_of(dir: &Path, jwt: &Facts) -> Result<String, NoProof> {
             Continue(())
         })
         .map_err(unread(dir))?;
-    let absent =
-        if other { "one has its jti, but another kid, alg, iat, exp or aud" } else { "none has its jti" };
+    let absent = match segments.start() {
+        _ if other => "one has its jti, but another kid, alg, iat, exp or aud",
+        Some(_) => "none that is kept has its jti; where older ones were archived, give --archive",
+        None => "none has its jti",
+    };
     let (index, record) = record.ok_or(NoProof::Absent(absent))?;
     let seal = newest.filter(|seal: &Seal| seal.checkpoint.size > index).ok_or(NoProof::Unsealed)?;
     let Checkpoint { size, root, .. } = seal.checkpoint;
     let path = inclusion(index, size).ok_or(NoProof::Unsealed)?;
-    let hashes = roots(&segments, dir, path, size)?;
+    let hashes = roots(&segments, dir, path, size)?.ok_or(NoProof::Contradiction)?;
     if root_with(leaf(&record), index, size, &hashes) != Some(root) {
         return Err(NoProof::Contradiction);
     }
@@ -132,11 +139,16 @@ pub fn inclusion_of(dir: &Path, jwt: &Facts) -> Result<String, NoProof> {
 ///
 /// # Errors
 /// [`NoProof`].
-pub fn consistency_of(dir: &Path, old: u64, new: Option<u64>) -> Result<String, NoProof> {
-    let segments = Segments::open(dir).map_err(unread(dir))?;
+pub fn consistency_of(
+    dir: &Path,
+    archive: Option<&Path>,
+    old: u64,
+    new: Option<u64>,
+) -> Result<String, NoProof> {
+    let segments = Segments::open(dir, archive).map_err(unread(dir))?;
     let (mut before, mut after) = (None, None);
     segments
-        .leaves(dir, |line| {
+        .leaves(0, |line| {
             if let Some(seal) = Seal::of(line) {
                 if seal.checkpoint.size == old {
                     before = Some(Seal { checkpoint: seal.checkpoint.clone(), note: seal.note.clone() });
@@ -152,7 +164,7 @@ pub fn consistency_of(dir: &Path, old: u64, new: Option<u64>) -> Result<String, 
     let after = after.ok_or(NoProof::Size(new.unwrap_or(old)))?;
     let (first, second) = (&before.checkpoint, &after.checkpoint);
     let path = consistency(first.size, second.size).ok_or(NoProof::Order)?;
-    let hashes = roots(&segments, dir, path, second.size)?;
+    let hashes = roots(&segments, dir, path, second.size)?.ok_or(NoProof::Gone(first.size))?;
     if !is_consistent((first.size, first.root), (second.size, second.root), &hashes) {
         return Err(NoProof::Contradiction);
     }
@@ -165,11 +177,13 @@ pub fn consistency_of(dir: &Path, old: u64, new: Option<u64>) -> Result<String, 
 /// # Errors
 /// [`NoProof::Read`].
 pub fn keys(dir: &Path) -> Result<Vec<(u64, String, Option<String>)>, NoProof> {
-    let segments = Segments::open(dir).map_err(unread(dir))?;
-    let mut known: Vec<(String, String)> = Vec::new();
+    let segments = Segments::open(dir, None).map_err(unread(dir))?;
+    let first = segments.start().and_then(|base| SealKey::from_vkey(&base.vkey).ok());
+    let mut known: Vec<(String, String)> =
+        first.iter().map(|key| (key.kid().to_string(), key.to_vkey())).collect();
     let mut epochs: Vec<(u64, String, Option<String>)> = Vec::new();
     segments
-        .leaves(dir, |line| {
+        .leaves(0, |line| {
             if line.event == "log.key"
                 && let Ok(key) = introduced(line)
             {
@@ -189,17 +203,18 @@ pub fn keys(dir: &Path) -> Result<Vec<(u64, String, Option<String>)>, NoProof> {
     Ok(epochs)
 }
 
-/// The roots of these subtrees of the first `size` leaves.
+/// The roots of these subtrees of the first `size` leaves; `None` if that takes leaves that are no longer kept.
 fn roots(
     segments: &Segments,
     dir: &Path,
     path: Vec<std::ops::Range<u64>>,
     size: u64,
-) -> Result<Vec<Hash>, NoProof> {
-    let mut roots = Roots::new(path);
-    let mut left = size;
+) -> Result<Option<Vec<Hash>>, NoProof> {
+    let before = segments.tree();
+    let Some(mut roots) = Roots::new(path, &before) else { return Ok(None) };
+    let mut left = size.saturating_sub(before.size());
     segments
-        .leaves(dir, |line| {
+        .leaves(0, |line| {
             if left == 0 {
                 return Break(());
             }
@@ -208,7 +223,7 @@ fn roots(
             Continue(())
         })
         .map_err(unread(dir))?;
-    roots.finish().ok_or(NoProof::Contradiction)
+    roots.finish().map(Some).ok_or(NoProof::Contradiction)
 }
 
 fn lines(hashes: &[Hash]) -> String {

@@ -213,6 +213,9 @@ pub enum Event {
     /// An operator takes the log as it is, though it contradicts the checkpoint `note` that was seen elsewhere.
     #[serde(rename = "log.accepted")]
     LogAccepted,
+    /// Written by the log itself: the `segment` and those before it are no longer kept; the log begins after number `after`.
+    #[serde(rename = "log.archived")]
+    LogArchived,
 }
 
 /// How it ended.
@@ -311,6 +314,7 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub segment: Option<String>,
     /// `log.resumed`: last acknowledged sequence number. `log.sealed`: number of the last record that it covers.
+    /// `log.archived`: of the last that is no longer kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// `log.resumed`: how many numbers after `after` are of unknown durability.
@@ -319,18 +323,21 @@ pub struct Entry {
     /// `log.recovered`: bytes cut off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
-    /// `log.recovered`: SHA-256 of the bytes cut off, hex.
+    /// `log.recovered`: SHA-256 of the bytes cut off, hex. `log.archived`: of all bytes that went, one segment after the other.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub sha256: Option<String>,
-    /// `log.sealed`: roots of the complete subtrees that the covered tree is made of, largest first, base64.
+    /// `log.sealed`, `log.archived`: roots of the complete subtrees that the tree is made of, largest first, base64.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peaks: Vec<String>,
-    /// `log.key`: the key as verifiers keep it, `name+id+key`.
+    /// `log.key`: the key as verifiers keep it, `name+id+key`. `log.archived`: the one that sealed at the log's new beginning.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path")]
     pub vkey: Option<String>,
     /// `log.sealed`, `log.accepted`: the checkpoint, a signed note.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path")]
     pub note: Option<String>,
+    /// `log.archived`: leaves of the tree of `peaks`, over all that is no longer kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
 }
 
 impl Entry {
@@ -371,6 +378,7 @@ impl Entry {
             peaks: Vec::new(),
             vkey: None,
             note: None,
+            size: None,
         }
     }
 }

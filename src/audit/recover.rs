@@ -3,6 +3,7 @@
 //! Drops nothing but bytes after the last valid record, reads no more than the newest segments' ends need, and goes by
 //! what is on the disk, not by what is still in memory of it.
 
+use super::base::{BASE, Base};
 use super::line::{Line, Lines, MAX_LINE, parse};
 use super::open::OpenError;
 use super::segment::{Directory, Listed, list};
@@ -36,7 +37,9 @@ pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
         move |source| OpenError::Io { what, path, source }
     };
     let (segments, _) = list(directory.path()).map_err(fail("list", ""))?;
-    let mut recovered = Recovered { next: 1, entries: Vec::new(), unknown: None };
+    let base = Base::read(directory.path()).map_err(fail("read", BASE))?;
+    let next = base.and_then(Result::ok).map_or(1, |base| base.after.saturating_add(1));
+    let mut recovered = Recovered { next, entries: Vec::new(), unknown: None };
     // The segment that holds the last record, if that record stands behind a spoiled place.
     let mut spoiled = None;
     for Listed { first, name, .. } in segments.into_iter().rev() {

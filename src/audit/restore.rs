@@ -78,6 +78,9 @@ impl Seal {
 /// Builds the tree again.
 pub(super) fn restore(history: &History<'_>) -> Result<Restored, OpenError> {
     let found = last_seal(history)?;
+    if found.is_none() && history.base().is_some() {
+        return Err(history.unfounded());
+    }
     if found.is_none() && !history.is_empty() {
         tracing::info!("Audit log has no seal yet: all of it is read, once");
     }
@@ -183,6 +186,9 @@ pub(super) fn compare(
             there,
             problem: format!("of log {:?}", seen.origin),
         }
+    } else if history.base().is_some_and(|base| there < base.tree.size()) {
+        let problem = "and this log begins later: nothing can be compared".to_owned();
+        OpenError::Different { path, witness: witness.clone(), there, problem }
     } else if there > here {
         OpenError::Truncated { path, witness: witness.clone(), there, here }
     } else {

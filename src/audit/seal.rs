@@ -92,7 +92,7 @@ impl Sealer {
         clock: Arc<dyn Clock>,
         within: Duration,
     ) -> Option<Self> {
-        let Sealing { dir, origin, last, introduced } = log.sealing()?;
+        let Sealing { dir, origin, last, introduced, .. } = log.sealing()?;
         let ring = keyring.ring();
         let is_ours = |kid: &str| ring.keys.versions.iter().any(|row| row.kid == kid);
         let foreign = introduced.iter().find(|kid| !is_ours(kid)).cloned();

@@ -2,6 +2,7 @@
 //!
 //! Never opens a file by path once the directory is held, never truncates a record, never retries a file that failed.
 
+use super::base::{BASE, Base};
 use super::disk::{Disk, Fault};
 use super::open::OpenError;
 use nix::errno::Errno;
@@ -17,6 +18,8 @@ const SPARE: &str = "spare";
 const ENVIRONMENT: &str = "environment";
 /// What `environment` is called until it is whole.
 const UNNAMED: &str = "environment.new";
+/// What `base` is called until it is whole.
+const UNBASED: &str = "base.new";
 const EXTENSION: &str = ".jsonl";
 const DIGITS: usize = 20;
 
@@ -145,10 +148,11 @@ impl Directory {
         self.disk.remove(&self.handle, name)
     }
     fn remove_any(&self, name: &str) -> io::Result<()> {
-        match self.remove(name) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        remove_any(&*self.disk, &self.handle, name)
+    }
+    /// The same directory, to take away what is no longer kept.
+    pub(super) fn store(&self) -> io::Result<Store> {
+        Ok(Store { handle: self.handle.try_clone()?, disk: Arc::clone(&self.disk) })
     }
     /// Syncs what an earlier run left of an old segment, and has it read from the disk.
     pub(super) fn settle(&self, segment: &File) -> io::Result<()> {
@@ -258,6 +262,59 @@ impl Directory {
     }
 }
 
+/// The locked directory once more, for its beginning; the writer has its end.
+pub(super) struct Store {
+    handle: File,
+    disk: Arc<dyn Disk>,
+}
+
+impl Store {
+    /// Says where the log begins from now on: all of it or nothing, and durable.
+    pub(super) fn begin(&self, base: &Base) -> io::Result<()> {
+        put(&*self.disk, &self.handle, (UNBASED, BASE), base.text().as_bytes())
+    }
+
+    /// Takes segments away, the oldest first.
+    pub(super) fn remove(&self, segments: &[Listed]) -> io::Result<()> {
+        for Listed { name, .. } in segments {
+            remove_any(&*self.disk, &self.handle, name)?;
+        }
+        self.disk.sync_all(&self.handle)
+    }
+}
+
+/// Writes a file under a first name, and gives it its own, in the place of one that has that.
+pub(super) fn put(
+    disk: &dyn Disk,
+    directory: &File,
+    (first, name): (&str, &str),
+    mut content: impl Read,
+) -> io::Result<()> {
+    remove_any(disk, directory, first)?;
+    let file = disk.open(directory, first, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
+    let mut block = vec![0; 256 * 1024];
+    loop {
+        let read = content.read(&mut block)?;
+        let bytes = block.get(..read).unwrap_or_default();
+        if bytes.is_empty() {
+            break;
+        }
+        if disk.write(&file, bytes)? != bytes.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    disk.sync_all(&file)?;
+    disk.replace(directory, first, name)?;
+    disk.sync_all(directory)
+}
+
+fn remove_any(disk: &dyn Disk, directory: &File, name: &str) -> io::Result<()> {
+    match disk.remove(directory, name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// The segment being written.
 pub(super) struct Segment {
     name: String,
@@ -300,8 +357,18 @@ pub(super) struct Listed {
     pub(super) size: u64,
 }
 
-/// The segments of a directory in order, and the names of `.jsonl` files that are none.
+/// The segments of the log in a directory, in order, and the names of `.jsonl` files that are none. What is from before
+/// the log's beginning is not of it any more, though it may be there still.
 pub(super) fn list(dir: &Path) -> io::Result<(Vec<Listed>, Vec<String>)> {
+    let (mut segments, strange) = list_all(dir)?;
+    if let Some(Ok(base)) = Base::read(dir)? {
+        segments.retain(|segment| segment.first > base.after);
+    }
+    Ok((segments, strange))
+}
+
+/// The same, with what is from before the beginning.
+pub(super) fn list_all(dir: &Path) -> io::Result<(Vec<Listed>, Vec<String>)> {
     let mut segments = Vec::new();
     let mut strange = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -334,7 +401,7 @@ pub(super) fn segment_name(first: u64) -> String {
     format!("{first:0DIGITS$}{EXTENSION}")
 }
 
-fn first_of(name: &str) -> Option<u64> {
+pub(super) fn first_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(EXTENSION)?;
     let canonical = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
     canonical.then(|| digits.parse().ok()).flatten()

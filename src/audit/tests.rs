@@ -5,6 +5,7 @@ mod power;
 mod reading;
 mod recovery;
 mod restoring;
+mod retaining;
 mod sealing;
 mod selecting;
 mod witnesses;
@@ -89,6 +90,7 @@ impl Bench {
             environment: "test".into(),
             segment: MIN_SEGMENT,
             checkpoint: None,
+            retain: None,
         };
         Self { _parent: parent, settings, disk: Arc::default() }
     }

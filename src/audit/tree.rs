@@ -71,6 +71,20 @@ impl Tree {
         self.size += 1;
     }
 
+    /// The tree over those of its leaves that lie in this range, if they are complete subtrees of it.
+    fn part(&self, range: &Range<u64>) -> Option<Self> {
+        let end = range.end.min(self.size);
+        let (mut start, mut part) = (0, Vec::new());
+        let bits = (0..u64::BITS).rev().map(|bit| 1 << bit).filter(|length| self.size & length != 0);
+        for (length, peak) in bits.zip(&self.peaks) {
+            if range.start <= start && start + length <= end {
+                part.push(*peak);
+            }
+            start += length;
+        }
+        Self::from_peaks(end.checked_sub(range.start)?, part)
+    }
+
     /// The root; of an empty tree, the hash of nothing.
     pub fn root(&self) -> Hash {
         let folded = self.peaks.iter().rev().copied().reduce(|right, left| node(&left, &right));
@@ -127,7 +141,7 @@ pub fn consistency(old: u64, new: u64) -> Option<Vec<Range<u64>>> {
     Some(path)
 }
 
-/// Makes the roots of some subtrees out of all leaves, which stream by in order.
+/// Makes the roots of some subtrees out of all leaves, or those after a tree that is known, which stream by in order.
 pub struct Roots {
     wanted: Vec<(Range<u64>, Tree)>,
     /// Places in `wanted` by the range's start, and how many of them are done.
@@ -138,11 +152,18 @@ pub struct Roots {
 
 impl Roots {
     /// For ranges that do not overlap, as [`inclusion`] and [`consistency`] give them.
-    pub fn new(ranges: Vec<Range<u64>>) -> Self {
-        let wanted: Vec<_> = ranges.into_iter().map(|range| (range, Tree::default())).collect();
+    /// `before` is the tree over the leaves that do not come; `None` if they would have to.
+    pub fn new(ranges: Vec<Range<u64>>, before: &Tree) -> Option<Self> {
+        let begun = |range: Range<u64>| {
+            let is_ahead = range.start >= before.size;
+            let tree = if is_ahead { Some(Tree::default()) } else { before.part(&range) };
+            tree.map(|tree| (range, tree))
+        };
+        let wanted: Vec<_> = ranges.into_iter().map(begun).collect::<Option<_>>()?;
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_by_key(|&at| wanted.get(at).map(|(range, _)| range.start));
-        Self { wanted, order, done: 0, next: 0 }
+        let done = wanted.iter().filter(|(range, _)| range.end <= before.size).count();
+        Some(Self { wanted, order, done, next: before.size })
     }
 
     /// Takes the next leaf.

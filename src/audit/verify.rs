@@ -13,12 +13,17 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Accepted, Checkpoints, Epoch, Error, Gap, Late, OpenTail, Problem, Report, Sealing};
+pub use report::{
+    Accepted, Begins, Checkpoints, Epoch, Error, Gap, Late, OpenTail, Problem, Report, Sealing,
+};
 pub use trust::Trust;
 
-use super::leaves::{Segments, Unknown, declared, open};
+use super::base::{BASE, Base};
+use super::leaves::{Segments, Unknown, declared};
 use super::line::{BadLine, Line, Lines, Raw};
+use super::prove::segment::Start;
 use super::segment::Listed;
+use super::tree::Tree;
 use seals::Seals;
 use std::fs::File;
 use std::io::{self, BufRead};
@@ -43,23 +48,45 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, 
 /// # Errors
 /// As [`verify`].
 pub fn verify_with(dir: &Path, trust: &Trust, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, Error> {
+    let base = || Base::read(dir).ok();
+    loop {
+        let before = base();
+        match read_all(dir, trust, progress) {
+            // The daemon took away what it read.
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound && base() != before => {}
+            done => return done,
+        }
+    }
+}
+
+fn read_all(dir: &Path, trust: &Trust, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, Error> {
     let fail = |name: &str| {
         let path = if name.is_empty() { dir.to_owned() } else { dir.join(name) };
         move |source| Error { path, source }
     };
-    let segments = Segments::open(dir).map_err(|(name, source)| fail(&name)(source))?;
+    let segments =
+        Segments::open(dir, trust.archive.as_deref()).map_err(|(name, source)| fail(&name)(source))?;
     let total = segments.listed.iter().map(|s| s.size).sum();
     let mut check = Check::new(trust, &segments.unknown);
     let metadata = dir.metadata().map_err(fail(""))?;
     check.mode("", metadata.mode());
+    if let Some(base) = &segments.base {
+        check.begin(base, trust.archive.as_ref().map(|_| segments.archived() as u64));
+    }
+    if let Some(what) = segments.baseless {
+        check.file_problem(BASE, what.to_owned());
+    }
     for name in &segments.strange {
         check.file_problem(name, "not a segment: no regular file named by twenty digits".to_owned());
     }
     let newest = segments.listed.len().saturating_sub(1);
     for (index, segment) in segments.listed.iter().enumerate() {
         let name = &segment.name;
-        let file = open(dir, name).map_err(fail(name))?;
-        check.file(segment, &file).map_err(fail(name))?;
+        let file = segments.file(index).map_err(fail(name))?;
+        // An archive is kept wherever and however its keeper likes.
+        if index >= segments.archived() {
+            check.file(segment, &file).map_err(fail(name))?;
+        }
         let reader = segments.read(file, index == newest);
         check
             .segment(reader, segment, index == newest, &mut |done| progress(done, total))
@@ -68,6 +95,26 @@ pub fn verify_with(dir: &Path, trust: &Trust, progress: &mut dyn FnMut(u64, u64)
     let report = check.finish();
     progress(report.bytes, total);
     Ok(report)
+}
+
+/// Reads one segment that is not the last, as far as it can be judged by itself; also the tree over it.
+pub(super) fn alone(
+    reader: impl BufRead,
+    segment: &Listed,
+    unknown: &Unknown,
+    start: Start,
+) -> io::Result<(Report, Tree)> {
+    let trust = Trust::default();
+    let mut check = Check::new(&trust, unknown);
+    check.report.last = start.after;
+    check.seals.begin(start.after, start.tree);
+    check.segment(reader, segment, false, &mut |_| {})?;
+    if unknown.excuses_what_follows(check.report.last) {
+        check.doubtful.clear();
+        check.doubtful_count = 0;
+    }
+    let tree = check.seals.clone().whole();
+    Ok((check.finish(), tree))
 }
 
 /// All that has to be known to judge the next line.
@@ -87,6 +134,17 @@ impl<'a> Check<'a> {
     fn new(trust: &'a Trust, unknown: &'a Unknown) -> Self {
         let (report, doubtful) = (Report::default(), Vec::new());
         Self { report, doubtful, doubtful_count: 0, unknown, missing: 0, seals: Seals::new(trust) }
+    }
+
+    /// The log begins there; what was before is read too if it is in the archive, which has so many segments.
+    fn begin(&mut self, base: &Base, archived: Option<u64>) {
+        let (after, size) = (base.after, base.tree.size());
+        self.report.begins = Some(Begins { after, size, archived });
+        if archived.is_none() {
+            self.report.last = after;
+            self.seals.begin(after, base.tree.clone());
+        }
+        self.seals.expect(base);
     }
 
     /// What a file is, apart from its content.
@@ -145,7 +203,9 @@ impl<'a> Check<'a> {
         match raw.record() {
             Ok(line) => {
                 self.record(&line, segment, raw.number == 1, &at);
-                if !self.unknown.has(line.seq) {
+                if self.unknown.has(line.seq) {
+                    self.report.unvouched += 1;
+                } else {
                     for what in self.seals.leaf(&line) {
                         self.report.add(at(what));
                     }

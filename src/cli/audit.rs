@@ -5,6 +5,7 @@ mod keys;
 mod prove;
 mod reconcile;
 mod report;
+mod retain;
 mod search;
 mod verify;
 
@@ -13,8 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::output::{Failure, NO, Outcome, UNAVAILABLE};
+use crate::audit::retain as retained;
 use crate::audit::tail::Tail;
+use crate::audit::verify::Report;
 use crate::config;
 
 #[derive(Debug, clap::Subcommand)]
@@ -54,6 +59,7 @@ pub(super) enum Command {
     /// Take the log as it is though a witness has seen more of it, or another one; the daemon must be stopped
     AcceptTruncation(accept::Arguments),
     Report(report::Arguments),
+    Retain(retain::Arguments),
 }
 
 /// Which log to read: a directory, or the one that a configuration names.
@@ -91,15 +97,38 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Tail { log, lines, follow } => tail_log(&log.resolve()?, *lines, *follow),
         Command::Reconcile(arguments) => reconcile::run(arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Retain(arguments) => retain::run(arguments),
         Command::Search { which } => search::search(which),
         Command::Export { which, format, output } => search::export(which, *format, output.as_deref()),
         Command::AcceptTruncation(arguments) => accept::run(arguments),
     }
 }
 
+/// Records from before the log's beginning are not kept: says so to whoever asks for that time, or for all of it.
+fn tell_beginning(directory: &Path, report: &Report, from: Option<Timestamp>) -> Result<(), Failure> {
+    let failed = |error| Failure::new(UNAVAILABLE, format_args!("{}: {error}", directory.display()));
+    let Some(begins) = &report.begins else { return Ok(()) };
+    let oldest = retained::begins(directory).map_err(failed)?;
+    if from.is_none_or(|from| oldest.is_none_or(|oldest| from < oldest)) {
+        let (after, since) = (begins.after, oldest.map_or("later".to_owned(), |oldest| oldest.to_string()));
+        writeln!(
+            io::stderr(),
+            "jwsd: {} begins at {since}: records up to {after} are no longer kept there",
+            directory.display()
+        )?;
+    }
+    Ok(())
+}
+
 /// Views show what is in a log that verifies. With `unsound` they go on all the same, and say so.
-fn checked(directory: &Path, trusted: &verify::Trusted, unsound: bool) -> Result<(), Failure> {
+fn checked(
+    directory: &Path,
+    trusted: &verify::Trusted,
+    from: Option<Timestamp>,
+    unsound: bool,
+) -> Result<(), Failure> {
     let report = verify::verified(directory, &trusted.read()?, false)?;
+    tell_beginning(directory, &report, from)?;
     if report.is_sound() {
         return Ok(());
     }

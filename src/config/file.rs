@@ -46,12 +46,14 @@ mod backend;
 mod data;
 mod encryption;
 mod misuse;
+mod retain;
 mod subjects;
 pub(super) use audit::{Audit, Checkpoint};
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
 pub(super) use data::{Consent, Detector, Detectors};
 pub(super) use encryption::{Recipient, SdJwt};
 pub(super) use misuse::{Denials, Hours, Misuse, NewExe, ProfileRate};
+pub(super) use retain::Retain;
 pub(super) use subjects::Subjects;
 
 table! {
@@ -329,6 +331,9 @@ table! {
         /// Round `iat` down to a multiple of this, 1s to 1h; `exp` counts from there.
         #[serde(default = "round_iat")]
         round_iat: DurationText,
+        /// Its records are kept so long, 1d to 3650d: the default of [audit.retain] when left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retain: Option<DurationText>,
         /// Encrypt it to its audience, whose key is a recipient's: "always", or "when-sensitive", which is when it has a sensitive claim. Not encrypted when left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         encrypt: Option<Encrypt>,

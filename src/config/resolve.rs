@@ -15,6 +15,7 @@ mod pkcs11;
 mod profile;
 mod publish;
 mod recipient;
+mod retain;
 mod subjects;
 
 use super::document::{Document, Path};

@@ -6,7 +6,7 @@ use crate::api::Changes;
 use crate::caller::Rule;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sections that a reload changes; all others need a restart.
 const RELOADED: [&str; 6] = ["caller", "detector", "issuers", "misuse", "profile", "recipient"];
@@ -52,6 +52,7 @@ impl Written {
         for name in differing(&self.sections, &next.sections) {
             let path = Path::default().key(&name);
             match (self.sections.get(&name), next.sections.get(&name)) {
+                (ours, theirs) if name == "profile" => terms(ours, theirs, &path, &mut paths),
                 _ if RELOADED.contains(&name.as_str()) => {}
                 (ours, theirs) => narrow(ours, theirs, path, &mut paths),
             }
@@ -86,6 +87,16 @@ fn table(file: &impl Serialize) -> Map<String, Value> {
         Ok(Value::Object(table)) => table,
         _ => Map::new(),
     }
+}
+
+/// Profiles of which the terms differ for which records are kept.
+fn terms(ours: Option<&Value>, theirs: Option<&Value>, path: &Path, paths: &mut Vec<Path>) {
+    let term = |profiles: Option<&Value>, name: &str| {
+        profiles.and_then(|profiles| profiles.get(name)?.get("retain").cloned())
+    };
+    let names = [ours, theirs].into_iter().flatten().filter_map(Value::as_object).flat_map(Map::keys);
+    let names: BTreeSet<_> = names.filter(|name| term(ours, name) != term(theirs, name)).collect();
+    paths.extend(names.into_iter().map(|name| path.key(name).key("retain")));
 }
 
 /// The deepest keys that differ in tables that both have.

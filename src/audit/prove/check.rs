@@ -28,6 +28,9 @@ pub enum BadProof {
     /// The older checkpoint's log is not the beginning of the newer one's.
     #[error("its hashes do not show that the log only grew")]
     Grown,
+    /// The segment is none by itself.
+    #[error("the segment: {0}")]
+    Segment(String),
     /// The record is not of an issued JWT.
     #[error("its record is not that of an issued JWT")]
     Record,
@@ -108,7 +111,7 @@ fn consistency(text: &str, keys: &[SealKey]) -> Result<Proven, BadProof> {
 }
 
 /// The hashes up to a blank line, and what comes after it.
-fn hashes(text: &str) -> Result<(Vec<Hash>, &str), BadProof> {
+pub(super) fn hashes(text: &str) -> Result<(Vec<Hash>, &str), BadProof> {
     let mut rest = text;
     let mut hashes = Vec::new();
     loop {
@@ -124,7 +127,7 @@ fn hashes(text: &str) -> Result<(Vec<Hash>, &str), BadProof> {
 }
 
 /// By whichever of the keys it is signed.
-fn open(note: &str, keys: &[SealKey]) -> Result<Checkpoint, BadProof> {
+pub(super) fn open(note: &str, keys: &[SealKey]) -> Result<Checkpoint, BadProof> {
     let read = Note::parse(note).map_err(BadProof::Note)?;
     let mut fault = BadNote::Unsigned;
     for key in keys {

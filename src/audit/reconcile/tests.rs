@@ -16,6 +16,7 @@ fn log(entries: Vec<Entry>) -> tempfile::TempDir {
         environment: "test".to_owned(),
         segment: MIN_SEGMENT,
         checkpoint: None,
+        retain: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {

@@ -101,7 +101,7 @@ const TOPICS: &[Topic] = &[
         "JWTs and traces of people do not persist without need",
         "GDPR 5(1)(e)",
         "JWTs are not stored; records have keyed tags of people.",
-        "The log is kept whole: no retention per profile is built.",
+        "",
     ),
     topic(
         "data.erase",

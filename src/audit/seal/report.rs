@@ -88,6 +88,11 @@ impl Report {
         news
     }
 
+    /// Number of the last record that it covers.
+    pub(in crate::audit) fn after(&self) -> u64 {
+        self.after
+    }
+
     /// When records up to this number are durable.
     pub(in crate::audit) fn at(&self, durable: u64) -> Self {
         Self { unsealed: durable.saturating_sub(self.after), ..self.clone() }

@@ -309,6 +309,7 @@ fn a_full_disk_is_survived_many_times() {
         environment: "test".into(),
         segment: MIN_SEGMENT,
         checkpoint: None,
+        retain: None,
     };
     let log = Log::open(&settings, Arc::new(SystemClock)).unwrap();
     let mut acknowledged = 0;

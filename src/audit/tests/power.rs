@@ -4,6 +4,7 @@
 //! A world is one log's life over several such ends. It depends on its seed alone.
 
 mod model;
+mod retain;
 
 use super::*;
 use crate::audit::history::History;
@@ -61,6 +62,8 @@ struct Counts {
     faults: u64,
     gaps: u64,
     segments: u64,
+    /// Beginnings that were archived and taken away.
+    shortened: u64,
 }
 
 impl Counts {
@@ -74,6 +77,7 @@ impl Counts {
         self.faults += other.faults;
         self.gaps += other.gaps;
         self.segments += other.segments;
+        self.shortened += other.shortened;
     }
 }
 
@@ -113,6 +117,7 @@ impl World {
                 environment: "test".into(),
                 segment: MIN_SEGMENT,
                 checkpoint: Some(unsealed()),
+                retain: None,
             },
             disk: Arc::new(disk),
             clock: Arc::new(Steady(AtomicI64::new(1_780_000_000_000_000))),
@@ -175,8 +180,9 @@ impl World {
                 return Ok(());
             }
             match self.dice.below(16) {
-                0..8 => self.append(&mut life),
+                7 if self.dice.one_in(3) => self.shorten(&mut life)?,
                 8 => drop(life.waiting.pop()),
+                0..8 => self.append(&mut life),
                 9 => {
                     let full = self.dice.one_in(2);
                     self.disk.state().full = full;
@@ -256,9 +262,8 @@ impl World {
     /// Every acknowledged record is there, once and with its bytes; the number of each.
     fn check_acknowledged(&self) -> Result<HashMap<Vec<u8>, u64>, Broken> {
         let mut found = HashMap::new();
-        let listed = super::super::segment::list(&self.settings.dir).map(|(segments, _)| segments);
-        for segment in listed.unwrap_or_default() {
-            let bytes = std::fs::read(self.settings.dir.join(&segment.name)).unwrap();
+        for path in self.segments() {
+            let bytes = std::fs::read(path).unwrap();
             for line in bytes.split(|&b| b == b'\n').filter_map(|line| parse(line).ok()) {
                 let start = "{'seq':,'time':'',".len() + line.seq.to_string().len() + line.time.len();
                 let body = line.bytes[start..line.bytes.len() - 18].to_vec();
@@ -386,8 +391,9 @@ fn power_loss() {
     let started = Instant::now();
     let counts = worlds(seed, rounds, Lie::None).unwrap_or_else(|what| panic!("{what}"));
     println!("power-loss: 0 released without a record, in {:?}: {counts:?}", started.elapsed());
-    let Counts { losses, kills, closes, starts, refused, acknowledged, faults, gaps, segments } = counts;
-    let rare = [kills, closes, refused, faults, gaps, segments].into_iter().min();
+    let Counts { losses, kills, closes, starts, refused, acknowledged, faults, gaps, segments, shortened } =
+        counts;
+    let rare = [kills, closes, refused, faults, gaps, segments, shortened].into_iter().min();
     assert!(
         rounds < 500 || (rare > Some(rounds / 50) && acknowledged > losses && starts > losses),
         "too little"

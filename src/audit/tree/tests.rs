@@ -21,7 +21,7 @@ fn leaves(count: u64) -> Vec<Hash> {
 }
 
 fn prove(ranges: Vec<Range<u64>>, leaves: &[Hash]) -> Vec<Hash> {
-    let mut roots = Roots::new(ranges);
+    let mut roots = Roots::new(ranges, &Tree::default()).unwrap();
     leaves.iter().for_each(|leaf| roots.push(*leaf));
     roots.finish().unwrap()
 }
@@ -106,8 +106,36 @@ fn every_proof_of_a_small_tree_holds_and_no_other_does() {
 }
 
 #[test]
+fn what_is_before_a_known_tree_need_not_come() {
+    let all = leaves(24);
+    for known in 0..=all.len() {
+        let before = tree_of(&all[..known]);
+        let rest = |ranges| {
+            let mut roots = Roots::new(ranges, &before)?;
+            all[known..].iter().for_each(|leaf| roots.push(*leaf));
+            roots.finish()
+        };
+        for index in 0..24 {
+            let path = inclusion(index, 24).unwrap();
+            // Of an older one at least its sibling would have to come.
+            let expected = prove(path.clone(), &all);
+            let had = rest(path);
+            assert!(had.is_none() || had == Some(expected), "{known} {index}");
+            assert!(index < known as u64 || rest(inclusion(index, 24).unwrap()).is_some(), "{known} {index}");
+        }
+        for old in 0..=24 {
+            let path = consistency(old, 24).unwrap();
+            let expected = prove(path.clone(), &all);
+            let had = rest(path);
+            assert!(had.is_none() || had == Some(expected), "{known} {old}");
+            assert!(old < known as u64 || had.is_some(), "{known} {old}");
+        }
+    }
+}
+
+#[test]
 fn a_proof_needs_all_of_its_leaves() {
-    let mut roots = Roots::new(inclusion(0, 4).unwrap());
+    let mut roots = Roots::new(inclusion(0, 4).unwrap(), &Tree::default()).unwrap();
     leaves(3).into_iter().for_each(|leaf| roots.push(leaf));
     assert_eq!(roots.finish(), None);
 }

@@ -33,8 +33,12 @@ pub struct Report {
     pub segments: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// The log begins later, as it says itself: what was before is not kept, or in the archive.
+    pub begins: Option<Begins>,
     /// Faults of the disk that the log itself declares.
     pub gaps: Vec<Gap>,
+    /// How many records lie in those: no seal covers them.
+    pub unvouched: u64,
     /// The newest segment ends in part of a line: a record being written, or what a crash left.
     pub open_tail: Option<OpenTail>,
     /// How far the log is sealed; absent if it is not.
@@ -45,6 +49,17 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// How many problems there are in all.
     pub problem_count: u64,
+}
+
+/// Where the log begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Begins {
+    /// Number of the last record that is not kept.
+    pub after: u64,
+    /// How many sealed records are not kept.
+    pub size: u64,
+    /// Segments that were read from an archive; absent where none was given.
+    pub archived: Option<u64>,
 }
 
 /// What the log's seals say.
@@ -110,6 +125,8 @@ pub struct Checkpoints {
     pub found: u64,
     /// Those that it has not, as an operator accepted.
     pub accepted: u64,
+    /// Those from before the log's beginning, with which nothing can be compared any more.
+    pub earlier: u64,
     /// Parts of notes, as a crash leaves them: passed over.
     pub torn: u64,
 }
@@ -161,6 +178,17 @@ impl fmt::Display for Problem {
             ("", _) => write!(f, "{what}"),
             (segment, 0) => write!(f, "{segment}: {what}"),
             (segment, _) => write!(f, "{segment} line {line} at byte {offset}: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for Begins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { after, size, archived } = self;
+        write!(f, "begins: records up to {after}, {size} of them sealed, are no longer kept; ")?;
+        match archived {
+            Some(count) => write!(f, "{count} segments of them were read from the archive"),
+            None => write!(f, "what is kept follows on them, as seals bear out (--archive reads them too)"),
         }
     }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::report::{Accepted, Checkpoints, Epoch, Late, Sealing};
 use super::statement::{Sealed, accepted, introduced};
 use super::trust::{Seen, Trust};
+use crate::audit::base::Base;
 use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
 use crate::audit::line::Line;
 use crate::audit::tree::{Hash, Tree, leaf};
@@ -74,6 +75,12 @@ pub(super) struct Seals<'a> {
     accepted: Vec<Acceptance>,
     /// Of the checkpoints that were seen elsewhere, those that the log has.
     found: Vec<Found>,
+    /// Where the log begins, as it says.
+    base: Option<Base>,
+    /// How many leaves were not read, and the number of the last of them.
+    unread: (u64, u64),
+    /// Place of the first leaf that says so.
+    stated: Option<u64>,
     last_time: String,
     /// Seconds between the last seals.
     intervals: VecDeque<i64>,
@@ -93,9 +100,31 @@ impl<'a> Seals<'a> {
             introduced: Vec::new(),
             accepted: Vec::new(),
             found: vec![Found::Missing; trust.seen.len()],
+            base: None,
+            unread: (0, 0),
+            stated: None,
             last_time: String::new(),
             intervals: VecDeque::new(),
         }
+    }
+
+    /// The log says that it begins there, and something in it must bear that out.
+    pub(super) fn expect(&mut self, base: &Base) {
+        self.base = Some(base.clone());
+    }
+
+    /// What comes is read from there on: after this number, with this tree before it.
+    pub(super) fn begin(&mut self, after: u64, tree: Tree) {
+        self.unread = (tree.size(), after);
+        (self.tree, self.settled) = (tree, after);
+    }
+
+    /// The tree over all leaves.
+    pub(super) fn whole(mut self) -> Tree {
+        while !self.pending.is_empty() {
+            self.settle();
+        }
+        self.tree
     }
 
     /// Takes the next leaf. What is wrong with it, sentences.
@@ -113,6 +142,13 @@ impl<'a> Seals<'a> {
                     let (seq, time) = (line.seq, line.time.to_owned());
                     let told = Accepted { seq, time, size: checkpoint.size };
                     self.accepted.push(Acceptance { at: index, note, checkpoint, told });
+                }
+                Err(bad) => problems.push(bad),
+            },
+            "log.archived" => match Base::stated(line) {
+                Ok(stated) => {
+                    let says_so = self.base.as_ref() == Some(&stated);
+                    self.stated = self.stated.or(says_so.then_some(index));
                 }
                 Err(bad) => problems.push(bad),
             },
@@ -182,8 +218,13 @@ impl<'a> Seals<'a> {
         let is = |key: &&Arc<SealKey>| key.kid().to_string() == kid;
         let Some(current) = &self.key else {
             let found = self.trust.keys.iter().find(is).cloned();
+            let kept = if self.base.is_some() {
+                " (what came before was archived: give the key in force here, or --archive)"
+            } else {
+                ""
+            };
             return found.map(Some).ok_or_else(|| {
-                format!("the first seal is by the key {kid}, which is none of those that were given")
+                format!("the first seal is by the key {kid}, which is none of those that were given{kept}")
             });
         };
         let covered = self.report.as_ref().map_or(0, |report| report.size);
@@ -197,11 +238,15 @@ impl<'a> Seals<'a> {
     /// Compares the records with what the seal says of them.
     fn compare(&mut self, Claim { sealed, checkpoint, tree, .. }: &Claim, problems: &mut Vec<String>) {
         let (size, after) = (checkpoint.size, sealed.after);
+        // It was signed before the log's beginning and recorded after it: later seals cover what it is of.
+        if size < self.unread.0 {
+            return;
+        }
         if size < self.tree.size() {
             problems.push(format!("the seal is more than {} records behind its place", self.farthest));
             return;
         }
-        let before = self.report.as_ref().map_or(0, |report| report.after);
+        let before = self.report.as_ref().map_or(0, |report| report.after).max(self.unread.1);
         // It covers no more than there are.
         while self.tree.size() < size {
             self.settle();
@@ -274,6 +319,13 @@ impl<'a> Seals<'a> {
         } else if !self.trust.keys.is_empty() {
             problems.push("the log has no seal that holds: nothing in it is vouched for".to_owned());
         }
+        let covered = self.report.as_ref().map_or(0, |report| report.size);
+        if self.base.is_some() && self.stated.is_none_or(|at| at >= covered) {
+            problems.push(
+                "base: no log.archived that a seal covers says that the log begins there: its beginning was taken away"
+                    .to_owned(),
+            );
+        }
         let checkpoints = self.seen(leaves, &mut problems);
         let covered: Vec<_> = self.covered_acceptances().map(|accepted| accepted.told.clone()).collect();
         if let Some(report) = &mut self.report {
@@ -326,8 +378,16 @@ impl<'a> Seals<'a> {
             }
         }
         let excused = self.excused(&accepted);
-        for ((seen, found), excused) in self.trust.seen.iter().zip(&self.found).zip(excused) {
+        let begins = self.unread.0;
+        let lasts: HashMap<_, _> = self.trust.seen.iter().enumerate().map(|(at, s)| (s.file, at)).collect();
+        for (at, ((seen, found), excused)) in self.trust.seen.iter().zip(&self.found).zip(excused).enumerate()
+        {
             let (place, size) = (&seen.place, seen.checkpoint.size);
+            // But not the newest, or a witness could be got rid of by a beginning that is late enough.
+            if *found == Found::Missing && !excused && size < begins && lasts.get(&seen.file) != Some(&at) {
+                told.earlier += 1;
+                continue;
+            }
             let checked = self.trust.keys.is_empty() || *found == Found::Verbatim;
             if !checked && !opens(&seen.note) {
                 problems.push(format!("{place}, of {size} records, is not signed by a key of this log"));
@@ -335,6 +395,11 @@ impl<'a> Seals<'a> {
                 told.found += 1;
             } else if excused {
                 told.accepted += 1;
+            } else if size < begins {
+                problems.push(format!(
+                    "{place}, of {size} records, is the last one there, and the log begins later: nothing can be compared \
+                     (give --archive)"
+                ));
             } else if size > leaves {
                 problems.push(format!(
                     "{place} is of {size} records, and the log has {leaves}: its end was cut off"

@@ -1,10 +1,13 @@
 //! Sealed logs made in memory, good ones and others, and who finds what is wrong with them.
 
+mod beginnings;
 mod changed;
 mod epochs;
 mod maker;
 mod proofs;
 mod python;
+mod retained;
+mod shorten;
 mod tamper;
 mod witnesses;
 
@@ -14,8 +17,14 @@ use maker::{Maker, Signer};
 
 /// Verifies segments in memory, as files would be.
 fn verify_segments(segments: &[(u64, Vec<u8>)], trust: &Trust) -> Report {
+    verify_from(None, segments, trust)
+}
+
+/// The same, of a log that begins there.
+fn verify_from(base: Option<&Base>, segments: &[(u64, Vec<u8>)], trust: &Trust) -> Report {
     let (listed, unknown) = listed(segments);
     let mut check = Check::new(trust, &unknown);
+    base.into_iter().for_each(|base| check.begin(base, None));
     for (index, (segment, (_, bytes))) in listed.iter().zip(segments).enumerate() {
         check.segment(&bytes[..], segment, index + 1 == segments.len(), &mut |_| {}).unwrap();
     }

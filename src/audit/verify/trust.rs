@@ -3,6 +3,7 @@
 //! Believes no checkpoint: what is read here is only compared.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
@@ -15,6 +16,7 @@ pub struct Trust {
     /// Places in `seen` by size.
     pub(super) by_size: HashMap<u64, Vec<usize>>,
     pub(super) torn: u64,
+    pub(super) archive: Option<PathBuf>,
     /// How many files of witnesses there were.
     files: usize,
 }
@@ -33,6 +35,11 @@ impl Trust {
     /// The first seal must be by one of these keys.
     pub fn new(keys: Vec<SealKey>) -> Self {
         Self { keys: keys.into_iter().map(Arc::new).collect(), ..Self::default() }
+    }
+
+    /// Also reads segments that are in this directory and no longer in the log's.
+    pub fn with_archive(self, archive: Option<PathBuf>) -> Self {
+        Self { archive, ..self }
     }
 
     /// Adds what a witness kept: notes, each followed by a blank line. Parts of notes are counted and passed over. How

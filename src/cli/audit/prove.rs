@@ -2,15 +2,17 @@
 //!
 //! Of a JWT nothing is printed but its jti and kid, and it is never on a command line.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use super::{LogDirectory, keys};
+use crate::audit::checkpoint::SealKey;
 use crate::audit::prove::check::{LONGEST, Proven};
-use crate::audit::prove::{self, Facts, NoProof, check as proofs};
+use crate::audit::prove::{self, Facts, NoProof, check as proofs, segment as segments};
 use crate::audit::read_limited;
 use crate::cli::output::{Failure, NO, Outcome, UNAVAILABLE, USAGE, line};
 use crate::jose::{compact, json, sd_jwt};
@@ -32,6 +34,9 @@ pub(in crate::cli) struct Arguments {
     /// File with the JWT, or `-` for standard input
     #[arg(long, value_name = "FILE")]
     jwt: Option<PathBuf>,
+    /// Also look in this archive, for what is no longer in the log
+    #[arg(long, value_name = "DIRECTORY")]
+    archive: Option<PathBuf>,
     /// Sizes of two seals, as checkpoints say them; without NEW, the newest
     #[arg(long, value_name = "OLD[..NEW]", value_parser = sizes)]
     consistency: Option<(u64, Option<u64>)>,
@@ -54,6 +59,9 @@ pub(in crate::cli) struct Check {
     /// File with the JWT that must be the proven one, or `-` for standard input
     #[arg(long, value_name = "FILE")]
     jwt: Option<PathBuf>,
+    /// The archived segment that the proof is of
+    #[arg(long, value_name = "FILE", conflicts_with = "jwt")]
+    segment: Option<PathBuf>,
 }
 
 fn sizes(text: &str) -> Result<(u64, Option<u64>), String> {
@@ -67,9 +75,10 @@ fn sizes(text: &str) -> Result<(u64, Option<u64>), String> {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let directory = arguments.log.resolve()?;
+    let archive = arguments.archive.as_deref();
     let proof = match (&arguments.jwt, arguments.consistency) {
-        (Some(jwt), _) => prove::inclusion_of(&directory, &facts(&read(jwt, LIMITS.bytes as u64)?)?),
-        (None, Some((old, new))) => prove::consistency_of(&directory, old, new),
+        (Some(jwt), _) => prove::inclusion_of(&directory, archive, &facts(&read(jwt, LIMITS.bytes as u64)?)?),
+        (None, Some((old, new))) => prove::consistency_of(&directory, archive, old, new),
         (None, None) => return Err(Failure::new(USAGE, "give --jwt FILE or --consistency OLD[..NEW]")),
     };
     match proof {
@@ -83,6 +92,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 pub(super) fn check(arguments: &Check) -> Outcome {
     let keys = keys::read(&arguments.key)?;
     let text = read(&arguments.proof, LONGEST)?;
+    if let Some(path) = &arguments.segment {
+        return check_segment(&text, path, &keys);
+    }
     let jwt = arguments.jwt.as_deref().map(|path| facts(&read(path, LIMITS.bytes as u64)?)).transpose()?;
     let proven = proofs::check(&text, &keys, jwt.as_ref());
     match proven.map_err(|bad| Failure::new(NO, format_args!("it proves nothing: {bad}")))? {
@@ -104,6 +116,22 @@ pub(super) fn check(arguments: &Check) -> Outcome {
             "the log {:?} of {} records is the beginning of the one of {} records",
             new.origin, old.size, new.size
         ))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_segment(proof: &str, path: &Path, keys: &[SealKey]) -> Outcome {
+    let failed = |error: io::Error| Failure::new(UNAVAILABLE, format_args!("{}: {error}", path.display()));
+    let segment = BufReader::new(File::open(path).map_err(failed)?);
+    let proven = segments::check(proof, segment, keys).map_err(failed)?;
+    let segments::Proven { segment, records, unvouched, checkpoint } =
+        proven.map_err(|bad| Failure::new(NO, format_args!("it proves nothing: {bad}")))?;
+    line(format_args!(
+        "{records} records are those of {segment} in the log {:?}, sealed at {} records",
+        checkpoint.origin, checkpoint.size
+    ))?;
+    if unvouched > 0 {
+        line(format_args!("{unvouched} of them lie in a gap that the log declares: no seal covers these"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

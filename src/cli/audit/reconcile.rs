@@ -76,7 +76,9 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let directory = arguments.log.resolve()?;
     let signatures = signatures(arguments)?;
-    checked(&directory, &arguments.trusted, false)?;
+    // Those before its beginning have no record any more.
+    let earliest = arguments.from.or_else(|| signatures.iter().map(|signature| signature.at).min());
+    checked(&directory, &arguments.trusted, earliest.or(Some(Timestamp::MAX)), false)?;
     let Arguments { skew, late, from, until, .. } = *arguments;
     let late = late.checked_add(skew).filter(|late| !skew.is_negative() && *late >= skew);
     let late =

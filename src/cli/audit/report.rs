@@ -11,8 +11,10 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use super::search::when;
+use super::tell_beginning;
 use super::verify::{Trusted, progress_bar, verified};
 use crate::audit::report::{self, Report, Verification};
+use crate::audit::retain;
 use crate::audit::verify;
 use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, USAGE, line};
 use crate::config;
@@ -67,7 +69,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         return Err(Failure::new(USAGE, message));
     }
     let (directory, settings) = sources(arguments)?;
-    let verification = verification(verified(&directory, &arguments.trusted.read()?, false)?);
+    let found = verified(&directory, &arguments.trusted.read()?, false)?;
+    tell_beginning(&directory, &found, Some(from))?;
+    let oldest = retain::begins(&directory).ok().flatten();
+    let verification = verification(found, oldest.filter(|oldest| from < *oldest));
     let bar = progress_bar(false);
     let figures = report::read(&directory, from, to, &mut |done, total| {
         bar.set_length(total);
@@ -116,7 +121,15 @@ fn sources(arguments: &Arguments) -> Result<(PathBuf, Option<(PathBuf, config::C
     Ok((directory, Some((file, config))))
 }
 
-fn verification(found: verify::Report) -> Verification {
+/// `late`: when the log begins, if the period begins before that.
+fn verification(found: verify::Report, late: Option<Timestamp>) -> Verification {
+    let begins = found.begins.iter().map(|verify::Begins { after, .. }| match late {
+        Some(oldest) => format!(
+            "Gap: the log begins at {oldest}; records of the period up to number {after} are no longer kept, and no figure \
+             here counts them."
+        ),
+        None => format!("Begins: records up to number {after} are no longer kept, all from before the period."),
+    });
     let declared = found.gaps.iter().map(|gap| {
         let (from, to) = (gap.after + 1, gap.after + gap.unknown);
         let verify::Gap { segment, missing, unknown, .. } = gap;
@@ -141,7 +154,7 @@ fn verification(found: verify::Report) -> Verification {
             "Late: the last seal is {behind} s older than the last record, and seals came every {every} s."
         )
     });
-    let told = declared.chain(open).chain(accepted).chain(lost).chain(late).collect();
+    let told = begins.chain(declared).chain(open).chain(accepted).chain(lost).chain(late).collect();
     Verification {
         sound: found.is_sound(),
         records: found.records,
@@ -211,14 +224,22 @@ mod tests {
                 accepted: vec![verify::Accepted { seq: 12, time: "then".to_owned(), size: 40 }],
                 ..verify::Sealing::default()
             }),
-            checkpoints: verify::Checkpoints { found: 1, accepted: 3, torn: 0 },
+            checkpoints: verify::Checkpoints { found: 1, accepted: 3, ..verify::Checkpoints::default() },
+            begins: Some(verify::Begins { after: 77, size: 70, archived: None }),
             problems: vec![problem("", 0), problem("a", 0), problem("a", 2)],
             problem_count: 3,
             ..verify::Report::default()
         };
-        let told = verification(found);
+        let told = verification(found, Some(Timestamp::UNIX_EPOCH));
         let declared = told.declared.join("\n");
-        for part in ["record 12 of then", "40 records once", "3 checkpoints", "900 s older"] {
+        for part in [
+            "Gap: the log begins at 1970",
+            "up to number 77",
+            "record 12 of then",
+            "40 records once",
+            "3 checkpoints",
+            "900 s older",
+        ] {
             assert!(declared.contains(part), "{part}: {declared}");
         }
         let wrong = "is\u{fffd}[2J wrong";

@@ -127,7 +127,7 @@ pub(super) fn export(which: &Which, form: Form, output: Option<&Path>) -> Outcom
 /// The log's directory, once the log has verified.
 fn verified(which: &Which) -> Result<PathBuf, Failure> {
     let directory = which.log.resolve()?;
-    checked(&directory, &which.trusted, which.unsound)?;
+    checked(&directory, &which.trusted, which.from, which.unsound)?;
     Ok(directory)
 }
 

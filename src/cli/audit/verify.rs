@@ -27,6 +27,9 @@ pub(in crate::cli) struct Arguments {
     log: LogDirectory,
     #[command(flatten)]
     trusted: Trusted,
+    /// Also read segments that were archived here, so that all of the log is checked from its first record on
+    #[arg(long, value_name = "DIRECTORY")]
+    archive: Option<PathBuf>,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -63,9 +66,9 @@ impl Trusted {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let Arguments { log, trusted, json } = arguments;
+    let Arguments { log, trusted, archive, json } = arguments;
     let directory = log.resolve()?;
-    let report = verified(&directory, &trusted.read()?, *json)?;
+    let report = verified(&directory, &trusted.read()?.with_archive(archive.clone()), *json)?;
     if *json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(BUG, error))?;
         line(text)?;
@@ -101,6 +104,9 @@ pub(super) fn verified(directory: &Path, trust: &Trust, hidden: bool) -> Result<
 fn print(report: &Report) -> Result<(), Failure> {
     let Report { records, first, last, segments, bytes, .. } = report;
     line(format_args!("{records} records, {first} to {last}, in {segments} segments of {bytes} bytes"))?;
+    if let Some(begins) = &report.begins {
+        line(begins)?;
+    }
     for gap in &report.gaps {
         let (from, to) = (gap.after + 1, gap.after + gap.unknown);
         let Gap { segment, missing, unknown, .. } = gap;
@@ -121,8 +127,9 @@ fn print(report: &Report) -> Result<(), Failure> {
     let seen = &report.checkpoints;
     if seen.found + seen.accepted + seen.torn > 0 {
         line(format_args!(
-            "witnesses: {} checkpoints are of this log, {} were accepted as lost, {} are torn and passed over",
-            seen.found, seen.accepted, seen.torn
+            "witnesses: {} checkpoints are of this log, {} were accepted as lost, {} are older than its beginning, {} are \
+             torn and passed over",
+            seen.found, seen.accepted, seen.earlier, seen.torn
         ))?;
     }
     for problem in &report.problems {

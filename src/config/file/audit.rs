@@ -1,5 +1,6 @@
 //! `[audit]`: the audit log, how it is sealed, and who keeps copies of its checkpoints.
 
+use super::Retain;
 use crate::config::units::{DurationText, SizeText};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ optional_table! {
         /// How the log is sealed, so that anyone can check it with a public key. It is not when left out.
         #[serde(skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Checkpoint> = None,
+        /// How long it is kept. For ever when left out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retain: Option<Retain> = None,
         /// Where copies of checkpoints go: a log that has lost what they saw is found out.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         witness: Vec<Witness> = Vec::new(),

@@ -14,6 +14,7 @@ impl Resolver<'_> {
         let checkpoint = file.audit.checkpoint.as_ref();
         Settings {
             environment: file.environment.clone(),
+            retain: self.retain(&path.key("retain"), file, &dir),
             segment: self.quantity(&path.key("segment"), &file.audit.segment, 64 * KIB..=4096 * MIB),
             checkpoint: checkpoint
                 .map(|checkpoint| self.checkpoint(&path.key("checkpoint"), checkpoint, file, witnesses)),

@@ -310,6 +310,14 @@ impl Disk for Model {
         Ok(())
     }
 
+    fn replace(&self, directory: &File, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.call(Errno::EIO)?;
+        KernelDisk.replace(directory, from, to)?;
+        state.changes.push(Change::Renamed(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
     fn remove(&self, directory: &File, name: &str) -> io::Result<()> {
         let mut state = self.state();
         state.call(Errno::EIO)?;

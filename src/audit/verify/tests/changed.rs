@@ -22,6 +22,10 @@ pub(super) struct Case {
     pub(super) splice: Option<Splice>,
     /// How many segments are left.
     pub(super) kept: Option<usize>,
+    /// Another file that says where it begins, or none.
+    pub(super) base: Option<Option<Vec<u8>>>,
+    /// Segments that are read from an archive.
+    pub(super) archive: Option<Vec<(u64, Vec<u8>)>>,
     /// Other keys to verify it with.
     pub(super) keys: Option<Vec<String>>,
     /// The first line that differs.
@@ -30,7 +34,7 @@ pub(super) struct Case {
 
 impl Case {
     pub(super) fn whole(what: String, segments: Vec<(u64, Vec<u8>)>) -> Self {
-        Self { what, segments, splice: None, kept: None, keys: None, from: 0 }
+        Self { what, segments, splice: None, kept: None, base: None, archive: None, keys: None, from: 0 }
     }
     pub(super) fn spliced(what: String, splice: Splice) -> Self {
         Self { splice: Some(splice), ..Self::whole(what, Vec::new()) }
@@ -65,6 +69,7 @@ impl Bench {
         let (listed, unknown) = listed(&log.segments);
         let unknown: &'static Unknown = Box::leak(Box::new(unknown));
         let mut check = Check::new(trust, unknown);
+        log.base.iter().for_each(|base| check.begin(base, None));
         let mut snapshots = Vec::new();
         for (index, (segment, (_, bytes))) in listed.iter().zip(&log.segments).enumerate() {
             let mut lines = Lines::new(&bytes[..]);
@@ -88,11 +93,15 @@ impl Bench {
     pub(super) fn is_sound(&self, case: &Case) -> bool {
         let segments = case.apply(&self.log.segments);
         let Some(keys) = &case.keys else {
-            return verify_segments(&segments, self.trust).is_sound();
+            return self.verify(&segments).is_sound();
         };
         let mut trust = Trust::new(keys.iter().map(|key| SealKey::from_vkey(key).unwrap()).collect());
         trust.add_checkpoints("witness", &self.log.witness());
-        verify_segments(&segments, &trust).is_sound()
+        verify_from(self.log.base.as_ref(), &segments, &trust).is_sound()
+    }
+
+    pub(super) fn verify(&self, segments: &[(u64, Vec<u8>)]) -> Report {
+        verify_from(self.log.base.as_ref(), segments, self.trust)
     }
 
     /// The same, beginning with the first line that differs, up to the first problem. For logs without records of
@@ -117,7 +126,7 @@ impl Bench {
                 }
             }
             if bytes.is_empty() && !newest {
-                return verify_segments(&segments, self.trust).is_sound();
+                return self.verify(&segments).is_sound();
             }
         }
         check.finish().is_sound()

@@ -1,5 +1,6 @@
 //! Makes sealed logs, line by line, with keys in memory.
 
+use crate::audit::base::Base;
 use crate::audit::checkpoint::{Checkpoint, SealKey};
 use crate::audit::line::{encode, time_text};
 use crate::audit::queue::serialize_body;
@@ -67,6 +68,10 @@ pub(super) struct Maker {
     pub(super) last: u64,
     /// What a witness has kept.
     pub(super) notes: Vec<String>,
+    /// Where it begins.
+    pub(super) base: Option<Base>,
+    /// What was before that.
+    pub(super) gone: Vec<(u64, Vec<u8>)>,
 }
 
 /// The head of a log at some moment.
@@ -84,6 +89,8 @@ impl Maker {
             second: 1_780_000_000,
             last: 0,
             notes: Vec::new(),
+            base: None,
+            gone: Vec::new(),
         }
     }
 

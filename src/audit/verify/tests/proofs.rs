@@ -33,7 +33,7 @@ fn every_sealed_jwt_is_proven_and_no_other() {
     let issued: Vec<u64> = (1..log.last).filter(|n| text.contains(&format!("\"jti-{n}\""))).collect();
     assert!(issued.len() > 150);
     for n in issued.into_iter().step_by(17) {
-        let proof = prove::inclusion_of(&dir, &facts(n)).unwrap();
+        let proof = prove::inclusion_of(&dir, None, &facts(n)).unwrap();
         assert!(proof.starts_with("c2sp.org/tlog-proof@v1\nextra "));
         let Ok(Proven::Inclusion { facts: said, seq, checkpoint, .. }) =
             check(&proof, &keys, Some(&facts(n)))
@@ -51,12 +51,17 @@ fn every_sealed_jwt_is_proven_and_no_other() {
         Facts { aud: Vec::new(), ..facts(5) },
         Facts { alg: "EdDSA".to_owned(), ..facts(5) },
     ] {
-        let none = prove::inclusion_of(&dir, &stranger).unwrap_err();
+        let none = prove::inclusion_of(&dir, None, &stranger).unwrap_err();
         assert!(none.to_string().contains("one has its jti, but another"), "{none}");
     }
-    assert!(prove::inclusion_of(&dir, &facts(9_999)).unwrap_err().to_string().contains("none has its jti"));
-    assert!(matches!(prove::inclusion_of(&dir, &facts(log.last)), Err(NoProof::Unsealed)));
-    assert!(matches!(prove::inclusion_of(Path::new("/nonexistent"), &facts(5)), Err(NoProof::Read { .. })));
+    assert!(
+        prove::inclusion_of(&dir, None, &facts(9_999)).unwrap_err().to_string().contains("none has its jti")
+    );
+    assert!(matches!(prove::inclusion_of(&dir, None, &facts(log.last)), Err(NoProof::Unsealed)));
+    assert!(matches!(
+        prove::inclusion_of(Path::new("/nonexistent"), None, &facts(5)),
+        Err(NoProof::Read { .. })
+    ));
 }
 
 #[test]
@@ -66,16 +71,16 @@ fn that_the_log_only_grew_is_proven_between_any_two_seals() {
     let sizes: Vec<u64> =
         log.notes.iter().map(|note| note.lines().nth(1).unwrap().parse().unwrap()).collect();
     for (i, &old) in sizes.iter().enumerate() {
-        let proof = prove::consistency_of(&dir, old, None).unwrap();
+        let proof = prove::consistency_of(&dir, None, old, None).unwrap();
         let Ok(Proven::Consistency(first, second)) = check(&proof, &keys, None) else { panic!("{proof}") };
         assert_eq!((first.size, second.size), (old, 199));
         for &new in &sizes[i..] {
-            let proof = prove::consistency_of(&dir, old, Some(new)).unwrap();
+            let proof = prove::consistency_of(&dir, None, old, Some(new)).unwrap();
             assert!(check(&proof, &keys, None).is_ok(), "{old}..{new}");
         }
     }
-    assert!(matches!(prove::consistency_of(&dir, 3, None), Err(NoProof::Size(3))));
-    assert!(matches!(prove::consistency_of(&dir, 199, Some(1)), Err(NoProof::Order)));
+    assert!(matches!(prove::consistency_of(&dir, None, 3, None), Err(NoProof::Size(3))));
+    assert!(matches!(prove::consistency_of(&dir, None, 199, Some(1)), Err(NoProof::Order)));
 }
 
 #[test]
@@ -83,8 +88,8 @@ fn no_changed_proof_is_good() {
     let (_, keys, dir) = written();
     let dir = dir.path().join("audit");
     let both = [
-        (prove::inclusion_of(&dir, &facts(50)).unwrap(), Some(facts(50))),
-        (prove::consistency_of(&dir, 22, Some(199)).unwrap(), None),
+        (prove::inclusion_of(&dir, None, &facts(50)).unwrap(), Some(facts(50))),
+        (prove::consistency_of(&dir, None, 22, Some(199)).unwrap(), None),
     ];
     for (proof, jwt) in &both {
         for bit in (0..proof.len() * 8).step_by(5) {

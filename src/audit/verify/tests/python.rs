@@ -24,6 +24,12 @@ fn line(case: &Case) -> String {
     if let Some(kept) = case.kept {
         line["kept"] = kept.into();
     }
+    if let Some(base) = &case.base {
+        line["base"] = base.as_ref().map(|base| BASE64.encode(base)).into();
+    }
+    if let Some(archive) = &case.archive {
+        line["archive"] = segments(archive);
+    }
     if let Some(keys) = &case.keys {
         line["keys"] = json!(keys);
     }
@@ -31,7 +37,7 @@ fn line(case: &Case) -> String {
 }
 
 /// What it says of each; `None` without the Python environment of `scripts/test`.
-fn judge(bench: &Bench, cases: &[Case]) -> Option<Vec<String>> {
+pub(super) fn judge(bench: &Bench, cases: &[Case]) -> Option<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), Into::into)
@@ -50,6 +56,7 @@ fn judge(bench: &Bench, cases: &[Case]) -> Option<Vec<String>> {
         "segments": segments(&bench.log.segments),
         "keys": [bench.first.key.to_vkey()],
         "witness": bench.log.witness(),
+        "base": bench.log.base.as_ref().map(|base| BASE64.encode(base.text())),
     });
     let mut input = child.stdin.take().unwrap();
     let output = std::thread::scope(|scope| {
@@ -67,10 +74,15 @@ fn judge(bench: &Bench, cases: &[Case]) -> Option<Vec<String>> {
 
 #[test]
 fn tamper_python_agrees() {
-    let bench = Bench::new(two_hundred);
+    for make in [two_hundred, shorten::retained] {
+        agrees(&Bench::new(make));
+    }
+}
+
+fn agrees(bench: &Bench) {
     let mut cases = vec![Case::whole("nothing changed".to_owned(), bench.log.segments.clone())];
-    cases.extend(tamper::all_cases(&bench, 200));
-    let Some(said) = judge(&bench, &cases) else { return };
+    cases.extend(tamper::all_cases(bench, 200));
+    let Some(said) = judge(bench, &cases) else { return };
     assert_eq!(said[0], "sound");
     let mut sound = 0;
     for (case, said) in cases.iter().zip(&said) {
@@ -84,7 +96,7 @@ fn tamper_python_agrees() {
 
 #[test]
 fn tamper_python_agrees_on_sound_logs_of_every_shape() {
-    for make in [gaps, live, back_and_forth] {
+    for make in [gaps, live, back_and_forth, shorten::late, shorten::torn] {
         let bench = Bench::new(make);
         let cases = [Case::whole("nothing changed".to_owned(), bench.log.segments.clone())];
         let Some(said) = judge(&bench, &cases) else { return };

@@ -239,6 +239,16 @@ fn operations(answers: &mut Answers, config: &Config, figures: &Figures) {
         ),
         _ => {}
     }
+    match &config.audit.retain {
+        Some(terms) => {
+            let others = terms.profiles.iter().map(|(name, term)| format!(", of {name} {}", readable(*term)));
+            let archive = terms.archive.as_ref().map(|archive| format!(", then in {}", archive.display()));
+            let (term, others) = (readable(terms.default), others.collect::<String>());
+            let text = format!("Records are kept {term}{others}{}.", archive.unwrap_or_default());
+            set(answers, "data.retain", text);
+        }
+        None => gap(answers, "data.retain", "The log is kept for ever (audit.retain)."),
+    }
 }
 
 fn profile_table(config: &Config) -> Listing {
