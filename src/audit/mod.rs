@@ -68,6 +68,7 @@ mod restore;
 pub mod seal;
 mod segment;
 pub mod select;
+pub mod sink;
 pub mod tail;
 pub mod tree;
 pub mod verify;

@@ -200,6 +200,9 @@ pub enum Event {
     /// An operator takes the log as it is, though it contradicts the checkpoint `note` that was seen elsewhere.
     #[serde(rename = "log.accepted")]
     LogAccepted,
+    /// The sink `object` does not get `count` records after number `after`; `reason` says why.
+    #[serde(rename = "sink.lost")]
+    SinkLost,
 }
 
 /// How it ended.
@@ -270,7 +273,7 @@ pub struct Entry {
     /// `unsync`: the kernel did not call the clock synchronised that dated the JWT.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clk: Option<&'static str>,
-    /// `alert.raised`, `key.tested`: how many there were. `key.generated`, `key.adopted`: requests of the key's proof.
+    /// `alert.raised`, `key.tested`, `sink.lost`: how many there were. `key.generated`, `key.adopted`: requests of the key's proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// HMAC tag of the subject under the state's key.
@@ -298,6 +301,7 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub segment: Option<String>,
     /// `log.resumed`: last acknowledged sequence number. `log.sealed`: number of the last record that it covers.
+    /// `sink.lost`: number of the last record before those that are lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// `log.resumed`: how many numbers after `after` are of unknown durability.

@@ -46,11 +46,13 @@ mod backend;
 mod data;
 mod encryption;
 mod misuse;
+mod sink;
 pub(super) use audit::{Audit, Checkpoint};
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
 pub(super) use data::{Consent, Detector, Detectors};
 pub(super) use encryption::{Recipient, SdJwt};
 pub(super) use misuse::{Denials, Hours, Misuse, NewExe, ProfileRate};
+pub(super) use sink::{Sink, SinkForm, SinkFrom};
 
 table! {
     /// Configuration of jwsd.

@@ -15,6 +15,7 @@ mod pkcs11;
 mod profile;
 mod publish;
 mod recipient;
+mod sink;
 
 use super::document::{Document, Path};
 use super::fault::Fault;
@@ -80,6 +81,7 @@ impl Resolver<'_> {
         let two_person = self.two_person(&root.key("admin"), &file.admin, &admin);
         let (transport, limits) = self.limits(&root.key("limits"), &file.limits);
         let audit = self.audit(&root.key("audit"), file);
+        let sinks = self.sinks(&root.key("audit").key("sink"), &file.audit.sink);
         let state = state::Settings { dir: self.absolute(&root.key("state").key("dir"), &file.state.dir) };
         if audit.dir == state.dir {
             let message = "the audit log has its own directory: write another one here";
@@ -127,6 +129,7 @@ impl Resolver<'_> {
             transport,
             limits,
             audit,
+            sinks,
             state,
             clock: file.clock.mode,
             misuse,

@@ -5,6 +5,7 @@ mod faults;
 mod profiles;
 mod reload;
 mod reports;
+mod sink;
 
 use super::*;
 use crate::admin::ActName;

@@ -10,12 +10,14 @@ mod files;
 mod keys;
 mod quarantine;
 mod schema;
+mod sinks;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
 pub use keys::{IntentRow, KeyChange, KeyState, KeyVersionRow, Keys, Tally};
 pub use quarantine::QuarantineRow;
+pub use sinks::SinkRow;
 
 use files::{prepare_dir, prepare_file};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};

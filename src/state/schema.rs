@@ -67,6 +67,15 @@ const MIGRATIONS: &[&str] = &[
         until INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE sinks (
+        name TEXT PRIMARY KEY,
+        seq  INTEGER NOT NULL,
+        time TEXT NOT NULL, -- of that record; empty where it is not known
+        told INTEGER NOT NULL,
+        lost INTEGER NOT NULL
+    ) STRICT;
+",
 ];
 
 /// The schema that all steps lead to.
