@@ -153,7 +153,6 @@ impl Stream {
             match wire.read(&mut heard).await {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 Err(_) => return,
             }
         }
@@ -171,7 +170,8 @@ impl Stream {
     }
 }
 
-/// Whether the other side has ended it meanwhile.
+/// Whether the other side has ended it meanwhile. Over TLS that is only in good order if it says so (`close_notify`): what
+/// it had not decrypted yet may be lost otherwise, which its kernel knows nothing of.
 fn look(wire: &mut Wire) -> Standing {
     let mut heard = [0; 1024];
     for _ in 0..HEARD {
@@ -179,7 +179,6 @@ fn look(wire: &mut Wire) -> Standing {
             None => break,
             Some(Ok(0)) => return ended(wire),
             Some(Ok(_)) => {}
-            Some(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return ended(wire),
             Some(Err(error)) => return Standing::Broken(format!("the connection broke: {error}")),
         }
     }

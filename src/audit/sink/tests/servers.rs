@@ -22,7 +22,7 @@ pub(super) enum Fault {
     Idle(Duration),
     /// Reads so many bytes and then nothing.
     HangAfter(usize),
-    /// Reads a little at a time, until it has so many bytes, then goes on as it should.
+    /// Reads a little at a time, and ends the connection after so many bytes.
     Slow(usize),
     /// HTTP: this answer, without taking anything.
     Answer(&'static str),
@@ -105,9 +105,9 @@ async fn read_frames(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: Sh
             Some(Fault::CloseAfter(most)) => most.saturating_sub(read),
             Some(Fault::HangAfter(most)) if read >= most => std::future::pending().await,
             Some(Fault::HangAfter(most)) => most - read,
-            Some(Fault::Slow(most)) if read < most => {
+            Some(Fault::Slow(most)) => {
                 tokio::time::sleep(Duration::from_millis(2)).await;
-                997
+                most.saturating_sub(read).min(997)
             }
             _ => 64 * 1024,
         };
@@ -198,7 +198,7 @@ async fn answer_all(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: Sha
         };
         match fault {
             Some(Fault::CloseAfter(most)) if most < length => {
-                let _ = stream.read_exact(&mut vec![0; most.max(1)]).await;
+                while buffer.len() < most && stream.read_buf(&mut buffer).await.unwrap_or(0) > 0 {}
                 return;
             }
             Some(Fault::HangAfter(_)) => std::future::pending().await,
@@ -232,7 +232,9 @@ async fn answer_all(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: Sha
                 format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{said}", said.len())
             }
         };
-        if stream.write_all(answer.as_bytes()).await.is_err() {
+        let sent = stream.write_all(answer.as_bytes()).await;
+        if sent.is_err() || answer.contains("connection: close") {
+            let _ = stream.shutdown().await;
             return;
         }
     }

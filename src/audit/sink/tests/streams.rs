@@ -16,7 +16,12 @@ async fn campaign(bed: &Bed, kind: Kind, script: servers::Shared, rounds: usize)
         // It has to get enough to come to its fault.
         let start = Instant::now();
         while script.lock().unwrap().faults.len() > if round + 1 == rounds { 0 } else { 2 } {
-            assert!(start.elapsed() < Duration::from_secs(60), "the faults are not used up in a minute");
+            let health = bed.log.health();
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "round {round}: {:?} {health:?}",
+                script.lock().unwrap().faults
+            );
             bed.record(usize::try_from(dice.below(40)).unwrap() + 1).await;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
