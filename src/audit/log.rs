@@ -172,6 +172,11 @@ impl Log {
         self.0.shared.durable.load(Ordering::SeqCst)
     }
 
+    /// Name of the segment that is being written; empty while there is none.
+    pub(super) fn segment(&self) -> String {
+        self.0.shared.queue().segment.clone()
+    }
+
     /// What is known of a log that is to be sealed.
     pub(super) fn sealing(&self) -> Option<&Sealing> {
         self.0.sealing.as_ref()

@@ -74,13 +74,14 @@ pub(super) struct Reader {
 
 struct Current {
     first: u64,
+    name: String,
     lines: Lines<BufReader<File>>,
 }
 
 impl Current {
     fn open(dir: &Path, segment: &Listed) -> io::Result<Self> {
         let lines = Lines::new(BufReader::new(leaves::open(dir, &segment.name)?));
-        Ok(Self { first: segment.first, lines })
+        Ok(Self { first: segment.first, name: segment.name.clone(), lines })
     }
 
     fn seek(&mut self, offset: u64) -> io::Result<()> {
@@ -134,16 +135,20 @@ impl Reader {
         Ok(true)
     }
 
-    /// Gives records up to number `durable` to `take`, until that has enough. Of those before the last `behind` none are
+    /// Gives records up to number `durable` to `take`, until that has enough. `newest` is the segment that was being written
+    /// after that number was known, if one was. Of those before the last `behind` none are
     /// read; what is missing up to number `told` is known to be.
     pub(super) fn read(
         &mut self,
-        durable: u64,
+        (durable, newest): (u64, &str),
         (behind, told): (u64, u64),
         mut take: impl FnMut(&Line<'_>, &Position) -> ControlFlow<()>,
     ) -> io::Result<Found> {
-        let segments = self.look(durable)?;
-        if durable.saturating_sub(self.at.seq) > behind {
+        let is_too_far = durable.saturating_sub(self.at.seq) > behind;
+        // While nothing comes after it, everything in it is as it seems.
+        let is_in_newest = self.current.as_ref().is_some_and(|current| current.name == newest);
+        let segments = if is_in_newest && !is_too_far { Vec::new() } else { self.look(durable)? };
+        if is_too_far {
             // With some room, or the next record would be one too many.
             let next = durable - (behind - behind / 8) + 1;
             return Ok(Found::Gap(self.gap(next, told, Why::Behind)));

@@ -8,6 +8,7 @@ use super::report::SinkReport;
 use super::target::{Failure, Progress, Target};
 use super::voice::{Loss, Unsaid, Voice, failed, lost};
 use super::{Ending, Settings};
+use crate::audit::Line;
 use crate::clock::Clock;
 use crate::state::{SinkRow, Store};
 use crate::telemetry::Chain;
@@ -210,13 +211,15 @@ impl Sink {
     async fn read(&mut self, durable: u64) -> Result<(Found, Batch), Failure> {
         let safe = self.progress.safe.clone();
         let mut reader = self.reader.take().unwrap_or_else(|| Reader::new(&self.dir, safe));
+        let newest = self.voice.log().segment();
         let (writer, bounds, is_known) = (Arc::clone(&self.writer), (self.behind, self.told), self.is_known);
         let read = spawn_blocking(move || {
             if !is_known && !reader.is_its_own(durable)? {
                 return Ok(None);
             }
             let mut batch = Batch::default();
-            let found = reader.read(durable, bounds, |line, after| writer.add(&mut batch, line, after))?;
+            let take = |line: &Line<'_>, after: &Position| writer.add(&mut batch, line, after);
+            let found = reader.read((durable, &newest), bounds, take)?;
             Ok(Some((reader, found, batch)))
         });
         // A panic, which is logged where it happens.

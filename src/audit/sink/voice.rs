@@ -28,8 +28,15 @@ pub(super) struct Voice {
 
 struct State {
     silent: bool,
-    /// By sink: what it refused, and when that was told last.
-    refused: Vec<(Option<(String, Loss)>, Option<Instant>)>,
+    /// By sink.
+    refused: Vec<Refusals>,
+}
+
+/// What a sink refused and was not said yet, and when something was said last.
+#[derive(Default)]
+struct Refusals {
+    pending: Option<(String, Loss)>,
+    told: Option<Instant>,
 }
 
 /// Why something was not said.
@@ -42,7 +49,7 @@ pub(super) enum Unsaid {
 
 impl Voice {
     pub(super) fn new(log: Log, sinks: usize) -> Self {
-        let state = State { silent: false, refused: (0..sinks).map(|_| (None, None)).collect() };
+        let state = State { silent: false, refused: (0..sinks).map(|_| Refusals::default()).collect() };
         Self { log, state: Mutex::new(state) }
     }
 
@@ -62,10 +69,10 @@ impl Voice {
     /// Says that a sink refused records, now or with what it refuses in the next minute.
     pub(super) fn refused(&self, index: usize, name: &str, loss: Loss) {
         let mut state = self.state();
-        if let Some((pending, _)) = state.refused.get_mut(index) {
-            match pending {
+        if let Some(refusals) = state.refused.get_mut(index) {
+            match &mut refusals.pending {
                 Some((_, known)) => known.count = known.count.saturating_add(loss.count),
-                None => *pending = Some((name.to_owned(), loss)),
+                None => refusals.pending = Some((name.to_owned(), loss)),
             }
         }
         self.flush(&mut state, index, false);
@@ -75,7 +82,7 @@ impl Voice {
     pub(super) fn due(&self, index: usize) -> Option<Instant> {
         let mut state = self.state();
         self.flush(&mut state, index, false);
-        let (pending, told) = state.refused.get(index)?;
+        let Refusals { pending, told } = state.refused.get(index)?;
         pending.as_ref()?;
         Some(told.unwrap_or_else(Instant::now) + TELL_EVERY)
     }
@@ -91,7 +98,7 @@ impl Voice {
 
     fn flush(&self, state: &mut State, index: usize, at_once: bool) {
         let silent = state.silent;
-        let Some((pending, told)) = state.refused.get_mut(index) else { return };
+        let Some(Refusals { pending, told }) = state.refused.get_mut(index) else { return };
         let is_due = at_once || told.is_none_or(|told| told.elapsed() >= TELL_EVERY);
         if silent || !is_due {
             return;

@@ -35,7 +35,7 @@ optional_table! {
         /// Where it begins the first time: "end", with the records of this start, or "start", with the first one of the log.
         from: SinkFrom = SinkFrom::End,
         /// When it is further behind than so many records, 1000 to 1000000000, the oldest are left out, which is recorded.
-        behind: u64 = 1_000_000_u64,
+        behind: u32 = 1_000_000_u32,
     }
 }
 /// How a record is written.

@@ -37,7 +37,7 @@ impl Resolver<'_> {
                     self.fault(&path.key("events"), message);
                 }
             }
-            let behind = self.in_range(&path.key("behind"), written.behind, 1_000..=1_000_000_000);
+            let behind = self.in_range(&path.key("behind"), written.behind, 1_000..=1_000_000_000).into();
             let Some(kind) = kind else { continue };
             let name = written.name.clone().unwrap_or_else(|| derived(&kind).to_owned());
             self.name(&path.key("name"), &name);

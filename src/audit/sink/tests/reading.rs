@@ -11,7 +11,7 @@ const ALL: (u64, u64) = (u64::MAX, 0);
 fn read(reader: &mut Reader, durable: u64, bounds: (u64, u64)) -> (Vec<u64>, Option<Gap>) {
     let mut seqs = Vec::new();
     loop {
-        let found = reader.read(durable, bounds, |line, after| {
+        let found = reader.read((durable, ""), bounds, |line, after| {
             assert_eq!((after.seq, after.time.as_str()), (line.seq, line.time));
             seqs.push(line.seq);
             ControlFlow::Continue(())
@@ -51,7 +51,7 @@ async fn goes_on_over_segments_and_never_beyond_what_is_durable() {
     reader.seek(Position::default());
     let mut places = Vec::new();
     while reader.at().seq < 1500 {
-        let one = reader.read(1500, ALL, |_, after| {
+        let one = reader.read((1500, ""), ALL, |_, after| {
             places.push(after.clone());
             ControlFlow::Break(())
         });
