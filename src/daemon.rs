@@ -21,6 +21,7 @@ use crate::admin::{Admin, AdminError, Followed, Mixed};
 use crate::api::{Api, Current, Endpoint, InFlight, InForce, Socket};
 use crate::audit::retain::Retainer;
 use crate::audit::seal::Sealer;
+use crate::audit::sink::{Sinks, StartError};
 use crate::audit::{Entry, Event, Log, OpenError, Outcome, Unavailable};
 use crate::backend;
 use crate::clock::{Clock, SystemClock};
@@ -104,6 +105,9 @@ pub enum ServeError {
         #[source]
         source: Box<backend::Error>,
     },
+    /// A sink of the audit log cannot be used.
+    #[error(transparent)]
+    Sink(#[from] StartError),
     /// A socket could not be had.
     #[error("a socket could not be opened")]
     Bind(#[from] BindError),
@@ -161,6 +165,7 @@ async fn run(config: Config, file: PathBuf, ready: impl FnOnce()) -> Result<(), 
     let (time, happenings) = clock::open(config.clock, Arc::clone(&clock), &store)?;
     // A clock that is not trusted must not make it forget what verifiers still go by.
     store.tell_cache(config.limits.jwks_max_age, time.steady().now().as_second())?;
+    let sinks = Sinks::start(&config.sinks, &config.audit.dir, &log, &store, &clock)?;
     let shutdown = CancellationToken::new();
     let (notify, events) = mpsc::unbounded_channel();
     // What backends do is recorded until the log is about to end.
@@ -182,6 +187,7 @@ async fn run(config: Config, file: PathBuf, ready: impl FnOnce()) -> Result<(), 
     shutdown.cancel();
     // Nothing may follow the last seal, and no backend may end before it.
     silence.cancel();
+    sinks.silence();
     // It only fails by a panic, which is logged where it happens.
     let events = recorder.await.ok();
     let stopped = Entry { object: Some(version()), ..Entry::new(Event::DaemonStopped, outcome_of(&outcome)) };
@@ -193,6 +199,7 @@ async fn run(config: Config, file: PathBuf, ready: impl FnOnce()) -> Result<(), 
         tracing::error!(%error, "Stop not recorded");
     }
     sealing.end().await;
+    sinks.end().await;
     if let Some(foundation) = opened {
         foundation.close().await;
     }

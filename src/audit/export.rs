@@ -236,11 +236,18 @@ fn activity(event: &str) -> (u32, &str) {
     }
 }
 
-fn severity(event: &str, outcome: &str) -> (u32, &'static str) {
+/// OCSF's number and name of how grave it is.
+pub(super) fn severity(event: &str, outcome: &str) -> (u32, &'static str) {
     match (event, outcome) {
-        ("alert.raised" | "key.quarantined" | "backend.quarantined" | "key.revoked" | "log.resumed", _) => {
-            (4, "High")
-        }
+        (
+            "alert.raised"
+            | "key.quarantined"
+            | "backend.quarantined"
+            | "key.revoked"
+            | "log.resumed"
+            | "sink.lost",
+            _,
+        ) => (4, "High"),
         (_, "failed") => (3, "Medium"),
         (_, "denied") => (2, "Low"),
         _ => (1, "Informational"),

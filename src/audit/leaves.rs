@@ -51,6 +51,14 @@ impl Unknown {
         self.0.iter().any(|&(after, resumed)| after <= last && last < resumed)
     }
 
+    /// How many numbers between these two are of unknown durability.
+    pub(super) fn count_between(&self, last: u64, next: u64) -> u64 {
+        let within = |&(after, resumed): &(u64, u64)| {
+            resumed.min(next).saturating_sub(after.max(last)).saturating_sub(1)
+        };
+        self.0.iter().map(within).sum()
+    }
+
     /// Whether the record of this number is no leaf.
     pub(super) fn has(&self, seq: u64) -> bool {
         let at = self.0.partition_point(|&(_, resumed)| resumed <= seq);

@@ -9,6 +9,7 @@ use super::restore::{Contradiction, Seal};
 use super::retain;
 use super::seal::Report;
 use super::segment::Store;
+use super::sink::SinkReport;
 use super::tree::Tree;
 use super::{Entry, Settings};
 use crate::clock::Clock;
@@ -50,6 +51,7 @@ struct Handle {
     ended: watch::Receiver<bool>,
     sealing: Option<Sealing>,
     report: Mutex<Option<Report>>,
+    sinks: Mutex<Vec<SinkReport>>,
 }
 
 /// What is known at open of a log that is to be sealed.
@@ -106,6 +108,8 @@ pub struct Health {
     pub segment: String,
     /// How far it is sealed; absent where it is not.
     pub checkpoint: Option<Report>,
+    /// How far each sink is.
+    pub sinks: Vec<SinkReport>,
 }
 
 impl Log {
@@ -145,7 +149,7 @@ impl Log {
 
     /// The handle on a writer.
     pub(super) fn over(shared: Arc<Shared>, sealing: Option<Sealing>, ended: watch::Receiver<bool>) -> Self {
-        Self(Arc::new(Handle { shared, ended, sealing, report: Mutex::default() }))
+        Self(Arc::new(Handle { shared, ended, sealing, report: Mutex::default(), sinks: Mutex::default() }))
     }
 
     /// The tree over all that is durable, and the number of its last record. Ends an answer later than what is being
@@ -164,9 +168,19 @@ impl Log {
         self.0.shared.until(number).await;
     }
 
+    /// Waits until more is durable than up to this number.
+    pub(super) async fn beyond(&self, number: u64) {
+        self.0.shared.beyond(number).await;
+    }
+
     /// Number of the last record that is on disk.
     pub(super) fn durable(&self) -> u64 {
         self.0.shared.durable.load(Ordering::SeqCst)
+    }
+
+    /// Name of the segment that is being written; empty while there is none.
+    pub(super) fn segment(&self) -> String {
+        self.0.shared.queue().segment.clone()
     }
 
     /// What is known of a log that is to be sealed.
@@ -185,6 +199,11 @@ impl Log {
     /// How far the log is sealed, for [`Health`].
     pub(super) fn report(&self) -> MutexGuard<'_, Option<Report>> {
         self.0.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far its sinks are, for [`Health`].
+    pub(super) fn sinks(&self) -> MutexGuard<'_, Vec<SinkReport>> {
+        self.0.sinks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands entries to the writer, in order, contiguous. Never blocks on the disk.
@@ -240,7 +259,8 @@ impl Log {
         let segment = queue.segment.clone();
         drop(queue);
         let checkpoint = self.report().as_ref().map(|report| report.at(durable));
-        Health { healthy: reason.is_none(), reason, durable, segment, checkpoint }
+        let sinks = self.sinks().iter().map(|report| report.at(durable, now)).collect();
+        Health { healthy: reason.is_none(), reason, durable, segment, checkpoint, sinks }
     }
 
     /// Ends the writer after all that was appended is durable; trims the segment's reserve, unlocks the directory.

@@ -74,6 +74,7 @@ pub mod retain;
 pub mod seal;
 mod segment;
 pub mod select;
+pub mod sink;
 pub mod tail;
 pub mod tree;
 pub mod verify;

@@ -87,6 +87,8 @@ pub(super) struct Shared {
     /// The durable sequence number that somebody waits for.
     awaited: AtomicU64,
     reached: Notify,
+    /// Tells all who follow the log of more durable records.
+    grown: Notify,
 }
 
 impl Default for Shared {
@@ -97,6 +99,7 @@ impl Default for Shared {
             durable: AtomicU64::new(0),
             awaited: AtomicU64::new(u64::MAX),
             reached: Notify::new(),
+            grown: Notify::new(),
         }
     }
 }
@@ -212,6 +215,21 @@ impl Shared {
         self.durable.store(number, Ordering::SeqCst);
         if number >= self.awaited.load(Ordering::SeqCst) {
             self.reached.notify_one();
+        }
+        self.grown.notify_waiters();
+    }
+
+    /// Waits until more is durable than up to this number. Any number may wait.
+    pub(super) async fn beyond(&self, number: u64) {
+        loop {
+            let grown = self.grown.notified();
+            tokio::pin!(grown);
+            // From here on it is told, also of what happens before it waits.
+            grown.as_mut().enable();
+            if self.durable.load(Ordering::SeqCst) > number {
+                return;
+            }
+            grown.await;
         }
     }
 

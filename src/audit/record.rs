@@ -216,6 +216,9 @@ pub enum Event {
     /// Written by the log itself: the `segment` and those before it are no longer kept; the log begins after number `after`.
     #[serde(rename = "log.archived")]
     LogArchived,
+    /// The sink `object` does not get `count` records after number `after`; `reason` says why.
+    #[serde(rename = "sink.lost")]
+    SinkLost,
 }
 
 /// How it ended.
@@ -286,7 +289,8 @@ pub struct Entry {
     /// `unsync`: the kernel did not call the clock synchronised that dated the JWT.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clk: Option<&'static str>,
-    /// `alert.raised`, `key.tested`, `subject.erased`: how many there were. `key.generated`, `key.adopted`: requests of the key's proof.
+    /// `alert.raised`, `key.tested`, `subject.erased`, `sink.lost`: how many there were. `key.generated`, `key.adopted`:
+    /// requests of the key's proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// Stands for the subject: a tag under the subject's key, another one in each record (see [`crate::subject`]).
@@ -315,6 +319,7 @@ pub struct Entry {
     pub segment: Option<String>,
     /// `log.resumed`: last acknowledged sequence number. `log.sealed`: number of the last record that it covers.
     /// `log.archived`: of the last that is no longer kept.
+    /// `sink.lost`: number of the last record before those that are lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// `log.resumed`: how many numbers after `after` are of unknown durability.

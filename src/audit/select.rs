@@ -138,11 +138,7 @@ impl Filter {
     }
 
     fn matches(&self, line: &Line<'_>) -> bool {
-        let is_of = |wanted: &String| match wanted.strip_suffix('*') {
-            Some(family) => line.event.starts_with(family),
-            None => line.event == wanted,
-        };
-        if !self.events.is_empty() && !self.events.iter().any(is_of) {
+        if !is_one_of(&self.events, line.event) {
             return false;
         }
         let wanted = [
@@ -173,4 +169,13 @@ impl Filter {
             && self.rule.as_ref().is_none_or(|rule| said.rules.iter().any(|said| said == rule))
             && self.person.as_ref().is_none_or(|person| said.is_of(person))
     }
+}
+
+/// Whether an event is one of these, or of one of these families; everything is if there are none.
+pub(super) fn is_one_of(events: &[String], event: &str) -> bool {
+    let is = |wanted: &String| match wanted.strip_suffix('*') {
+        Some(family) => event.starts_with(family),
+        None => event == wanted,
+    };
+    events.is_empty() || events.iter().any(is)
 }

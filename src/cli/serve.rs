@@ -39,6 +39,7 @@ impl From<ServeError> for Failure {
             | ServeError::Admin(_)
             | ServeError::Mixed(_)
             | ServeError::SelfTest { .. }
+            | ServeError::Sink(_)
             | ServeError::Bind(_) => UNAVAILABLE,
         };
         Self::because(code, &error)

@@ -47,6 +47,7 @@ mod data;
 mod encryption;
 mod misuse;
 mod retain;
+mod sink;
 mod subjects;
 pub(super) use audit::{Audit, Checkpoint};
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
@@ -54,6 +55,7 @@ pub(super) use data::{Consent, Detector, Detectors};
 pub(super) use encryption::{Recipient, SdJwt};
 pub(super) use misuse::{Denials, Hours, Misuse, NewExe, ProfileRate};
 pub(super) use retain::Retain;
+pub(super) use sink::{Sink, SinkForm, SinkFrom};
 pub(super) use subjects::Subjects;
 
 table! {

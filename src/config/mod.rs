@@ -49,6 +49,8 @@ pub struct Config {
     pub limits: api::Limits,
     /// The audit log.
     pub audit: audit::Settings,
+    /// Where records go besides.
+    pub sinks: Vec<audit::sink::Settings>,
     /// The state store.
     pub state: state::Settings,
     /// What keeps the keys of people.

@@ -16,6 +16,7 @@ mod profile;
 mod publish;
 mod recipient;
 mod retain;
+mod sink;
 mod subjects;
 
 use super::document::{Document, Path};
@@ -82,6 +83,7 @@ impl Resolver<'_> {
         let two_person = self.two_person(&root.key("admin"), &file.admin, &admin);
         let (transport, limits) = self.limits(&root.key("limits"), &file.limits);
         let audit = self.audit(&root.key("audit"), file);
+        let sinks = self.sinks(&root.key("audit").key("sink"), &file.audit.sink);
         let state = state::Settings { dir: self.absolute(&root.key("state").key("dir"), &file.state.dir) };
         if audit.dir == state.dir {
             let message = "the audit log has its own directory: write another one here";
@@ -130,6 +132,7 @@ impl Resolver<'_> {
             transport,
             limits,
             audit,
+            sinks,
             state,
             subjects,
             clock: file.clock.mode,

@@ -6,6 +6,7 @@ mod profiles;
 mod reload;
 mod reports;
 mod retain;
+mod sink;
 
 use super::*;
 use crate::admin::ActName;

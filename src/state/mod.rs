@@ -11,6 +11,7 @@ mod keys;
 mod quarantine;
 mod revocations;
 mod schema;
+mod sinks;
 mod subjects;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use error::Error;
 pub use keys::{IntentRow, KeyChange, KeyState, KeyVersionRow, Keys, Tally};
 pub use quarantine::QuarantineRow;
 pub use revocations::RevocationRow;
+pub use sinks::SinkRow;
 pub use subjects::{EpochRow, EpochStage, ErasureRow, SubjectRow, Turn};
 
 use files::{prepare_dir, prepare_file};

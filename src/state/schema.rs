@@ -111,6 +111,15 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spent_until ON spent (until);
 ",
+    "
+    CREATE TABLE sinks (
+        name TEXT PRIMARY KEY,
+        seq  INTEGER NOT NULL,
+        time TEXT NOT NULL, -- of that record; empty where it is not known
+        told INTEGER NOT NULL,
+        lost INTEGER NOT NULL
+    ) STRICT;
+",
 ];
 
 /// The schema that all steps lead to.

@@ -6,7 +6,7 @@
 use command_fds::inherited::{InheritedFdError, init_inherited_fds, take_fd_ownership};
 use nix::libc;
 use std::mem::MaybeUninit;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -51,6 +51,23 @@ pub fn clock_error() -> Option<Duration> {
     told.then(|| u64::try_from(timex.maxerror).ok().map(Duration::from_micros)).flatten()
 }
 
+/// Bytes sent on a socket that have not arrived: of a Unix datagram socket, that the other process has not read; of a TCP
+/// socket, that the other kernel has not acknowledged.
+///
+/// # Errors
+/// When the descriptor is no such socket.
+#[allow(unsafe_code)]
+pub fn unread(socket: BorrowedFd<'_>) -> std::io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the callee writes one integer to where the pointer leads, alive and ours alone until it returns; the
+    // descriptor is open, for it is borrowed.
+    let told = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if told < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Names this boot of the kernel; another one has another name. `None` where `/proc` does not show it.
 pub fn boot_id() -> Option<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -60,6 +77,18 @@ pub fn boot_id() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn what_was_not_read_is_counted() {
+        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        assert_eq!(unread(ours.as_fd()).unwrap(), 0);
+        ours.send(b"hello").unwrap();
+        assert!(unread(ours.as_fd()).unwrap() >= 5);
+        theirs.recv(&mut [0; 8]).unwrap();
+        assert_eq!(unread(ours.as_fd()).unwrap(), 0);
+        assert!(unread(std::fs::File::open("/proc/self/status").unwrap().as_fd()).is_err());
+    }
 
     #[test]
     fn the_kernel_tells_of_its_clock_and_boot() {

@@ -127,11 +127,24 @@ impl HttpClient {
         most: usize,
         deadline: Instant,
     ) -> Result<Answer, PostError> {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(url)
-            .header(CONTENT_TYPE, content_type)
-            .body(Full::new(body))?;
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type)]);
+        self.post_with(url, headers, body, most, deadline).await
+    }
+
+    /// The same, with these header fields.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub async fn post_with(
+        &self,
+        url: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<Answer, PostError> {
+        let mut request = Request::builder().method(Method::POST).uri(url).body(Full::new(body))?;
+        *request.headers_mut() = headers;
         let exchange = async {
             let (head, body) = self.0.request(request).await.map_err(PostError::Connection)?.into_parts();
             let body = Limited::new(body, most).collect().await.map_err(PostError::Body)?.to_bytes();

@@ -1,6 +1,7 @@
 //! `[audit]`: the audit log, how it is sealed, and who keeps copies of its checkpoints.
 
 use super::Retain;
+use super::Sink;
 use crate::config::units::{DurationText, SizeText};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ optional_table! {
         /// Where copies of checkpoints go: a log that has lost what they saw is found out.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         witness: Vec<Witness> = Vec::new(),
+        /// Where every record goes besides: syslog, systemd's journal, an OpenTelemetry collector.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        sink: Vec<Sink> = Vec::new(),
     }
 }
 table! {

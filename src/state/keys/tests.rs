@@ -152,7 +152,7 @@ async fn an_active_version_of_an_older_schema_is_published_and_bound() {
     old.execute_batch(
         "DROP INDEX one_prepared_version; DROP TABLE key_intents; DROP TABLE key_revision; DROP TABLE leases;
          DROP TABLE epochs; DROP TABLE subjects; DROP TABLE subject_buckets; DROP TABLE erasures;
-         DROP TABLE revocations; DROP TABLE spent;
+         DROP TABLE revocations; DROP TABLE spent; DROP TABLE sinks;
          PRAGMA user_version = 2",
     )
     .unwrap();
