@@ -13,7 +13,7 @@ use crate::audit::prove::segment::{Start, first_seal};
 use crate::audit::restore::restore;
 use crate::audit::segment::Listed;
 use crate::audit::tree::{Tree, leaf};
-use crate::audit::verify::statement::{Sealed, introduced};
+use crate::audit::verify::statement::{Sealed, accepted, introduced};
 use crate::jose::hex;
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::{SignedDuration, Timestamp};
@@ -62,6 +62,8 @@ struct Reading {
     waiting: BTreeSet<String>,
     /// As they were introduced.
     vkeys: HashMap<String, String>,
+    /// Size of the largest checkpoint that was accepted as lost.
+    lost: u64,
 }
 
 /// What is read of a record.
@@ -125,11 +127,16 @@ impl Reading {
             vkeys: kid.iter().cloned().zip(key.iter().map(SealKey::to_vkey)).collect(),
             kid,
             waiting: BTreeSet::new(),
+            lost: 0,
         }
     }
 
-    /// Where the log would begin; a place before the first seal is none.
+    /// Where the log would begin. Not before the first seal, nor as long as what witnesses were told and the log lost
+    /// could be taken for a part of what is kept.
     fn base(&self) -> Option<Base> {
+        if self.tree.size() <= self.lost {
+            return None;
+        }
         let vkey = self.vkeys.get(self.kid.as_ref()?)?.clone();
         Some(Base { after: self.after, tree: self.tree.clone(), vkey })
     }
@@ -180,6 +187,10 @@ impl Reading {
                         let kid = Sealed::read(&line).map_err(|_| damaged())?.kid;
                         self.waiting.remove(&kid);
                         self.kid = Some(kid);
+                    }
+                    "log.accepted" => {
+                        let (_, lost) = accepted(&line).map_err(|_| damaged())?;
+                        self.lost = self.lost.max(lost.size);
                     }
                     _ => {}
                 }

@@ -75,7 +75,7 @@ pub(in crate::audit) fn introduced(line: &Line<'_>) -> Result<Arc<SealKey>, Stri
 ///
 /// # Errors
 /// What is wrong with it, a sentence.
-pub(super) fn accepted(line: &Line<'_>) -> Result<(String, Checkpoint), String> {
+pub(in crate::audit) fn accepted(line: &Line<'_>) -> Result<(String, Checkpoint), String> {
     #[derive(Deserialize)]
     struct Read {
         note: String,

@@ -125,7 +125,7 @@ fn print(report: &Report) -> Result<(), Failure> {
         print_sealing(sealing)?;
     }
     let seen = &report.checkpoints;
-    if seen.found + seen.accepted + seen.torn > 0 {
+    if seen.found + seen.accepted + seen.earlier + seen.torn > 0 {
         line(format_args!(
             "witnesses: {} checkpoints are of this log, {} were accepted as lost, {} are older than its beginning, {} are \
              torn and passed over",

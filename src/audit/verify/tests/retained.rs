@@ -200,6 +200,32 @@ fn only_what_is_old_sealed_and_free_of_keys_that_wait_goes() {
 }
 
 #[test]
+fn an_acceptance_stays_as_long_as_it_excuses_something() {
+    let signer = Signer::ed25519();
+    let mut log = Maker::new();
+    log.introduce(&signer);
+    log.issue(30);
+    log.seal(&signer);
+    log.cut(8);
+    log.accept(&log.notes[0].clone());
+    log.seal(&signer);
+    for _ in 0..3 {
+        log.begin();
+        log.issue(11);
+        log.seal(&signer);
+    }
+    // 10 leaves, 22 and 34; 31 were lost.
+    let goes = |kept| look(&log, kept).goes.map_or(0, |going| going.segments.len());
+    assert_eq!([1, 2, 3].map(goes), [0, 0, 3]);
+    let mut late = log.clone();
+    let going = declare(&mut late, 3, &signer);
+    take(&mut late, &going);
+    let report = verify_from(late.base.as_ref(), &late.segments, &trust(&[&signer], &late.witness()));
+    assert_sound(&report);
+    assert!(report.checkpoints.earlier > 0);
+}
+
+#[test]
 fn the_longest_term_of_a_segment_counts() {
     let signer = Signer::ed25519();
     let mut log = Maker::new();
