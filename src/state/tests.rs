@@ -83,7 +83,25 @@ fn is_durable_by_settings() {
     assert_eq!(pragma("synchronous"), "Integer(2)");
     assert_eq!(pragma("foreign_keys"), "Integer(1)");
     assert_eq!(pragma("busy_timeout"), "Integer(5000)");
-    assert_eq!(pragma("user_version"), "Integer(3)");
+    assert_eq!(pragma("user_version"), "Integer(4)");
+}
+
+#[test]
+fn how_far_a_sink_is_outlasts_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&settings(&dir), "test").unwrap();
+    assert_eq!(store.sink("siem").unwrap(), None);
+    let first = SinkRow { seq: 7, time: "2026-11-24T08:00:00.123456Z".to_owned(), told: 3, lost: 2 };
+    store.keep_sink("siem", &first).unwrap();
+    store.keep_sink("other", &SinkRow::default()).unwrap();
+    drop(store);
+    let store = Store::open(&settings(&dir), "test").unwrap();
+    assert_eq!(store.sink("siem").unwrap(), Some(first));
+    let last = SinkRow { seq: u64::MAX, ..SinkRow::default() };
+    store.keep_sink("siem", &last).unwrap();
+    let most = i64::MAX as u64;
+    assert_eq!(store.sink("siem").unwrap(), Some(SinkRow { seq: most, ..last }));
+    assert_eq!(store.sink("other").unwrap(), Some(SinkRow::default()));
 }
 
 #[test]

@@ -151,6 +151,7 @@ async fn an_active_version_of_an_older_schema_is_published_and_bound() {
     }
     old.execute_batch(
         "DROP INDEX one_prepared_version; DROP TABLE key_intents; DROP TABLE key_revision; DROP TABLE leases;
+         DROP TABLE sinks;
          PRAGMA user_version = 2",
     )
     .unwrap();
