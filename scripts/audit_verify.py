@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a log of jwsd: a second implementation of docs/audit-format.md, written from that page.
 
-usage: audit_verify.py DIRECTORY [--key VKEY|@FILE]... [--checkpoint FILE]...
+usage: audit_verify.py DIRECTORY [--key VKEY|@FILE]... [--checkpoint FILE]... [--witness VKEY|@FILE]...
 
 Prints what is wrong, or that nothing is. Exit codes: 0 sound, 1 problems, 2 it could not be read, or wrong usage.
 Needs the `cryptography` package.
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 LONGEST_LINE = 49152
 LONGEST_NOTE = 65536
 FARTHEST = 1 << 20
+RECENT = 100
 BEGINNING = re.compile(rb'\{"seq":(0|[1-9][0-9]*),"time":"(.{27})","event":"([^"\\]*)"', re.DOTALL)
 TIME = re.compile(rb"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})\.[0-9]{6}Z")
 END = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
@@ -195,6 +196,44 @@ class Key:
             raise Bad("the signature does not verify") from None
 
 
+class Cosigner:
+    """The key of a witness."""
+
+    def __init__(self, vkey):
+        match = VKEY.fullmatch(vkey)
+        if not match or not is_name(match[1]):
+            raise Bad("not a key of the form name+id+key")
+        self.name, raw = match[1], unbase64(match[3])
+        try:
+            if raw[:1] != b"\4":
+                raise ValueError
+            self.public = ed25519.Ed25519PublicKey.from_public_bytes(raw[1:])
+        except ValueError:
+            raise Bad("not a key of a witness (type 0x04, Ed25519)") from None
+        self.id = sha256(self.name.encode(), b"\n", raw)[:4]
+        if self.id.hex() != match[2]:
+            raise Bad("the key's id is not that of its name and key")
+
+    def open(self, note):
+        """When it cosigned the note."""
+        times = []
+        for name, id, signature in note.signatures:
+            if (name, id) != (self.name, self.id):
+                continue
+            time = int.from_bytes(signature[:8], "big")
+            message = f"cosignature/v1\ntime {time}\n{note.text}"
+            try:
+                if len(signature) != 72 or time >= 1 << 63:
+                    raise InvalidSignature
+                self.public.verify(signature[8:], message.encode())
+            except InvalidSignature:
+                raise Bad(f"the cosignature of {name} does not verify") from None
+            times.append(time)
+        if not times:
+            raise Bad(f"not cosigned by {self.name} with this key")
+        return max(times)
+
+
 class Note:
     """A signed note that holds a checkpoint; its signatures are not verified yet."""
 
@@ -307,8 +346,9 @@ def canonical_seal(record):
 class Seals:
     """The seals of a log against the tree of its leaves."""
 
-    def __init__(self, keys):
+    def __init__(self, keys, cosigners=()):
         self.given, self.key, self.past = keys, None, []
+        self.cosigners, self.used, self.vouched, self.recent = cosigners, set(), {}, deque(maxlen=RECENT)
         self.tree, self.settled, self.pending = Tree(), 0, deque()
         self.origin, self.size, self.good = None, 0, {}
         self.introduced, self.accepted = [], []
@@ -328,7 +368,9 @@ class Seals:
                     raise Bad("log.key: kid and vkey are of different keys")
                 self.introduced.append((place, key))
             elif record.event == "log.accepted":
-                self.accepted.append((place, record, Note(record.text("note"))))
+                self.accepted.append((place, record, self.acceptance(record)))
+            elif record.event == "log.cosigned":
+                self.cosigned(record)
         except ValueError:
             # Half of a surrogate pair, or a number with thousands of digits.
             raise Bad(f"{record.event} holds a text or number that is none") from None
@@ -336,6 +378,33 @@ class Seals:
             self.pending.append((record.seq, leaf(record.line)))
             if len(self.pending) > FARTHEST:
                 self.settle()
+
+    @staticmethod
+    def acceptance(record):
+        """The accepted note; or only its size, where a witness did not show it."""
+        if record.members.get("note") is not None:
+            return Note(record.text("note"))
+        record.text("object")
+        if not is_number(record.members.get("size")):
+            raise Bad("log.accepted has neither a note nor object and size")
+        return record.members["size"]
+
+    def cosigned(self, record):
+        """What a witness vouches for, in the log itself."""
+        name, note = record.text("object"), Note(record.text("note"))
+        if note.head() not in self.recent:
+            raise Bad(f"{name} cosigned something else than the seals before this record")
+        keys, time, problem = [key for key in self.cosigners if key.name == name], None, None
+        for key in keys:
+            try:
+                time = key.open(note)
+                self.used.add(key.id)
+            except Bad as bad:
+                problem = bad
+        if keys and time is None:
+            raise problem
+        count = self.vouched.get(name, (0,))[0] + 1
+        self.vouched[name] = (count, note.size, time)
 
     def settle(self):
         self.settled, hash = self.pending.popleft()
@@ -366,6 +435,7 @@ class Seals:
         tree = Tree(note.size, raw)
         if len(raw) != note.size.bit_count() or {len(peak) for peak in raw} != {32} or tree.root() != note.root:
             raise Bad("the seal's peaks do not give its root")
+        self.recent.append(note.head())
         if note.size < self.tree.size:
             raise Bad("the seal is too far behind its place")
         while self.tree.size < note.size:
@@ -394,7 +464,12 @@ class Seals:
         known = self.given + self.past + [key for place, key in self.introduced if place < self.size]
         signed = lambda note: not self.given or any(note.is_open(key) for key in known)
         accepted = set()
+        for key in self.cosigners:
+            if key.id not in self.used:
+                yield f"the log has no cosignature of {key.name} with the key {key.id.hex()} that holds"
         for record, note in self.covered():
+            if isinstance(note, int):
+                continue
             if signed(note):
                 accepted.add(note.head())
             else:
@@ -428,10 +503,10 @@ def first_gaps(segments):
     return gaps
 
 
-def verify(segments, keys, witnesses, told=None):
+def verify(segments, keys, witnesses, told=None, cosigners=()):
     """All problems, as sentences, one after the other. `segments` are names and contents, in order; `witnesses` the
-    notes of each. To `told` is added what is no problem and yet to be known."""
-    gaps, seals, last, doubtful, unvouched = first_gaps(segments), Seals(keys), 0, [], 0
+    notes of each; `cosigners` keys of which there must be cosignatures. To `told` is added what is no problem and yet to be known."""
+    gaps, seals, last, doubtful, unvouched = first_gaps(segments), Seals(keys, cosigners), 0, [], 0
     for at, (name, content) in enumerate(segments):
         newest = at + 1 == len(segments)
         if not content and not newest:
@@ -473,7 +548,11 @@ def verify(segments, keys, witnesses, told=None):
     if told is None:
         return
     for record, note in seals.covered():
-        told.append(f"record {record.seq} accepts that the log had {note.size} records once: {record.members.get('reason')}")
+        size = note if isinstance(note, int) else note.size
+        told.append(f"record {record.seq} accepts that the log had {size} records once: {record.members.get('reason')}")
+    for name, (count, size, time) in seals.vouched.items():
+        when = "not checked (no --witness)" if time is None else f"the last one at {time} (Unix seconds)"
+        told.append(f"witness {name}: {count} cosignatures, up to {size} records, {when}")
     if seals.good:
         told.append(f"sealed: {seals.size} records; {max(seals.place() - seals.size - 1, 0)} after the last seal are covered by none")
     else:
@@ -504,17 +583,17 @@ def read_directory(directory):
     return segments, problems
 
 
-def read_keys(given):
+def read_keys(given, key=Key):
     for text in given:
         if not text.startswith("@"):
-            yield Key(text)
+            yield key(text)
             continue
         with open(text[1:], encoding="utf-8") as file:
             lines = [line.strip() for line in file]
         lines = [line for line in lines if line and not line.startswith("#")]
         if not lines:
             raise Bad(f"{text[1:]} holds no key")
-        yield from map(Key, lines)
+        yield from map(key, lines)
 
 
 def main():
@@ -522,10 +601,12 @@ def main():
     parser.add_argument("directory")
     parser.add_argument("--key", action="append", default=[], metavar="VKEY|@FILE")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE")
+    parser.add_argument("--witness", action="append", default=[], metavar="VKEY|@FILE")
     arguments = parser.parse_args()
     witnesses, told = [], []
     try:
         keys = list(read_keys(arguments.key))
+        cosigners = list(read_keys(arguments.witness, Cosigner))
         for path in arguments.checkpoint:
             with open(path, encoding="utf-8", newline="") as file:
                 notes, torn = read_witness(file.read(), path)
@@ -537,7 +618,7 @@ def main():
     except (Bad, OSError, UnicodeDecodeError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    problems += verify(segments, keys, witnesses, told)
+    problems += verify(segments, keys, witnesses, told, cosigners)
     for text in told + [f"PROBLEM {problem}" for problem in problems]:
         # Names are whatever somebody wrote there: nothing in them steers the terminal.
         print("".join("\ufffd" if is_control(c) or "\ud800" <= c <= "\udfff" else c for c in text))

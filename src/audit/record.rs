@@ -197,9 +197,13 @@ pub enum Event {
     /// The key `kid` (`vkey`) seals the log from its first `log.sealed` on, which comes after one that covers this record.
     #[serde(rename = "log.key")]
     LogKey,
-    /// An operator takes the log as it is, though it contradicts the checkpoint `note` that was seen elsewhere.
+    /// An operator takes the log as it is, though it contradicts the checkpoint `note` that was seen elsewhere, or the one
+    /// of `size` records that the witness `object` has.
     #[serde(rename = "log.accepted")]
     LogAccepted,
+    /// The witness `object` has cosigned the checkpoint in `note`, which is of one of the last seals.
+    #[serde(rename = "log.cosigned")]
+    LogCosigned,
 }
 
 /// How it ended.
@@ -315,9 +319,12 @@ pub struct Entry {
     /// `log.key`: the key as verifiers keep it, `name+id+key`.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path")]
     pub vkey: Option<String>,
-    /// `log.sealed`, `log.accepted`: the checkpoint, a signed note.
+    /// `log.sealed`, `log.accepted`: the checkpoint, a signed note. `log.cosigned`: the same, signed by the witness alone.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path")]
     pub note: Option<String>,
+    /// `log.accepted`: how many records the checkpoint is of that a witness has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
 }
 
 impl Entry {
@@ -358,6 +365,7 @@ impl Entry {
             peaks: Vec::new(),
             vkey: None,
             note: None,
+            size: None,
         }
     }
 }

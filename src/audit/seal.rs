@@ -23,7 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::sync::Arc;
 use std::time::Duration;
-use tell::Teller;
+use tell::{Teller, alert};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use turn::{NoTurn, Turn};
@@ -92,15 +92,17 @@ impl Sealer {
         clock: Arc<dyn Clock>,
         within: Duration,
     ) -> Option<Self> {
-        let Sealing { dir, origin, last, introduced } = log.sealing()?;
+        let Sealing { dir, origin, last, introduced, asked } = log.sealing()?;
         let ring = keyring.ring();
         let is_ours = |kid: &str| ring.keys.versions.iter().any(|row| row.kid == kid);
         let foreign = introduced.iter().find(|kid| !is_ours(kid)).cloned();
         let turn = Turn::new(&settings.key, dir, last.as_ref(), &ring);
-        *log.report() = Some(Report::new(&settings, origin, last.as_ref()));
         let (signed, sealed) = last.as_ref().map_or((0, 0), |seal| (seal.checkpoint.size, seal.after));
-        let (origin, witnesses) = (origin.clone(), Teller::new(&settings.witnesses));
-        let unwritten = Vec::new();
+        let witnesses = Teller::new(dir, &settings.witnesses, asked, clock.now());
+        *log.report() = Some(Report::new(&settings, origin, last.as_ref(), witnesses.reports()));
+        let origin = origin.clone();
+        let silent = asked.iter().filter_map(|asked| Some((asked.name.clone(), asked.answer.clone().err()?)));
+        let unwritten = silent.map(|(name, problem)| alert(name, problem, "witness.failed")).collect();
         Some(Self {
             log,
             keyring,
@@ -129,6 +131,13 @@ impl Sealer {
             }
         }
         // Nothing may follow the last seal.
+        self.unwritten.extend(self.witnesses.cosigned(self.clock.now(), true));
+        if !self.unwritten.is_empty() {
+            let unwritten = std::mem::take(&mut self.unwritten);
+            if let Err(error) = self.record(unwritten).await {
+                tracing::error!(%error, "What witnesses said last was not recorded");
+            }
+        }
         self.seal(false).await;
     }
 
@@ -152,15 +161,19 @@ impl Sealer {
             }
             _ => {}
         }
-        let Ok((done, note)) = outcome else { return false };
-        self.unwritten.extend(self.witnesses.tell(&note, done.size, now).await);
+        let Ok((_, note)) = outcome else { return false };
+        self.unwritten.extend(self.witnesses.tell(&note, now).await);
         if let Some(report) = self.log.report().as_mut() {
             report.witnesses = self.witnesses.reports();
         }
-        if records && !self.unwritten.is_empty() {
+        if !records {
+            return true;
+        }
+        self.unwritten.extend(self.witnesses.cosigned(now, false));
+        if !self.unwritten.is_empty() {
             match self.log.append(self.unwritten.clone()).map(drop) {
                 Ok(()) => self.unwritten.clear(),
-                Err(error) => tracing::error!(%error, "Failure of a witness not recorded yet"),
+                Err(error) => tracing::error!(%error, "What a witness said is not recorded yet"),
             }
         }
         true
@@ -213,7 +226,7 @@ impl Sealer {
             note: Some(note.clone()),
             ..Entry::new(Event::LogSealed, Outcome::Success)
         };
-        self.record(sealed).await?;
+        self.record(vec![sealed]).await?;
         Ok(note)
     }
 
@@ -227,7 +240,7 @@ impl Sealer {
                 vkey: Some(self.key(&version)?.to_vkey()),
                 ..Entry::new(Event::LogKey, Outcome::Success)
             };
-            self.record(key).await?;
+            self.record(vec![key]).await?;
             self.turn.introduced(&version);
         }
         Ok(())
@@ -259,7 +272,7 @@ impl Sealer {
         Ok(SealKey::new(&self.origin, version.algorithm(), public)?)
     }
 
-    async fn record(&self, entry: Entry) -> Result<(), Unavailable> {
-        self.log.append(vec![entry])?.durable_by(Instant::now() + RECORD_WITHIN).await
+    async fn record(&self, entries: Vec<Entry>) -> Result<(), Unavailable> {
+        self.log.append(entries)?.durable_by(Instant::now() + RECORD_WITHIN).await
     }
 }

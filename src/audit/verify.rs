@@ -9,12 +9,14 @@ mod report;
 mod seals;
 pub(super) mod statement;
 mod trust;
+mod vouched;
 
 #[cfg(test)]
 mod tests;
 
 pub use report::{Accepted, Checkpoints, Epoch, Error, Gap, Late, OpenTail, Problem, Report, Sealing};
 pub use trust::Trust;
+pub use vouched::Vouched;
 
 use super::leaves::{Segments, Unknown, declared, open};
 use super::line::{BadLine, Line, Lines, Raw};

@@ -46,7 +46,7 @@ mod backend;
 mod data;
 mod encryption;
 mod misuse;
-pub(super) use audit::{Audit, Checkpoint};
+pub(super) use audit::{Audit, Checkpoint, Witness};
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
 pub(super) use data::{Consent, Detector, Detectors};
 pub(super) use encryption::{Recipient, SdJwt};

@@ -15,6 +15,7 @@ mod pkcs11;
 mod profile;
 mod publish;
 mod recipient;
+mod witness;
 
 use super::document::{Document, Path};
 use super::fault::Fault;

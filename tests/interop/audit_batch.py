@@ -1,7 +1,7 @@
 """Judges many logs with scripts/audit_verify.py in one process.
 
-Standard input is JSON, one object a line. The first is a log: `segments` (names and contents in base64), `keys` and
-`witness`. Each of the others is a change of it: other `segments` or `keys`, or `splices` (segment, first byte, length,
+Standard input is JSON, one object a line. The first is a log: `segments` (names and contents in base64), `keys`,
+`witness` and `cosigners`. Each of the others is a change of it: other `segments` or `keys`, or `splices` (segment, first byte, length,
 replacement in hex) and how many segments are `kept`. Prints `sound` or the first problem for each.
 """
 
@@ -23,6 +23,7 @@ def main():
     base = json.loads(sys.stdin.readline())
     segments = contents(base["segments"])
     notes, _ = audit_verify.read_witness(base["witness"], "witness")
+    cosigners = [audit_verify.Cosigner(vkey) for vkey in base.get("cosigners", [])]
     keys = {}
     for line in sys.stdin:
         change = json.loads(line)
@@ -34,7 +35,7 @@ def main():
         given = tuple(change.get("keys", base["keys"]))
         if given not in keys:
             keys[given] = [audit_verify.Key(vkey) for vkey in given]
-        print(next(audit_verify.verify(changed, keys[given], [notes]), "sound"))
+        print(next(audit_verify.verify(changed, keys[given], [notes], None, cosigners), "sound"))
 
 
 if __name__ == "__main__":

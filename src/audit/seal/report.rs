@@ -35,14 +35,24 @@ pub struct Report {
 /// Whether one witness has the newest checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WitnessReport {
-    /// The file, or `syslog`.
+    /// The file, `syslog`, or the name of one over HTTP.
     pub name: String,
     /// Records of the checkpoint that it got last in this run.
     pub size: Option<u64>,
+    /// When it cosigned that, as it says; only those over HTTP do.
+    pub cosigned: Option<Timestamp>,
     /// Why it does not get any.
     pub problem: Option<String>,
     /// Since when.
     pub since: Option<Timestamp>,
+    /// It has seen more of the log than there is, or another one; until an operator accepts that.
+    pub contradicts: bool,
+}
+
+impl WitnessReport {
+    pub(super) fn new(name: String) -> Self {
+        Self { name, size: None, cosigned: None, problem: None, since: None, contradicts: false }
+    }
 }
 
 /// A seal that was made.
@@ -55,8 +65,12 @@ pub(super) struct Done {
 }
 
 impl Report {
-    pub(super) fn new(settings: &Settings, origin: &str, last: Option<&Seal>) -> Self {
-        let witness = |name| WitnessReport { name, size: None, problem: None, since: None };
+    pub(super) fn new(
+        settings: &Settings,
+        origin: &str,
+        last: Option<&Seal>,
+        witnesses: Vec<WitnessReport>,
+    ) -> Self {
         Self {
             origin: origin.to_owned(),
             key: settings.key.clone(),
@@ -67,7 +81,7 @@ impl Report {
             unsealed: 0,
             problem: None,
             since: None,
-            witnesses: settings.witnesses.iter().map(|kept| witness(kept.name())).collect(),
+            witnesses,
             after: last.map_or(0, |seal| seal.after),
         }
     }
@@ -86,6 +100,11 @@ impl Report {
         self.problem = Some(problem);
         self.since.get_or_insert(now);
         news
+    }
+
+    /// Whether a witness has seen more of it, or another log.
+    pub fn is_contradicted(&self) -> bool {
+        self.witnesses.iter().any(|witness| witness.contradicts)
     }
 
     /// When records up to this number are durable.

@@ -144,9 +144,11 @@ impl World {
         }
         self.counts.starts += 1;
         let disk = Arc::<Model>::clone(&self.disk);
-        let opened = Log::look(&self.settings, disk).and_then(|(directory, restored, _)| {
-            begin(&self.settings, Arc::<Steady>::clone(&self.clock), directory, restored)
-        });
+        let opened = Log::look(&self.settings, disk, jiff::Timestamp::UNIX_EPOCH).and_then(
+            |(directory, restored, _)| {
+                begin(&self.settings, Arc::<Steady>::clone(&self.clock), directory, restored)
+            },
+        );
         match opened {
             Ok(Begun { writer, shared, sealing }) => {
                 self.check_sound()?;

@@ -14,14 +14,14 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use tokio_util::sync::CancellationToken;
 
 /// An Ed25519 key in memory, and the backend that holds it.
-struct Soft {
+pub(super) struct Soft {
     pair: Ed25519KeyPair,
     health: Arc<Health>,
     down: AtomicBool,
 }
 
 impl Soft {
-    fn new(seed: u8) -> Arc<Self> {
+    pub(super) fn new(seed: u8) -> Arc<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
         Arc::new(Self { pair, health: Health::of_backend("soft", None), down: AtomicBool::new(false) })
     }
@@ -34,7 +34,7 @@ impl Soft {
         Error { backend, class: Class::Down, message, code, advice: Advice::NEVER, retry_after: None }
     }
     /// A version that signs in this time.
-    fn version(self: &Arc<Self>, from: i64, until: i64) -> Arc<Version> {
+    pub(super) fn version(self: &Arc<Self>, from: i64, until: i64) -> Arc<Version> {
         let verifier = Verifier::new(Algorithm::Ed25519, self.public()).unwrap();
         let signer: Arc<dyn SigningKey> = Arc::new(Handle(Arc::clone(self)));
         let store = Arc::new(Handle(Arc::clone(self)));
@@ -43,7 +43,7 @@ impl Soft {
         version.open(from, until);
         Arc::new(version)
     }
-    fn key(&self) -> SealKey {
+    pub(super) fn key(&self) -> SealKey {
         SealKey::new("jwsd/test", Algorithm::Ed25519, self.public()).unwrap()
     }
 }
@@ -102,16 +102,16 @@ impl KeyStore for Handle {
 }
 
 /// A log, and the keys that may seal it.
-struct Bed {
-    bench: Bench,
+pub(super) struct Bed {
+    pub(super) bench: Bench,
     keyring: Arc<Keyring>,
 }
 
 impl Bed {
-    fn new(ring: Ring) -> Self {
+    pub(super) fn new(ring: Ring) -> Self {
         Self { bench: Bench::sealed(), keyring: Arc::new(Keyring::new(ring)) }
     }
-    fn sealer(&self, log: &Log) -> Sealer {
+    pub(super) fn sealer(&self, log: &Log) -> Sealer {
         let settings = self.bench.settings.checkpoint.clone().unwrap();
         let (log, keyring) = (log.clone(), Arc::clone(&self.keyring));
         Sealer::new(settings, log, keyring, Arc::new(SystemClock), Duration::from_secs(1)).unwrap()

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::report::{Accepted, Checkpoints, Epoch, Late, Sealing};
 use super::statement::{Sealed, accepted, introduced};
 use super::trust::{Seen, Trust};
+use super::vouched::Vouching;
 use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
 use crate::audit::line::Line;
 use crate::audit::tree::{Hash, Tree, leaf};
@@ -46,8 +47,8 @@ struct Claim {
 struct Acceptance {
     /// Place of its leaf.
     at: u64,
-    note: String,
-    checkpoint: Checkpoint,
+    /// Absent where a witness did not show it.
+    note: Option<(String, Checkpoint)>,
     told: Accepted,
 }
 
@@ -72,6 +73,8 @@ pub(super) struct Seals<'a> {
     introduced: Vec<(u64, Arc<SealKey>)>,
     /// Acceptances, in the order of the log.
     accepted: Vec<Acceptance>,
+    /// What witnesses say in the log itself.
+    vouching: Vouching<'a>,
     /// Of the checkpoints that were seen elsewhere, those that the log has.
     found: Vec<Found>,
     last_time: String,
@@ -92,6 +95,7 @@ impl<'a> Seals<'a> {
             keys: Vec::new(),
             introduced: Vec::new(),
             accepted: Vec::new(),
+            vouching: Vouching::new(&trust.witnesses),
             found: vec![Found::Missing; trust.seen.len()],
             last_time: String::new(),
             intervals: VecDeque::new(),
@@ -109,13 +113,14 @@ impl<'a> Seals<'a> {
                 Err(bad) => problems.push(bad),
             },
             "log.accepted" => match accepted(line) {
-                Ok((note, checkpoint)) => {
+                Ok(accepted) => {
                     let (seq, time) = (line.seq, line.time.to_owned());
-                    let told = Accepted { seq, time, size: checkpoint.size };
-                    self.accepted.push(Acceptance { at: index, note, checkpoint, told });
+                    let told = Accepted { seq, time, size: accepted.size, witness: accepted.witness };
+                    self.accepted.push(Acceptance { at: index, note: accepted.note, told });
                 }
                 Err(bad) => problems.push(bad),
             },
+            "log.cosigned" => problems.extend(self.vouching.cosigned(line).err()),
             _ => {}
         }
         self.last_time.clear();
@@ -138,6 +143,7 @@ impl<'a> Seals<'a> {
     fn seal(&mut self, line: &Line<'_>, index: u64, problems: &mut Vec<String>) {
         match self.claim(line, index) {
             Ok(claim) => {
+                self.vouching.sealed(&claim.checkpoint);
                 self.compare(&claim, problems);
                 if problems.is_empty() {
                     self.covered(line, claim);
@@ -262,6 +268,7 @@ impl<'a> Seals<'a> {
     /// What is to be said at the end of the log.
     pub(super) fn finish(mut self) -> (Option<Sealing>, Checkpoints, Vec<String>) {
         let mut problems = Vec::new();
+        let vouched = self.vouching.clone().finish(&mut problems);
         let leaves = self.tree.size() + self.pending.len() as u64;
         if let Some(report) = &mut self.report {
             report.uncovered = leaves.saturating_sub(report.size + 1);
@@ -277,7 +284,7 @@ impl<'a> Seals<'a> {
         let checkpoints = self.seen(leaves, &mut problems);
         let covered: Vec<_> = self.covered_acceptances().map(|accepted| accepted.told.clone()).collect();
         if let Some(report) = &mut self.report {
-            report.accepted = covered;
+            (report.accepted, report.vouched) = (covered, vouched);
         }
         (self.report, checkpoints, problems)
     }
@@ -317,7 +324,8 @@ impl<'a> Seals<'a> {
             known.iter().any(|key| note.as_ref().is_ok_and(|note| note.open(key).is_ok()))
         };
         let mut accepted = Vec::new();
-        for Acceptance { note, checkpoint, told, .. } in self.covered_acceptances() {
+        for Acceptance { note, told, .. } in self.covered_acceptances() {
+            let Some((note, checkpoint)) = note else { continue };
             if self.trust.keys.is_empty() || opens(note) {
                 accepted.push(checkpoint);
             } else {

@@ -71,17 +71,49 @@ pub(in crate::audit) fn introduced(line: &Line<'_>) -> Result<Arc<SealKey>, Stri
     Ok(Arc::new(key))
 }
 
-/// The note that a `log.accepted` names, and the checkpoint in it, which nobody vouches for yet.
+/// What a `log.accepted` takes the log in spite of, which nobody vouches for yet.
+pub(super) struct Accepted {
+    /// The checkpoint, and the note that it is in; absent where a witness did not show that.
+    pub(super) note: Option<(String, Checkpoint)>,
+    /// How many records it is of.
+    pub(super) size: u64,
+    /// Which witness has it, if that did not show the note.
+    pub(super) witness: Option<String>,
+}
+
+/// Reads a `log.accepted`.
 ///
 /// # Errors
 /// What is wrong with it, a sentence.
-pub(super) fn accepted(line: &Line<'_>) -> Result<(String, Checkpoint), String> {
+pub(super) fn accepted(line: &Line<'_>) -> Result<Accepted, String> {
     #[derive(Deserialize)]
     struct Read {
+        note: Option<String>,
+        object: Option<String>,
+        size: Option<u64>,
+    }
+    const LACKS: &str = "log.accepted has neither a note nor object and size";
+    let Read { note, object, size } = serde_json::from_slice(line.bytes).map_err(|_| LACKS)?;
+    if let Some(note) = note {
+        let read = Note::parse(&note).and_then(|note| note.unverified());
+        let checkpoint = read.map_err(|bad| format!("log.accepted: {bad}"))?;
+        return Ok(Accepted { size: checkpoint.size, note: Some((note, checkpoint)), witness: None });
+    }
+    let (witness, size) = object.zip(size).ok_or(LACKS)?;
+    Ok(Accepted { note: None, size, witness: Some(witness) })
+}
+
+/// Who cosigned, and the note that they signed, as a `log.cosigned` has it.
+///
+/// # Errors
+/// What is wrong with it, a sentence.
+pub(super) fn cosigned(line: &Line<'_>) -> Result<(String, String), String> {
+    #[derive(Deserialize)]
+    struct Read {
+        object: String,
         note: String,
     }
-    let Read { note } = serde_json::from_slice(line.bytes).map_err(|_| "log.accepted has no note")?;
-    let read = Note::parse(&note).and_then(|note| note.unverified());
-    let checkpoint = read.map_err(|bad| format!("log.accepted: {bad}"))?;
-    Ok((note, checkpoint))
+    let Read { object, note } =
+        serde_json::from_slice(line.bytes).map_err(|_| "log.cosigned lacks object or note")?;
+    Ok((object, note))
 }

@@ -1,6 +1,7 @@
 //! Sealed logs made in memory, good ones and others, and who finds what is wrong with them.
 
 mod changed;
+mod cosigned;
 mod epochs;
 mod maker;
 mod proofs;

@@ -6,11 +6,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
+use crate::audit::cosignature::Cosigner;
 
 /// What a verification goes by. Without keys, signatures are not checked.
 #[derive(Default)]
 pub struct Trust {
     pub(super) keys: Vec<Arc<SealKey>>,
+    pub(super) witnesses: Vec<Arc<Cosigner>>,
     pub(super) seen: Vec<Seen>,
     /// Places in `seen` by size.
     pub(super) by_size: HashMap<u64, Vec<usize>>,
@@ -33,6 +35,12 @@ impl Trust {
     /// The first seal must be by one of these keys.
     pub fn new(keys: Vec<SealKey>) -> Self {
         Self { keys: keys.into_iter().map(Arc::new).collect(), ..Self::default() }
+    }
+
+    /// The log must have a cosignature of each of these keys, and all by witnesses of their names must hold.
+    pub fn with_witnesses(mut self, keys: Vec<Cosigner>) -> Self {
+        self.witnesses = keys.into_iter().map(Arc::new).collect();
+        self
     }
 
     /// Adds what a witness kept: notes, each followed by a blank line. Parts of notes are counted and passed over. How

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::LogDirectory;
 use crate::audit::checkpoint::SealKey;
+use crate::audit::cosignature::Cosigner;
 use crate::audit::{prove, read_limited};
 use crate::cli::output::{Failure, NO, Outcome, UNAVAILABLE, USAGE, line};
 
@@ -39,33 +40,47 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keys as they are given: each itself, or a file of them.
+/// Keys of logs as they are given: each itself, or a file of them.
 pub(super) fn read(given: &[String]) -> Result<Vec<SealKey>, Failure> {
+    texts(given, "--key", "write the output of `jwsd audit key` into it", &|place, text| {
+        SealKey::from_vkey(text).map_err(|bad| {
+            let hint = "give one as `jwsd audit key` prints it, or @FILE";
+            Failure::new(USAGE, format_args!("{place}: {bad}: {hint}"))
+        })
+    })
+}
+
+/// The same, for keys of witnesses.
+pub(super) fn read_witnesses(given: &[String]) -> Result<Vec<Cosigner>, Failure> {
+    texts(given, "--witness", "write the witness's vkey into it", &|place, text| {
+        Cosigner::from_vkey(text).map_err(|bad| {
+            let hint = "give the witness's vkey as its operator gives it, or @FILE";
+            Failure::new(USAGE, format_args!("{place}: {bad}: {hint}"))
+        })
+    })
+}
+
+fn texts<T>(
+    given: &[String],
+    option: &str,
+    hint: &str,
+    read: &dyn Fn(&str, &str) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
     let mut keys = Vec::new();
     for text in given {
         let Some(path) = text.strip_prefix('@') else {
-            keys.push(key(text, "--key")?);
+            keys.push(read(option, text)?);
             continue;
         };
-        let file = PathBuf::from(path);
-        let lines = read_limited(&file, LONGEST)
+        let lines = read_limited(&PathBuf::from(path), LONGEST)
             .map_err(|error| Failure::new(UNAVAILABLE, format_args!("{path}: {error}")))?;
         let before = keys.len();
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            keys.push(key(line, path)?);
+            keys.push(read(path, line)?);
         }
         if keys.len() == before {
-            return Err(Failure::new(
-                USAGE,
-                format_args!("{path}: it holds no key: write the output of `jwsd audit key` into it"),
-            ));
+            return Err(Failure::new(USAGE, format_args!("{path}: it holds no key: {hint}")));
         }
     }
     Ok(keys)
-}
-
-fn key(text: &str, place: &str) -> Result<SealKey, Failure> {
-    SealKey::from_vkey(text).map_err(|bad| {
-        Failure::new(USAGE, format_args!("{place}: {bad}: give one as `jwsd audit key` prints it, or @FILE"))
-    })
 }

@@ -42,12 +42,21 @@ fn records() -> u32 {
     10_000
 }
 optional_table! {
-    /// Who keeps copies of checkpoints: a file, or the system's log.
+    /// Who keeps copies of checkpoints: a file, the system's log, or a witness over HTTP, which cosigns them.
     Witness {
         /// A file that is there already, preferably another user's, to which the daemon may append; absolute.
         #[serde(skip_serializing_if = "Option::is_none")]
         file: Option<String> = None,
         /// The system's log (/dev/log), one message for each checkpoint.
         syslog: bool = false,
+        /// Address of a C2SP tlog-witness, what `/add-checkpoint` is put after; https, or http to this host.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        url: Option<String> = None,
+        /// The key that it cosigns with, `name+id+key` of type 0x04 (Ed25519).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vkey: Option<String> = None,
+        /// File (PEM, absolute) with the certificate authorities that alone are trusted; the system's when left out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ca: Option<String> = None,
     }
 }

@@ -3,7 +3,7 @@
 use super::{HOUR, KIB, MIB, Path, Resolver, SECOND};
 use crate::audit::checkpoint::{LONGEST_NAME, is_name};
 use crate::audit::seal::Settings as Sealing;
-use crate::audit::{SYSLOG, Settings, Witness};
+use crate::audit::{Settings, Witness};
 use crate::config::file::{self, File};
 use crate::jose::Algorithm;
 
@@ -56,35 +56,5 @@ impl Resolver<'_> {
             records: self.in_range(&path.key("records"), written.records, 100..=1_000_000),
             witnesses,
         }
-    }
-
-    fn witnesses(&mut self, path: &Path, audit: &file::Audit, dir: &std::path::Path) -> Vec<Witness> {
-        if audit.checkpoint.is_none() && !audit.witness.is_empty() {
-            self.fault(path, "there are no checkpoints to keep: add [audit.checkpoint]");
-        }
-        let mut witnesses = Vec::new();
-        for (index, written) in audit.witness.iter().enumerate() {
-            let path = path.index(index);
-            let witness = match (&written.file, written.syslog) {
-                (Some(file), false) => {
-                    let path = path.key("file");
-                    let file = self.absolute(&path, file);
-                    if file.starts_with(dir) {
-                        self.fault(&path, "whoever removes the log removes it too: write another place");
-                    }
-                    Witness::File(file)
-                }
-                (None, true) => Witness::Syslog(SYSLOG.into()),
-                _ => {
-                    self.fault(&path, "write either `file` or `syslog = true`");
-                    continue;
-                }
-            };
-            if witnesses.contains(&witness) {
-                self.fault(&path, "stands here twice: remove one");
-            }
-            witnesses.push(witness);
-        }
-        witnesses
     }
 }
