@@ -21,6 +21,11 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+try:
+    from cryptography.hazmat.primitives.asymmetric import mldsa
+except ImportError:
+    mldsa = None
+
 LONGEST_LINE = 49152
 LONGEST_NOTE = 65536
 FARTHEST = 1 << 20
@@ -197,41 +202,62 @@ class Key:
 
 
 class Cosigner:
-    """The key of a witness."""
+    """The key of a witness, or the one with which a log cosigns its own seals."""
 
     def __init__(self, vkey):
         match = VKEY.fullmatch(vkey)
         if not match or not is_name(match[1]):
             raise Bad("not a key of the form name+id+key")
         self.name, raw = match[1], unbase64(match[3])
+        b64url = lambda data: base64.urlsafe_b64encode(data).decode().rstrip("=")
+        self.is_ml_dsa = raw[:1] == b"\6" and len(raw) == 1313
         try:
-            if raw[:1] != b"\4":
+            if self.is_ml_dsa:
+                self.public = mldsa and mldsa.MLDSA44PublicKey.from_public_bytes(raw[1:])
+                jwk = {"alg": "ML-DSA-44", "kty": "AKP", "pub": b64url(raw[1:])}
+            elif raw[:1] == b"\4":
+                self.public = ed25519.Ed25519PublicKey.from_public_bytes(raw[1:])
+                jwk = {"crv": "Ed25519", "kty": "OKP", "x": b64url(raw[1:])}
+            else:
                 raise ValueError
-            self.public = ed25519.Ed25519PublicKey.from_public_bytes(raw[1:])
-        except ValueError:
-            raise Bad("not a key of a witness (type 0x04, Ed25519)") from None
+        except (ValueError, UnsupportedAlgorithm):
+            raise Bad("not a key that cosigns (type 0x04, Ed25519, or 0x06, ML-DSA-44)") from None
         self.id = sha256(self.name.encode(), b"\n", raw)[:4]
         if self.id.hex() != match[2]:
             raise Bad("the key's id is not that of its name and key")
+        self.kid = b64url(sha256(json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()))
 
-    def open(self, note):
-        """When it cosigned the note."""
+    def message(self, note, time):
+        if not self.is_ml_dsa:
+            return f"cosignature/v1\ntime {time}\n{note.text}".encode()
+        text = lambda value: bytes([len(value.encode())]) + value.encode()
+        number = lambda value: value.to_bytes(8, "big")
+        return b"".join((b"subtree/v1\n\0", text(self.name), number(time), text(note.origin), number(0), number(note.size), note.root))
+
+    def find(self, note):
+        """When it cosigned the note; `None` if it did not."""
         times = []
         for name, id, signature in note.signatures:
             if (name, id) != (self.name, self.id):
                 continue
             time = int.from_bytes(signature[:8], "big")
-            message = f"cosignature/v1\ntime {time}\n{note.text}"
             try:
-                if len(signature) != 72 or time >= 1 << 63:
+                if len(signature) != (2428 if self.is_ml_dsa else 72) or time >= 1 << 63 or len(note.origin.encode()) > 255:
                     raise InvalidSignature
-                self.public.verify(signature[8:], message.encode())
+                self.public.verify(signature[8:], self.message(note, time))
             except InvalidSignature:
                 raise Bad(f"the cosignature of {name} does not verify") from None
             times.append(time)
-        if not times:
-            raise Bad(f"not cosigned by {self.name} with this key")
-        return max(times)
+        return max(times, default=None)
+
+
+def own_key(vkey):
+    """A key that seals, or one that cosigns seals by ML-DSA-44."""
+    try:
+        key = Cosigner(vkey)
+    except Bad:
+        return Key(vkey)
+    return key if key.is_ml_dsa else Key(vkey)
 
 
 class Note:
@@ -347,7 +373,10 @@ class Seals:
     """The seals of a log against the tree of its leaves."""
 
     def __init__(self, keys, cosigners=()):
-        self.given, self.key, self.past = keys, None, []
+        """Of `keys`, those that cosign are the log's own second ones; `cosigners` are witnesses."""
+        self.given, self.key, self.past = [key for key in keys if isinstance(key, Key)], None, []
+        # Second keys that are known, those that the log introduces, and how many seals they signed, the last of which size.
+        self.seconds, self.newcomers, self.cosigns = [key for key in keys if isinstance(key, Cosigner)], [], (0, 0)
         self.cosigners, self.used, self.vouched, self.recent = cosigners, set(), {}, deque(maxlen=RECENT)
         self.tree, self.settled, self.pending = Tree(), 0, deque()
         self.origin, self.size, self.good = None, 0, {}
@@ -363,10 +392,10 @@ class Seals:
             if record.event == "log.sealed":
                 self.seal(record, place)
             elif record.event == "log.key":
-                key = Key(record.text("vkey"))
+                key = own_key(record.text("vkey"))
                 if key.kid != record.text("kid"):
                     raise Bad("log.key: kid and vkey are of different keys")
-                self.introduced.append((place, key))
+                (self.introduced if isinstance(key, Key) else self.newcomers).append((place, key))
             elif record.event == "log.accepted":
                 self.accepted.append((place, record, self.acceptance(record)))
             elif record.event == "log.cosigned":
@@ -397,12 +426,15 @@ class Seals:
         keys, time, problem = [key for key in self.cosigners if key.name == name], None, None
         for key in keys:
             try:
-                time = key.open(note)
-                self.used.add(key.id)
+                found = key.find(note)
             except Bad as bad:
                 problem = bad
+                continue
+            if found is not None:
+                time = found
+                self.used.add(key.id)
         if keys and time is None:
-            raise problem
+            raise problem or Bad(f"not cosigned by {name} with a key that was given")
         count = self.vouched.get(name, (0,))[0] + 1
         self.vouched[name] = (count, note.size, time)
 
@@ -435,6 +467,8 @@ class Seals:
         tree = Tree(note.size, raw)
         if len(raw) != note.size.bit_count() or {len(peak) for peak in raw} != {32} or tree.root() != note.root:
             raise Bad("the seal's peaks do not give its root")
+        found = [key.find(note) for key in self.seconds if key.name == note.origin]
+        is_cosigned = any(time is not None for time in found)
         self.recent.append(note.head())
         if note.size < self.tree.size:
             raise Bad("the seal is too far behind its place")
@@ -447,6 +481,10 @@ class Seals:
             raise Bad(f"the seal does not fit the records up to {after}")
         self.origin, self.size = note.origin, note.size
         self.good[note.size] = note
+        if is_cosigned:
+            self.cosigns = (self.cosigns[0] + 1, note.size)
+            self.seconds += [key for place, key in self.newcomers if place < note.size and key.public]
+            self.newcomers = [(place, key) for place, key in self.newcomers if place >= note.size]
         if key and (self.key is None or self.key.kid != key.kid):
             if self.key:
                 self.introduced = [item for item in self.introduced if item[1].kid != self.key.kid]
@@ -464,6 +502,8 @@ class Seals:
         known = self.given + self.past + [key for place, key in self.introduced if place < self.size]
         signed = lambda note: not self.given or any(note.is_open(key) for key in known)
         accepted = set()
+        if self.seconds and not self.cosigns[0]:
+            yield "no seal of the log is cosigned by the key that was given for that"
         for key in self.cosigners:
             if key.id not in self.used:
                 yield f"the log has no cosignature of {key.name} with the key {key.id.hex()} that holds"
@@ -550,6 +590,8 @@ def verify(segments, keys, witnesses, told=None, cosigners=()):
     for record, note in seals.covered():
         size = note if isinstance(note, int) else note.size
         told.append(f"record {record.seq} accepts that the log had {size} records once: {record.members.get('reason')}")
+    if seals.cosigns[0]:
+        told.append("cosigned: %d seals by ML-DSA-44, the last one of %d records" % seals.cosigns)
     for name, (count, size, time) in seals.vouched.items():
         when = "not checked (no --witness)" if time is None else f"the last one at {time} (Unix seconds)"
         told.append(f"witness {name}: {count} cosignatures, up to {size} records, {when}")
@@ -583,7 +625,7 @@ def read_directory(directory):
     return segments, problems
 
 
-def read_keys(given, key=Key):
+def read_keys(given, key=own_key):
     for text in given:
         if not text.startswith("@"):
             yield key(text)
@@ -607,6 +649,10 @@ def main():
     try:
         keys = list(read_keys(arguments.key))
         cosigners = list(read_keys(arguments.witness, Cosigner))
+        # Such keys have a public half only where they can be used.
+        for key in [key for key in keys + cosigners if isinstance(key, Cosigner) and not key.public]:
+            told.append(f"NOT CHECKED: cosignatures by {key.name}+{key.id.hex()}: this `cryptography` has no ML-DSA")
+        keys, cosigners = ([key for key in some if key.public] for some in (keys, cosigners))
         for path in arguments.checkpoint:
             with open(path, encoding="utf-8", newline="") as file:
                 notes, torn = read_witness(file.read(), path)
@@ -622,7 +668,7 @@ def main():
     for text in told + [f"PROBLEM {problem}" for problem in problems]:
         # Names are whatever somebody wrote there: nothing in them steers the terminal.
         print("".join("\ufffd" if is_control(c) or "\ud800" <= c <= "\udfff" else c for c in text))
-    print(f"problems: {len(problems)}" if problems else "the log is sound" + ("" if keys else " (no --key: signatures were not checked)"))
+    print(f"problems: {len(problems)}" if problems else "the log is sound" + ("" if any(isinstance(key, Key) for key in keys) else " (no --key: signatures were not checked)"))
     return 1 if problems else 0
 
 

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::checkpoint::{BadNote, Checkpoint, DASH, Note, is_name};
-use crate::jose::{Algorithm, PublicKey, Signature, Verifier, hex};
+use crate::jose::{Algorithm, Kid, MlDsa, PublicKey, Signature, Verified, Verifier, hex};
 
 /// The public half of a key that cosigns, under its owner's name.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Cosigner {
     name: String,
     kind: Kind,
     public: PublicKey,
+    /// As notes encode it, with its type.
+    encoded: Vec<u8>,
     id: [u8; 4],
 }
 
@@ -25,6 +27,16 @@ pub struct Cosigner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Ed25519 = 4,
+    MlDsa44 = 6,
+}
+
+impl Kind {
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Ed25519 => Algorithm::Ed25519,
+            Self::MlDsa44 => Algorithm::MlDsa44,
+        }
+    }
 }
 
 impl fmt::Debug for Cosigner {
@@ -46,20 +58,52 @@ impl Cosigner {
             return Err(FORM);
         }
         let bytes = BASE64.decode(key).map_err(|_| FORM)?;
-        let (kind, public) = match bytes.split_first().ok_or(FORM)? {
-            (4, bytes) => (Kind::Ed25519, PublicKey::ed25519(bytes)),
+        let (algorithm, public) = match bytes.split_first().ok_or(FORM)? {
+            (4, bytes) => (Algorithm::Ed25519, PublicKey::ed25519(bytes)),
+            (6, bytes) => (Algorithm::MlDsa44, PublicKey::ml_dsa(MlDsa::MlDsa44, bytes)),
             (1 | 2, _) => return Err(BadNote::Key("it is the key of a log, which does not cosign")),
-            _ => return Err(BadNote::Key("it is no key for cosignatures by Ed25519 (type 0x04)")),
+            _ => return Err(BadNote::Key("it is no key for cosignatures (type 0x04 or 0x06)")),
         };
         let public = public.map_err(|_| BadNote::Key("it is damaged"))?;
-        let hash = digest(&SHA256, &[name.as_bytes(), b"\n", &bytes].concat());
-        let made = Self {
-            name: name.to_owned(),
-            kind,
-            public,
-            id: hash.as_ref().first_chunk().copied().unwrap_or_default(),
-        };
+        let made = Self::new(name, algorithm, public)?;
         if made.id() == id { Ok(made) } else { Err(BadNote::Key("its id is of another key or name")) }
+    }
+
+    /// The key of whoever has this name.
+    ///
+    /// # Errors
+    /// [`BadNote::Key`] for names that [`is_name`] refuses, and for keys other than Ed25519 and ML-DSA-44.
+    pub fn new(name: &str, algorithm: Algorithm, public: PublicKey) -> Result<Self, BadNote> {
+        const UNFIT: BadNote = BadNote::Key("it does not fit its algorithm");
+        if !is_name(name) {
+            return Err(BadNote::Key("its name is none"));
+        }
+        let kind = match algorithm {
+            Algorithm::Ed25519 | Algorithm::EdDSA => Kind::Ed25519,
+            Algorithm::MlDsa44 => Kind::MlDsa44,
+            _ => return Err(BadNote::Key("it takes Ed25519 or ML-DSA-44")),
+        };
+        Verifier::new(kind.algorithm(), public.clone()).map_err(|_| UNFIT)?;
+        let raw = public.raw().ok_or(UNFIT)?;
+        let encoded = [&[kind as u8], raw].concat();
+        let hash = digest(&SHA256, &[name.as_bytes(), b"\n", &encoded].concat());
+        let id = hash.as_ref().first_chunk().copied().unwrap_or_default();
+        Ok(Self { name: name.to_owned(), kind, public, encoded, id })
+    }
+
+    /// Its text, `name+id+key`.
+    pub fn to_vkey(&self) -> String {
+        format!("{}+{}+{}", self.name, self.id(), BASE64.encode(&self.encoded))
+    }
+
+    /// RFC 7638 thumbprint.
+    pub fn kid(&self) -> Kid {
+        self.public.thumbprint()
+    }
+
+    /// Whether this is a key of the kind with which a log cosigns itself.
+    pub fn is_post_quantum(&self) -> bool {
+        self.kind == Kind::MlDsa44
     }
 
     /// Whose it is.
@@ -105,21 +149,42 @@ impl Cosigner {
         Ok((note, time))
     }
 
-    /// What is signed.
-    fn message(&self, checkpoint: &Checkpoint, time: i64) -> Vec<u8> {
+    /// The signature line; `None` if it is not a signature of [`Self::message`].
+    pub fn line(&self, checkpoint: &Checkpoint, time: i64, signature: Verified<'_>) -> Option<String> {
+        let verifier = Verifier::new(self.kind.algorithm(), self.public.clone()).ok()?;
+        let signature = signature.of(&verifier, &self.message(checkpoint, time)).ok()?;
+        let bytes = [&self.id[..], &time.to_be_bytes(), signature.as_bytes()].concat();
+        Some(format!("{DASH}{} {}\n", self.name, BASE64.encode(bytes)))
+    }
+
+    /// What is signed of a checkpoint at this time (Unix seconds).
+    pub fn message(&self, checkpoint: &Checkpoint, time: i64) -> Vec<u8> {
+        let Checkpoint { origin, size, root } = checkpoint;
         match self.kind {
             Kind::Ed25519 => format!("cosignature/v1\ntime {time}\n{checkpoint}").into_bytes(),
+            Kind::MlDsa44 => {
+                // Names are shorter than 256 bytes; what is not is of length 0, which nothing else is.
+                let length = |name: &str| [u8::try_from(name.len()).unwrap_or_default()];
+                let mut message = b"subtree/v1\n\0".to_vec();
+                message.extend(length(&self.name));
+                message.extend(self.name.as_bytes());
+                message.extend(time.to_be_bytes());
+                message.extend(length(origin));
+                message.extend(origin.as_bytes());
+                // From the first leaf on.
+                message.extend(0u64.to_be_bytes());
+                message.extend(size.to_be_bytes());
+                message.extend(root);
+                message
+            }
         }
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadNote> {
-        let algorithm = match self.kind {
-            Kind::Ed25519 => Algorithm::Ed25519,
-        };
         let signature =
             Signature::from_backend(signature.to_vec(), &self.public).map_err(|_| BadNote::Signature)?;
-        let verifier = Verifier::new(algorithm, self.public.clone()).map_err(|_| BadNote::Signature)?;
-        verifier.verify(message, &signature).map_err(|_| BadNote::Signature)
+        let verifier = Verifier::new(self.kind.algorithm(), self.public.clone());
+        verifier.map_err(|_| BadNote::Signature)?.verify(message, &signature).map_err(|_| BadNote::Signature)
     }
 }
 

@@ -28,16 +28,13 @@ pub(super) enum NotGrown {
     Read(#[from] OpenError),
 }
 
-/// The proof that the seal of `old` records is the beginning of the one of `new`, which is later.
+/// The proof that the seal of `old` records is the beginning of `new`, which is later.
 pub(super) fn grown(
     history: &History<'_>,
     old: u64,
     new: &Checkpoint,
     until: Instant,
 ) -> Result<Vec<Hash>, NotGrown> {
-    if old == 0 || old == new.size {
-        return Ok(Vec::new());
-    }
     let (seal, covered) = find(history, old, until)?;
     let late = || NotGrown::Late(old);
     let mut growth = Growth::new(&seal.tree, new.size).ok_or_else(late)?;

@@ -4,10 +4,12 @@
 //! Reads only. Believes a seal no more than its own peaks and place bear out: whose it is, `verify` finds out.
 
 use super::checkpoint::{Checkpoint, Note, SealKey};
+use super::cosignature::Cosigner;
 use super::history::{History, Place};
 use super::line::{may_be, parse};
 use super::open::OpenError;
 use super::tree::{Tree, leaf};
+use crate::jose::Kid;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
@@ -98,13 +100,18 @@ pub(super) fn restore(history: &History<'_>) -> Result<Restored, OpenError> {
         restored.last = line.seq;
         if line.event == KEY {
             let key: Option<Other> = serde_json::from_slice(line.bytes).ok();
-            let vkey = key.and_then(|key| SealKey::from_vkey(&key.vkey).ok());
             // A key that cannot be read seals nothing.
-            restored.introduced.extend(vkey.map(|key| key.kid().to_string()));
+            restored.introduced.extend(key.and_then(|key| kid(&key.vkey)).map(|kid| kid.to_string()));
         }
         Continue(())
     })?;
     Ok(restored)
+}
+
+/// Of a key that seals or cosigns.
+fn kid(vkey: &str) -> Option<Kid> {
+    let seals = SealKey::from_vkey(vkey).ok().map(|key| key.kid());
+    seals.or_else(|| Some(Cosigner::from_vkey(vkey).ok()?.kid()))
 }
 
 /// The last seal, and where the last record ends that it covers.

@@ -100,6 +100,7 @@ impl Bench {
         let mut bench = Self::quick();
         bench.settings.checkpoint = Some(super::seal::Settings {
             key: "audit".to_owned(),
+            cosign: None,
             origin: Some("jwsd/test".to_owned()),
             every: Duration::from_secs(3600),
             records: 1_000_000,

@@ -5,6 +5,7 @@
 //! seals the log it finds every change of a record that a seal covers; with a checkpoint that somebody else kept, also
 //! that the end was cut off.
 
+mod cosigns;
 mod report;
 mod seals;
 pub(super) mod statement;
@@ -14,6 +15,7 @@ mod vouched;
 #[cfg(test)]
 mod tests;
 
+pub use cosigns::Cosigned;
 pub use report::{Accepted, Checkpoints, Epoch, Error, Gap, Late, OpenTail, Problem, Report, Sealing};
 pub use trust::Trust;
 pub use vouched::Vouched;

@@ -129,7 +129,7 @@ pub(super) fn last_note(path: &Path, origin: &str) -> Result<Option<String>, Ope
         Some(own(&note, &seen.origin))
     });
     // Of a first one that was cut short there is a beginning of its name at least.
-    let is_cut = text.len() < 2048 && (text.starts_with(origin) || origin.starts_with(&*text));
+    let is_cut = text.len() < 8192 && (text.starts_with(origin) || origin.starts_with(&*text));
     if found.is_none() && !is_cut {
         return Err(wrong("it holds something else than checkpoints: name another file".to_owned()));
     }

@@ -34,7 +34,7 @@ def main():
         changed = changed[:change.get("kept", len(changed))]
         given = tuple(change.get("keys", base["keys"]))
         if given not in keys:
-            keys[given] = [audit_verify.Key(vkey) for vkey in given]
+            keys[given] = [audit_verify.own_key(vkey) for vkey in given]
         print(next(audit_verify.verify(changed, keys[given], [notes], None, cosigners), "sound"))
 
 

@@ -89,7 +89,7 @@ fn only_keys_that_cosign_are_taken() {
         (format!("{name}+{id}+"), "form"),
         (format!("{name}+{id}+####"), "form"),
         (format!("{name}+{id}+{}", BASE64.encode(&raw)), "of a log"),
-        (format!("{name}+{id}+{}", BASE64.encode([9; 33])), "0x04"),
+        (format!("{name}+{id}+{}", BASE64.encode([9; 33])), "type 0x04 or 0x06"),
         (format!("{name}+{id}+{}", BASE64.encode([4; 32])), "damaged"),
         (format!("{name}2+{id}+{key}"), "another key or name"),
         (format!("{name}+00000000+{key}"), "another key or name"),

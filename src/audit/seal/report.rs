@@ -26,10 +26,29 @@ pub struct Report {
     pub problem: Option<String>,
     /// Since when.
     pub since: Option<Timestamp>,
+    /// How far it is cosigned by a second key; absent where there is none.
+    pub cosign: Option<CosignReport>,
     /// Where copies go.
     pub witnesses: Vec<WitnessReport>,
     #[serde(skip)]
     after: u64,
+}
+
+/// How far the second key cosigns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CosignReport {
+    /// Name of the key.
+    pub key: String,
+    /// Its version that cosigned last in this run.
+    pub kid: Option<String>,
+    /// The same as verifiers keep it.
+    pub vkey: Option<String>,
+    /// Records of the checkpoint that it cosigned last in this run.
+    pub size: Option<u64>,
+    /// Why it does not cosign now.
+    pub problem: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
 }
 
 /// Whether one witness has the newest checkpoint.
@@ -69,6 +88,7 @@ impl Report {
         settings: &Settings,
         origin: &str,
         last: Option<&Seal>,
+        cosign: Option<CosignReport>,
         witnesses: Vec<WitnessReport>,
     ) -> Self {
         Self {
@@ -81,6 +101,7 @@ impl Report {
             unsealed: 0,
             problem: None,
             since: None,
+            cosign,
             witnesses,
             after: last.map_or(0, |seal| seal.after),
         }

@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// A file or the system's log that takes longer counts as one that fails. Witnesses over HTTP may take longer: what they
 /// say then is heard with the next seal.
 const WITHIN: Duration = Duration::from_secs(2);
+/// How long is waited for those at the end, for what they have not said yet and for what they say of the last seal.
+const LAST: Duration = Duration::from_secs(4);
 /// One request over HTTP takes no longer, and the log is read no longer for the proof in it.
 const REQUEST: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(120));
 /// What a witness says is recorded that often.
@@ -69,13 +71,13 @@ impl Teller {
         self.ones.iter().map(|one| one.report.clone()).collect()
     }
 
-    /// Gives records of those that have failed from now on.
-    pub(super) async fn tell(&mut self, note: &str, now: Timestamp) -> Vec<Entry> {
+    /// Gives records of those that have failed from now on. The last time it waits longer.
+    pub(super) async fn tell(&mut self, note: &str, last: bool, now: Timestamp) -> Vec<Entry> {
         // It is our own, so that it can be read.
         let Ok(told) = Told::new(&self.dir, note) else { return Vec::new() };
         let told = Arc::new(told);
         self.told += 1;
-        let all = self.ones.iter_mut().map(|one| one.tell(&told, self.told, now));
+        let all = self.ones.iter_mut().map(|one| one.tell(&told, self.told, last, now));
         join_all(all).await.into_iter().flatten().collect()
     }
 
@@ -117,12 +119,14 @@ impl One {
         }
     }
 
-    async fn tell(&mut self, told: &Arc<Told>, nth: u64, now: Timestamp) -> Vec<Entry> {
+    async fn tell(&mut self, told: &Arc<Told>, nth: u64, last: bool, now: Timestamp) -> Vec<Entry> {
         let mut records = Vec::new();
+        let patient = self.client.is_some();
+        let until = Instant::now() + if last && patient { LAST } else { WITHIN };
         // What came too late the last time.
-        if let Some(busy) = self.busy.take_if(|busy| busy.is_finished()) {
-            let late = busy.await;
-            if self.client.is_some() {
+        if let Some(busy) = self.busy.take_if(|busy| busy.is_finished() || (last && patient)) {
+            let late = timeout_at(until, busy).await;
+            if let Some(late) = late.ok().filter(|_| patient) {
                 // A panic is logged where it happens.
                 let late = late.unwrap_or_else(|_| failed("a defect"));
                 records.extend(self.heard(late, told.checkpoint.size, now));
@@ -131,12 +135,11 @@ impl One {
         if self.ended {
             return records;
         }
-        let patient = self.client.is_some();
         let answer = if self.busy.is_some() {
             Some(failed("it still has not answered")).filter(|_| !patient)
         } else {
             let busy = self.busy.insert(self.begin(told, nth, now));
-            match timeout(WITHIN, busy).await {
+            match timeout_at(until, busy).await {
                 Ok(answer) => {
                     self.busy = None;
                     Some(answer.unwrap_or_else(|_| failed("a defect")))

@@ -314,6 +314,7 @@ impl World {
 fn unsealed() -> seal::Settings {
     seal::Settings {
         key: "audit".to_owned(),
+        cosign: None,
         origin: Some("jwsd/test".to_owned()),
         every: Duration::from_secs(60),
         records: 1000,

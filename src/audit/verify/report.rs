@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::cosigns::Cosigned;
 use super::vouched::Vouched;
 
 /// Problems listed in full; the rest is only counted.
@@ -72,6 +73,8 @@ pub struct Sealing {
     pub late: Option<Late>,
     /// Checkpoints that an operator accepted, though the log contradicts them.
     pub accepted: Vec<Accepted>,
+    /// How far the log's second key vouches for it, where one was given.
+    pub cosigned: Option<Cosigned>,
     /// What witnesses say of it in the log itself.
     pub vouched: Vec<Vouched>,
 }

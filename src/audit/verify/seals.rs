@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::cosigns::{Cosigns, Holds};
 use super::report::{Accepted, Checkpoints, Epoch, Late, Sealing};
-use super::statement::{Sealed, accepted, introduced};
+use super::statement::{Introduced, Sealed, accepted, introduced};
 use super::trust::{Seen, Trust};
 use super::vouched::Vouching;
 use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
@@ -40,6 +41,7 @@ struct Claim {
     key: Option<Arc<SealKey>>,
     /// Of its peaks.
     tree: Tree,
+    cosigned: Holds,
 }
 
 /// A `log.accepted`.
@@ -73,6 +75,7 @@ pub(super) struct Seals<'a> {
     introduced: Vec<(u64, Arc<SealKey>)>,
     /// Acceptances, in the order of the log.
     accepted: Vec<Acceptance>,
+    cosigns: Cosigns,
     /// What witnesses say in the log itself.
     vouching: Vouching<'a>,
     /// Of the checkpoints that were seen elsewhere, those that the log has.
@@ -95,6 +98,7 @@ impl<'a> Seals<'a> {
             keys: Vec::new(),
             introduced: Vec::new(),
             accepted: Vec::new(),
+            cosigns: Cosigns::new(&trust.cosigners),
             vouching: Vouching::new(&trust.witnesses),
             found: vec![Found::Missing; trust.seen.len()],
             last_time: String::new(),
@@ -109,7 +113,8 @@ impl<'a> Seals<'a> {
         match line.event {
             "log.sealed" => self.seal(line, index, &mut problems),
             "log.key" => match introduced(line) {
-                Ok(key) => self.introduced.push((index, key)),
+                Ok(Introduced::Seals(key)) => self.introduced.push((index, key)),
+                Ok(Introduced::Cosigns(key)) => self.cosigns.introduce(index, key),
                 Err(bad) => problems.push(bad),
             },
             "log.accepted" => match accepted(line) {
@@ -177,7 +182,8 @@ impl<'a> Seals<'a> {
         }
         let tree = sealed.tree(checkpoint.size).filter(|tree| tree.root() == checkpoint.root);
         let tree = tree.ok_or("the seal's peaks do not give the root of its note")?;
-        Ok(Claim { sealed, checkpoint, key, tree })
+        let cosigned = self.cosigns.check(&note, &checkpoint)?;
+        Ok(Claim { sealed, checkpoint, key, tree, cosigned })
     }
 
     /// The key of this thumbprint, if it may seal now; `None` if keys are not checked.
@@ -234,7 +240,8 @@ impl<'a> Seals<'a> {
     }
 
     /// Takes note of a good seal.
-    fn covered(&mut self, line: &Line<'_>, Claim { sealed, checkpoint, key, .. }: Claim) {
+    fn covered(&mut self, line: &Line<'_>, Claim { sealed, checkpoint, key, cosigned, .. }: Claim) {
+        self.cosigns.covered(cosigned, checkpoint.size);
         let report = self.report.get_or_insert_default();
         if let Some(seconds) = seconds(&report.time, line.time) {
             self.intervals.push_back(seconds);
@@ -269,6 +276,7 @@ impl<'a> Seals<'a> {
     pub(super) fn finish(mut self) -> (Option<Sealing>, Checkpoints, Vec<String>) {
         let mut problems = Vec::new();
         let vouched = self.vouching.clone().finish(&mut problems);
+        let cosigned = self.cosigns.clone().finish(&mut problems);
         let leaves = self.tree.size() + self.pending.len() as u64;
         if let Some(report) = &mut self.report {
             report.uncovered = leaves.saturating_sub(report.size + 1);
@@ -284,7 +292,7 @@ impl<'a> Seals<'a> {
         let checkpoints = self.seen(leaves, &mut problems);
         let covered: Vec<_> = self.covered_acceptances().map(|accepted| accepted.told.clone()).collect();
         if let Some(report) = &mut self.report {
-            (report.accepted, report.vouched) = (covered, vouched);
+            (report.accepted, report.vouched, report.cosigned) = (covered, vouched, cosigned);
         }
         (self.report, checkpoints, problems)
     }

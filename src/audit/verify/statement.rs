@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
 use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
+use crate::audit::cosignature::Cosigner;
 use crate::audit::line::{Line, encode};
 use crate::audit::queue::serialize_body;
 use crate::audit::tree::{Hash, Tree};
@@ -54,21 +55,36 @@ impl Sealed {
 }
 
 /// The key that a `log.key` introduces.
+pub(in crate::audit) enum Introduced {
+    /// One that seals.
+    Seals(Arc<SealKey>),
+    /// One that cosigns seals.
+    Cosigns(Arc<Cosigner>),
+}
+
+/// Reads a `log.key`.
 ///
 /// # Errors
 /// What is wrong with it, a sentence.
-pub(in crate::audit) fn introduced(line: &Line<'_>) -> Result<Arc<SealKey>, String> {
+pub(in crate::audit) fn introduced(line: &Line<'_>) -> Result<Introduced, String> {
     #[derive(Deserialize)]
     struct Key {
         kid: String,
         vkey: String,
     }
     let read: Key = serde_json::from_slice(line.bytes).map_err(|_| "log.key lacks kid or vkey")?;
-    let key = SealKey::from_vkey(&read.vkey).map_err(|bad| format!("log.key: its vkey is {bad}"))?;
-    if key.kid().to_string() != read.kid {
+    let cosigner = Cosigner::from_vkey(&read.vkey).ok().filter(Cosigner::is_post_quantum);
+    let (kid, key) = match cosigner {
+        Some(key) => (key.kid(), Introduced::Cosigns(Arc::new(key))),
+        None => {
+            let key = SealKey::from_vkey(&read.vkey).map_err(|bad| format!("log.key: its vkey is {bad}"))?;
+            (key.kid(), Introduced::Seals(Arc::new(key)))
+        }
+    };
+    if kid.to_string() != read.kid {
         return Err("log.key: kid and vkey are of different keys".to_owned());
     }
-    Ok(Arc::new(key))
+    Ok(key)
 }
 
 /// What a `log.accepted` takes the log in spite of, which nobody vouches for yet.

@@ -6,6 +6,7 @@ mod epochs;
 mod maker;
 mod proofs;
 mod python;
+mod second;
 mod tamper;
 mod witnesses;
 

@@ -12,6 +12,7 @@ use crate::audit::cosignature::Cosigner;
 #[derive(Default)]
 pub struct Trust {
     pub(super) keys: Vec<Arc<SealKey>>,
+    pub(super) cosigners: Vec<Arc<Cosigner>>,
     pub(super) witnesses: Vec<Arc<Cosigner>>,
     pub(super) seen: Vec<Seen>,
     /// Places in `seen` by size.
@@ -35,6 +36,12 @@ impl Trust {
     /// The first seal must be by one of these keys.
     pub fn new(keys: Vec<SealKey>) -> Self {
         Self { keys: keys.into_iter().map(Arc::new).collect(), ..Self::default() }
+    }
+
+    /// One of these keys, or more, must cosign seals, as the log's own second key.
+    pub fn with_cosigners(mut self, keys: Vec<Cosigner>) -> Self {
+        self.cosigners = keys.into_iter().map(Arc::new).collect();
+        self
     }
 
     /// The log must have a cosignature of each of these keys, and all by witnesses of their names must hold.

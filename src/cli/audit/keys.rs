@@ -25,10 +25,10 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let directory = arguments.log.resolve()?;
     let keys = prove::keys(&directory).map_err(|error| Failure::because(UNAVAILABLE, &error))?;
-    if keys.is_empty() {
+    if keys.seals.is_empty() {
         return Err(Failure::new(NO, format_args!("{}: the log has no seal", directory.display())));
     }
-    for (from, kid, vkey) in keys {
+    for (from, kid, vkey) in keys.seals {
         // Nobody vouches for it: nothing in it steers the terminal.
         let kid = kid.replace(char::is_control, "\u{fffd}");
         line(format_args!("# seals from size {from} on, kid {kid}"))?;
@@ -37,17 +37,41 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             None => line("# the log does not say what key that is")?,
         }
     }
+    for (from, kid, vkey) in keys.cosigns {
+        line(format_args!("# cosigns from size {from} on, by ML-DSA-44, kid {kid}"))?;
+        line(vkey)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keys of logs as they are given: each itself, or a file of them.
-pub(super) fn read(given: &[String]) -> Result<Vec<SealKey>, Failure> {
-    texts(given, "--key", "write the output of `jwsd audit key` into it", &|place, text| {
-        SealKey::from_vkey(text).map_err(|bad| {
+/// Keys of logs as they are given, each itself or a file of them: those that seal, and those that cosign.
+pub(super) fn read_all(given: &[String]) -> Result<(Vec<SealKey>, Vec<Cosigner>), Failure> {
+    enum Key {
+        Seals(SealKey),
+        Cosigns(Cosigner),
+    }
+    let keys = texts(given, "--key", "write the output of `jwsd audit key` into it", &|place, text| {
+        if let Some(key) = Cosigner::from_vkey(text).ok().filter(Cosigner::is_post_quantum) {
+            return Ok(Key::Cosigns(key));
+        }
+        SealKey::from_vkey(text).map(Key::Seals).map_err(|bad| {
             let hint = "give one as `jwsd audit key` prints it, or @FILE";
             Failure::new(USAGE, format_args!("{place}: {bad}: {hint}"))
         })
-    })
+    })?;
+    let (mut seals, mut cosigns) = (Vec::new(), Vec::new());
+    for key in keys {
+        match key {
+            Key::Seals(key) => seals.push(key),
+            Key::Cosigns(key) => cosigns.push(key),
+        }
+    }
+    Ok((seals, cosigns))
+}
+
+/// The same, but those that seal alone.
+pub(super) fn read(given: &[String]) -> Result<Vec<SealKey>, Failure> {
+    read_all(given).map(|(seals, _)| seals)
 }
 
 /// The same, for keys of witnesses.

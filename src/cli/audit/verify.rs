@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{LogDirectory, keys};
 use crate::audit::read_limited;
-use crate::audit::verify::{self, Accepted, Gap, Late, Report, Sealing, Trust, Vouched};
+use crate::audit::verify::{self, Accepted, Cosigned, Gap, Late, Report, Sealing, Trust, Vouched};
 use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
 
 /// Longest file of a witness, bytes: some years of checkpoints.
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Arguments {
 /// What a log is checked against.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Trusted {
-    /// The key that seals the log, as `jwsd audit key` printed it once, or @FILE; may be given again
+    /// The key that seals or cosigns the log, as `jwsd audit key` printed it once, or @FILE; may be given again
     #[arg(long, value_name = "VKEY|@FILE")]
     key: Vec<String>,
     /// Checkpoints that a witness kept, which must be of this log; may be given again
@@ -52,7 +52,8 @@ impl Trusted {
     /// Comes before the log is read: what a witness has then, the log has too.
     pub(super) fn read(&self) -> Result<Trust, Failure> {
         let witnesses = keys::read_witnesses(&self.witness)?;
-        let mut trust = Trust::new(keys::read(&self.key)?).with_witnesses(witnesses);
+        let (seals, cosigns) = keys::read_all(&self.key)?;
+        let mut trust = Trust::new(seals).with_cosigners(cosigns).with_witnesses(witnesses);
         for file in &self.checkpoint {
             let name = file.display().to_string();
             let text = read_limited(file, LONGEST)
@@ -148,6 +149,12 @@ fn print_sealing(sealing: &Sealing) -> Result<(), Failure> {
     for epoch in &sealing.epochs {
         let kid = shown(&epoch.kid);
         line(format_args!("key {kid} seals from size {} on", epoch.from))?;
+    }
+    if let Some(Cosigned { kid, seals, size, time }) = &sealing.cosigned {
+        let time = time.map(|time| format!(", at {time}")).unwrap_or_default();
+        line(format_args!(
+            "cosigned: {seals} seals by ML-DSA-44; the last one{time}, by key {kid}, covers {size} records"
+        ))?;
     }
     for Accepted { seq, time, size, witness } in &sealing.accepted {
         let by = witness.as_ref().map(|name| format!(", as {} said", shown(name))).unwrap_or_default();

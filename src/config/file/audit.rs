@@ -24,6 +24,9 @@ table! {
     Checkpoint {
         /// Name of the checkpoint key, Ed25519 or ES256, which no profile uses.
         key: String,
+        /// Name of a second key, ML-DSA-44, which no profile uses: it cosigns each checkpoint, against quantum computers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cosign: Option<String>,
         /// The log's name in its checkpoints, fixed by the first: "jwsd/ENVIRONMENT/HOSTNAME" when left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<String>,
@@ -52,7 +55,7 @@ optional_table! {
         /// Address of a C2SP tlog-witness, what `/add-checkpoint` is put after; https, or http to this host.
         #[serde(skip_serializing_if = "Option::is_none")]
         url: Option<String> = None,
-        /// The key that it cosigns with, `name+id+key` of type 0x04 (Ed25519).
+        /// The key that it cosigns with, `name+id+key` of type 0x04 (Ed25519) or 0x06 (ML-DSA-44).
         #[serde(skip_serializing_if = "Option::is_none")]
         vkey: Option<String> = None,
         /// File (PEM, absolute) with the certificate authorities that alone are trusted; the system's when left out.

@@ -28,21 +28,12 @@ impl Resolver<'_> {
         file: &File,
         witnesses: Vec<Witness>,
     ) -> Sealing {
-        let at = path.key("key");
-        self.reference(&at, "key", &written.key, &file.key);
-        let algorithm = file.key.get(&written.key).map(|key| key.algorithm);
-        if algorithm.is_some_and(|algorithm| {
-            !matches!(algorithm, Algorithm::Ed25519 | Algorithm::EdDSA | Algorithm::ES256)
-        }) {
-            self.fault(&at, "a checkpoint key is Ed25519 or ES256: name another one");
-        }
-        let user = file.profile.iter().find(|(_, profile)| profile.key == written.key);
-        if let Some((profile, _)) = user {
-            let message = format!(
-                "profile {profile:?} signs JWTs with it: write a [key.NAME] that no profile uses, so that neither is taken \
-                 for the other"
-            );
-            self.fault(&at, message);
+        let is_fit =
+            |algorithm| matches!(algorithm, Algorithm::Ed25519 | Algorithm::EdDSA | Algorithm::ES256);
+        self.own_key(&path.key("key"), &written.key, file, is_fit, "a checkpoint key is Ed25519 or ES256");
+        if let Some(cosign) = &written.cosign {
+            let is_fit = |algorithm| algorithm == Algorithm::MlDsa44;
+            self.own_key(&path.key("cosign"), cosign, file, is_fit, "the key that cosigns is ML-DSA-44");
         }
         if written.origin.as_ref().is_some_and(|origin| !is_name(origin)) {
             let message =
@@ -51,10 +42,26 @@ impl Resolver<'_> {
         }
         Sealing {
             key: written.key.clone(),
+            cosign: written.cosign.clone(),
             origin: written.origin.clone(),
             every: self.quantity(&path.key("every"), &written.every, SECOND..=HOUR),
             records: self.in_range(&path.key("records"), written.records, 100..=1_000_000),
             witnesses,
+        }
+    }
+    /// A key of the log's own.
+    fn own_key(&mut self, path: &Path, name: &str, file: &File, is_fit: fn(Algorithm) -> bool, what: &str) {
+        self.reference(path, "key", name, &file.key);
+        if file.key.get(name).is_some_and(|key| !is_fit(key.algorithm)) {
+            self.fault(path, format!("{what}: name another one"));
+        }
+        let user = file.profile.iter().find(|(_, profile)| profile.key == name);
+        if let Some((profile, _)) = user {
+            let message = format!(
+                "profile {profile:?} signs JWTs with it: write a [key.NAME] that no profile uses, so that neither is taken \
+                 for the other"
+            );
+            self.fault(path, message);
         }
     }
 }

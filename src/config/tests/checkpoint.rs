@@ -47,6 +47,13 @@ fn a_log_is_sealed_as_it_is_written() {
     let described = LOADER.describe(&text, "x").unwrap();
     assert_eq!(LOADER.describe(&described, "x").unwrap(), described);
 
+    let second = "[key.audit-pq]\nbackend = \"hsm\"\nalgorithm = \"ML-DSA-44\"\n";
+    let config = LOADER
+        .parse(&with(&format!("{second}[audit.checkpoint]\nkey = \"audit\"\ncosign = \"audit-pq\"\n")), "x")
+        .unwrap();
+    assert_eq!(config.audit.checkpoint.unwrap().cosign.as_deref(), Some("audit-pq"));
+    assert!(!config.keys["audit-pq"].published, "nor the one that cosigns");
+
     assert!(LOADER.parse(GOOD, "x").unwrap().audit.checkpoint.is_none());
 }
 
@@ -66,6 +73,9 @@ fn each_fault_is_told() {
             "audit.checkpoint.key",
             "Ed25519 or ES256",
         ),
+        (checkpoint("cosign = \"audi\"\n"), "audit.checkpoint.cosign", "did you mean \"audit\""),
+        (checkpoint("cosign = \"audit\"\n"), "audit.checkpoint.cosign", "ML-DSA-44"),
+        (checkpoint("cosign = \"access\"\n"), "audit.checkpoint.cosign", "signs JWTs with it"),
         (checkpoint("every = \"2h\"\n"), "audit.checkpoint.every", "write 1s to 1h"),
         (checkpoint("every = \"100ms\"\n"), "audit.checkpoint.every", "write 1s to 1h"),
         (checkpoint("records = 99\n"), "audit.checkpoint.records", "write 100 to 1000000"),
