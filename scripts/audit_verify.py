@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a log of jwsd: a second implementation of docs/audit-format.md, written from that page.
 
-usage: audit_verify.py DIRECTORY [--key VKEY|@FILE]... [--checkpoint FILE]... [--archive DIRECTORY]
+usage: audit_verify.py DIRECTORY [--key VKEY|@FILE]... [--checkpoint FILE]... [--witness VKEY|@FILE]... [--archive DIRECTORY]
 
 Prints what is wrong, or that nothing is. Exit codes: 0 sound, 1 problems, 2 it could not be read, or wrong usage.
 Needs the `cryptography` package.
@@ -21,9 +21,15 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+try:
+    from cryptography.hazmat.primitives.asymmetric import mldsa
+except ImportError:
+    mldsa = None
+
 LONGEST_LINE = 49152
 LONGEST_NOTE = 65536
 FARTHEST = 1 << 20
+RECENT = 100
 BEGINNING = re.compile(rb'\{"seq":(0|[1-9][0-9]*),"time":"(.{27})","event":"([^"\\]*)"', re.DOTALL)
 TIME = re.compile(rb"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})\.[0-9]{6}Z")
 END = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
@@ -195,6 +201,65 @@ class Key:
             raise Bad("the signature does not verify") from None
 
 
+class Cosigner:
+    """The key of a witness, or the one with which a log cosigns its own seals."""
+
+    def __init__(self, vkey):
+        match = VKEY.fullmatch(vkey)
+        if not match or not is_name(match[1]):
+            raise Bad("not a key of the form name+id+key")
+        self.name, raw = match[1], unbase64(match[3])
+        b64url = lambda data: base64.urlsafe_b64encode(data).decode().rstrip("=")
+        self.is_ml_dsa = raw[:1] == b"\6" and len(raw) == 1313
+        try:
+            if self.is_ml_dsa:
+                self.public = mldsa and mldsa.MLDSA44PublicKey.from_public_bytes(raw[1:])
+                jwk = {"alg": "ML-DSA-44", "kty": "AKP", "pub": b64url(raw[1:])}
+            elif raw[:1] == b"\4":
+                self.public = ed25519.Ed25519PublicKey.from_public_bytes(raw[1:])
+                jwk = {"crv": "Ed25519", "kty": "OKP", "x": b64url(raw[1:])}
+            else:
+                raise ValueError
+        except (ValueError, UnsupportedAlgorithm):
+            raise Bad("not a key that cosigns (type 0x04, Ed25519, or 0x06, ML-DSA-44)") from None
+        self.id = sha256(self.name.encode(), b"\n", raw)[:4]
+        if self.id.hex() != match[2]:
+            raise Bad("the key's id is not that of its name and key")
+        self.kid = b64url(sha256(json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()))
+
+    def message(self, note, time):
+        if not self.is_ml_dsa:
+            return f"cosignature/v1\ntime {time}\n{note.text}".encode()
+        text = lambda value: bytes([len(value.encode())]) + value.encode()
+        number = lambda value: value.to_bytes(8, "big")
+        return b"".join((b"subtree/v1\n\0", text(self.name), number(time), text(note.origin), number(0), number(note.size), note.root))
+
+    def find(self, note):
+        """When it cosigned the note; `None` if it did not."""
+        times = []
+        for name, id, signature in note.signatures:
+            if (name, id) != (self.name, self.id):
+                continue
+            time = int.from_bytes(signature[:8], "big")
+            try:
+                if len(signature) != (2428 if self.is_ml_dsa else 72) or time >= 1 << 63 or len(note.origin.encode()) > 255:
+                    raise InvalidSignature
+                self.public.verify(signature[8:], self.message(note, time))
+            except InvalidSignature:
+                raise Bad(f"the cosignature of {name} does not verify") from None
+            times.append(time)
+        return max(times, default=None)
+
+
+def own_key(vkey):
+    """A key that seals, or one that cosigns seals by ML-DSA-44."""
+    try:
+        key = Cosigner(vkey)
+    except Bad:
+        return Key(vkey)
+    return key if key.is_ml_dsa else Key(vkey)
+
+
 class Note:
     """A signed note that holds a checkpoint; its signatures are not verified yet."""
 
@@ -344,9 +409,13 @@ class Base:
 class Seals:
     """The seals of a log against the tree of its leaves, from the first one on or from a base."""
 
-    def __init__(self, keys, base=None, whole=True):
-        self.given, self.key, self.past = keys, None, []
+    def __init__(self, keys, cosigners=(), base=None, whole=True):
+        """Of `keys`, those that cosign are the log's own second ones; `cosigners` are witnesses."""
         self.base, self.stated, self.unread = base, False, 0
+        self.given, self.key, self.past = [key for key in keys if isinstance(key, Key)], None, []
+        # Second keys that are known, those that the log introduces, and how many seals they signed, the last of which size.
+        self.seconds, self.newcomers, self.cosigns = [key for key in keys if isinstance(key, Cosigner)], [], (0, 0)
+        self.cosigners, self.used, self.vouched, self.recent = cosigners, set(), {}, deque(maxlen=RECENT)
         self.tree, self.settled, self.pending = Tree(), 0, deque()
         if base and not whole:
             self.tree, self.settled, self.unread = Tree(base.size, base.peaks), base.after, base.size
@@ -363,12 +432,14 @@ class Seals:
             if record.event == "log.sealed":
                 self.seal(record, place)
             elif record.event == "log.key":
-                key = Key(record.text("vkey"))
+                key = own_key(record.text("vkey"))
                 if key.kid != record.text("kid"):
                     raise Bad("log.key: kid and vkey are of different keys")
-                self.introduced.append((place, key))
+                (self.introduced if isinstance(key, Key) else self.newcomers).append((place, key))
             elif record.event == "log.accepted":
-                self.accepted.append((place, record, Note(record.text("note"))))
+                self.accepted.append((place, record, self.acceptance(record)))
+            elif record.event == "log.cosigned":
+                self.cosigned(record)
             elif record.event == "log.archived":
                 if Base.stated(record).text == (self.base and self.base.text) and self.stated is False:
                     self.stated = place
@@ -379,6 +450,38 @@ class Seals:
             self.pending.append((record.seq, leaf(record.line)))
             if len(self.pending) > FARTHEST:
                 self.settle()
+
+    @staticmethod
+    def acceptance(record):
+        """The accepted note; or only its size, where a witness did not show it."""
+        if record.members.get("note") is not None:
+            return Note(record.text("note"))
+        record.text("object")
+        if not is_number(record.members.get("size")):
+            raise Bad("log.accepted has neither a note nor object and size")
+        return record.members["size"]
+
+    def cosigned(self, record):
+        """What a witness vouches for, in the log itself."""
+        name, note = record.text("object"), Note(record.text("note"))
+        if note.head() not in self.recent:
+            if note.size < self.unread:
+                return
+            raise Bad(f"{name} cosigned something else than the seals before this record")
+        keys, time, problem = [key for key in self.cosigners if key.name == name], None, None
+        for key in keys:
+            try:
+                found = key.find(note)
+            except Bad as bad:
+                problem = bad
+                continue
+            if found is not None:
+                time = found
+                self.used.add(key.id)
+        if keys and time is None:
+            raise problem or Bad(f"not cosigned by {name} with a key that was given")
+        count = self.vouched.get(name, (0,))[0] + 1
+        self.vouched[name] = (count, note.size, time)
 
     def settle(self):
         self.settled, hash = self.pending.popleft()
@@ -409,10 +512,17 @@ class Seals:
         tree = Tree(note.size, raw)
         if len(raw) != note.size.bit_count() or {len(peak) for peak in raw} != {32} or tree.root() != note.root:
             raise Bad("the seal's peaks do not give its root")
+        found = [key.find(note) for key in self.seconds if key.name == note.origin]
+        is_cosigned = any(time is not None for time in found)
+        self.recent.append(note.head())
         if note.size >= self.unread:
             self.compare(note, after, tree)
         self.origin, self.size = note.origin, note.size
         self.good[note.size] = note
+        if is_cosigned:
+            self.cosigns = (self.cosigns[0] + 1, note.size)
+            self.seconds += [key for place, key in self.newcomers if place < note.size and key.public]
+            self.newcomers = [(place, key) for place, key in self.newcomers if place >= note.size]
         if key and (self.key is None or self.key.kid != key.kid):
             if self.key:
                 self.introduced = [item for item in self.introduced if item[1].kid != self.key.kid]
@@ -444,7 +554,14 @@ class Seals:
         known = self.given + self.past + [key for place, key in self.introduced if place < self.size]
         signed = lambda note: not self.given or any(note.is_open(key) for key in known)
         accepted = set()
+        if self.seconds and not self.cosigns[0]:
+            yield "no seal of the log is cosigned by the key that was given for that"
+        for key in self.cosigners:
+            if key.id not in self.used:
+                yield f"the log has no cosignature of {key.name} with the key {key.id.hex()} that holds"
         for record, note in self.covered():
+            if isinstance(note, int):
+                continue
             if signed(note):
                 accepted.add(note.head())
             else:
@@ -481,9 +598,9 @@ def first_gaps(segments):
     return gaps
 
 
-def verify(segments, keys, witnesses, told=None, base=None, archive=None):
+def verify(segments, keys, witnesses, told=None, cosigners=(), base=None, archive=None):
     """All problems, as sentences, one after the other. `segments` are names and contents, in order; `witnesses` the
-    notes of each; `base` is that file's content, if there is one; `archive` are segments that are kept elsewhere, if they
+    notes of each; `cosigners` keys of which there must be cosignatures; `base` is that file's content, if there is one; `archive` are segments that are kept elsewhere, if they
     are to be read. To `told` is added what is no problem and yet to be known."""
     last, doubtful, unvouched = 0, [], 0
     try:
@@ -497,7 +614,7 @@ def verify(segments, keys, witnesses, told=None, base=None, archive=None):
         segments = [segment for segment in archive if not segments or segment[0] < segments[0][0]] + segments
     elif base:
         last = base.after
-    gaps, seals = first_gaps(segments), Seals(keys, base, archive is not None)
+    gaps, seals = first_gaps(segments), Seals(keys, cosigners, base, archive is not None)
     for at, (name, content) in enumerate(segments):
         newest = at + 1 == len(segments)
         if not content and not newest:
@@ -543,7 +660,13 @@ def verify(segments, keys, witnesses, told=None, base=None, archive=None):
     if seals.earlier:
         told.append(f"earlier: {seals.earlier} checkpoints are older than the log's beginning and were not compared")
     for record, note in seals.covered():
-        told.append(f"record {record.seq} accepts that the log had {note.size} records once: {record.members.get('reason')}")
+        size = note if isinstance(note, int) else note.size
+        told.append(f"record {record.seq} accepts that the log had {size} records once: {record.members.get('reason')}")
+    if seals.cosigns[0]:
+        told.append("cosigned: %d seals by ML-DSA-44, the last one of %d records" % seals.cosigns)
+    for name, (count, size, time) in seals.vouched.items():
+        when = "not checked (no --witness)" if time is None else f"the last one at {time} (Unix seconds)"
+        told.append(f"witness {name}: {count} cosignatures, up to {size} records, {when}")
     if seals.good:
         told.append(f"sealed: {seals.size} records; {max(seals.place() - seals.size - 1, 0)} after the last seal are covered by none")
     else:
@@ -583,17 +706,17 @@ def read_base(directory):
         return file.read(1 << 14)
 
 
-def read_keys(given):
+def read_keys(given, key=own_key):
     for text in given:
         if not text.startswith("@"):
-            yield Key(text)
+            yield key(text)
             continue
         with open(text[1:], encoding="utf-8") as file:
             lines = [line.strip() for line in file]
         lines = [line for line in lines if line and not line.startswith("#")]
         if not lines:
             raise Bad(f"{text[1:]} holds no key")
-        yield from map(Key, lines)
+        yield from map(key, lines)
 
 
 def main():
@@ -602,10 +725,16 @@ def main():
     parser.add_argument("--key", action="append", default=[], metavar="VKEY|@FILE")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE")
     parser.add_argument("--archive", metavar="DIRECTORY")
+    parser.add_argument("--witness", action="append", default=[], metavar="VKEY|@FILE")
     arguments = parser.parse_args()
     witnesses, told = [], []
     try:
         keys = list(read_keys(arguments.key))
+        cosigners = list(read_keys(arguments.witness, Cosigner))
+        # Such keys have a public half only where they can be used.
+        for key in [key for key in keys + cosigners if isinstance(key, Cosigner) and not key.public]:
+            told.append(f"NOT CHECKED: cosignatures by {key.name}+{key.id.hex()}: this `cryptography` has no ML-DSA")
+        keys, cosigners = ([key for key in some if key.public] for some in (keys, cosigners))
         for path in arguments.checkpoint:
             with open(path, encoding="utf-8", newline="") as file:
                 notes, torn = read_witness(file.read(), path)
@@ -619,11 +748,11 @@ def main():
     except (Bad, OSError, UnicodeDecodeError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    problems += verify(segments, keys, witnesses, told, base, archive)
+    problems += verify(segments, keys, witnesses, told, cosigners, base, archive)
     for text in told + [f"PROBLEM {problem}" for problem in problems]:
         # Names are whatever somebody wrote there: nothing in them steers the terminal.
         print("".join("\ufffd" if is_control(c) or "\ud800" <= c <= "\udfff" else c for c in text))
-    print(f"problems: {len(problems)}" if problems else "the log is sound" + ("" if keys else " (no --key: signatures were not checked)"))
+    print(f"problems: {len(problems)}" if problems else "the log is sound" + ("" if any(isinstance(key, Key) for key in keys) else " (no --key: signatures were not checked)"))
     return 1 if problems else 0
 
 

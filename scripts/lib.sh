@@ -155,6 +155,22 @@ ensure_kryoptic() {
     printf '%s\n' "$stamp" >"$dir/stamp"
 }
 
+# ensure_litewitness: another implementation of C2SP's tlog-witness, built once under target/ where there is Go; its key is
+# held by OpenSSH's agent.
+ensure_litewitness() {
+    local version=v0.6.1 dir=$TARGET/litewitness
+    [ "$version" = "$(cat "$dir/stamp" 2>/dev/null)" ] && return
+    ensure_command ssh-agent openssh-client
+    if ! command -v go >/dev/null; then
+        say 'No Go: litewitness is not built, and the test with it is skipped'
+        return
+    fi
+    say 'Building litewitness, a witness for tests (once)'
+    GOBIN=$dir/bin GOFLAGS=-p=2 go install "filippo.io/torchwood/cmd/litewitness@$version" \
+        || fail 'go install litewitness failed: check that the Go module proxy can be reached'
+    printf '%s\n' "$version" >"$dir/stamp"
+}
+
 STEP='' STEP_HELP='' STEP_STARTED=0
 
 # step TITLE HELP: begins a step; if something in it fails, HELP is the sentence that says what to do.

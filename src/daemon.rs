@@ -51,7 +51,7 @@ const RECORD_TESTS_EVERY: Duration = Duration::from_secs(60);
 /// A signature of a checkpoint takes no longer, whatever JWTs are given.
 const SEAL_WITHIN: Duration = Duration::from_secs(5);
 /// The last seal gets so long, and one that is under way before it: signatures, records, and the witnesses.
-const LAST_SEAL_WITHIN: Duration = Duration::from_secs(25);
+const LAST_SEAL_WITHIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether erasures are done.
 const SETTLE_EVERY: Duration = Duration::from_secs(60);
 /// How often those that failed lately are tried again.

@@ -98,11 +98,14 @@ impl Admin {
         let keys = self.state.keys().await?;
         let now = self.clock.now().as_second();
         let mut reports = reports(&self.loader.keys, &keys, &self.keyring.ring(), now);
-        let unsealed = self.log.health().checkpoint.and_then(|seals| Some((seals.key, seals.problem?)));
-        if let Some((key, fault)) = unsealed {
-            let own = reports.iter_mut().find(|report| report.key == key);
-            own.into_iter()
-                .for_each(|report| report.problems.push(format!("the audit log is not sealed: {fault}")));
+        if let Some(seals) = self.log.health().checkpoint {
+            let cosign = seals.cosign.map(|cosign| (cosign.key, cosign.problem, "cosigned"));
+            for (key, problem, what) in [(seals.key, seals.problem, "sealed")].into_iter().chain(cosign) {
+                let own = reports.iter_mut().find(|report| report.key == key);
+                if let (Some(own), Some(fault)) = (own, problem) {
+                    own.problems.push(format!("the audit log is not {what}: {fault}"));
+                }
+            }
         }
         if let Some(fault) = self.publisher.fault() {
             let problem = format!(

@@ -63,8 +63,12 @@ impl Api {
     /// Ready: the log records, and every key has signed lately and may go on.
     pub(super) fn readiness(&self) -> Response<Full<Bytes>> {
         let mut reasons = Vec::new();
-        if !self.log.health().healthy {
+        let log = self.log.health();
+        if !log.healthy {
             reasons.push("the audit log cannot record".to_owned());
+        }
+        if log.checkpoint.is_some_and(|checkpoint| checkpoint.is_contradicted()) {
+            reasons.push("a witness has seen more of the audit log, or another one".to_owned());
         }
         if self.clock.fault().is_some() {
             reasons.push("the clock is not trusted".to_owned());

@@ -19,7 +19,7 @@ const LONGEST_NOTE: usize = 64 * 1024;
 /// Most signatures of a note.
 const MOST_SIGNATURES: usize = 32;
 /// What a signature line begins with.
-const DASH: &str = "\u{2014} ";
+pub(super) const DASH: &str = "\u{2014} ";
 
 /// What is wrong with a note, a checkpoint or a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum BadNote {
     #[error("it is of another log")]
     Origin,
     /// Not a verifier key (`name+id+key`) of Ed25519 or ECDSA on P-256.
-    #[error("not the key of a log: {0}")]
+    #[error("not a key of this kind: {0}")]
     Key(&'static str),
 }
 
@@ -244,13 +244,18 @@ impl<'a> Note<'a> {
             return Err(BadNote::Origin);
         }
         let mut signed = Err(BadNote::Unsigned);
-        for (name, bytes) in &self.signatures {
-            if let Some(signature) = bytes.strip_prefix(&key.id).filter(|_| *name == key.name) {
-                key.verify(self.text, signature)?;
-                signed = Ok(checkpoint.clone());
-            }
+        for signature in self.signatures(&key.name, &key.id) {
+            key.verify(self.text, signature)?;
+            signed = Ok(checkpoint.clone());
         }
         signed
+    }
+
+    /// What signed it under this name and id.
+    pub(super) fn signatures<'n>(&'n self, name: &'n str, id: &'n [u8; 4]) -> impl Iterator<Item = &'n [u8]> {
+        let of =
+            move |(signer, bytes): &'n (&str, Vec<u8>)| bytes.strip_prefix(id).filter(|_| *signer == name);
+        self.signatures.iter().filter_map(of)
     }
 
     /// What it claims, on nobody's word: to compare with what is known already, never to believe.

@@ -106,11 +106,16 @@ impl<'a> History<'a> {
         Ok(())
     }
 
-    /// Every leaf from a place on, or from the beginning.
+    /// Whether it has its beginning.
+    pub(super) fn is_whole(&self) -> bool {
+        self.segments.first().is_none_or(|segment| segment.first == 1)
+    }
+
+    /// Every leaf from a place on, or from the beginning, until `visit` has what it looks for.
     pub(super) fn leaves(
         &self,
         from: Option<Place>,
-        mut visit: impl FnMut(&Line<'_>),
+        mut visit: impl FnMut(&Line<'_>) -> ControlFlow<()>,
     ) -> Result<(), OpenError> {
         let from = from.unwrap_or(Place { segment: 0, offset: 0 });
         for (segment, Listed { name, .. }) in self.segments.iter().enumerate().skip(from.segment) {
@@ -123,8 +128,9 @@ impl<'a> History<'a> {
             while let Some(raw) = lines.next().map_err(read())? {
                 if let Ok(line) = raw.record()
                     && !self.unknown.has(line.seq)
+                    && visit(&line).is_break()
                 {
-                    visit(&line);
+                    return Ok(());
                 }
             }
         }

@@ -11,6 +11,7 @@ use super::seal::Report;
 use super::segment::Store;
 use super::sink::SinkReport;
 use super::tree::Tree;
+use super::witness::Asked;
 use super::{Entry, Settings};
 use crate::clock::Clock;
 use jiff::Timestamp;
@@ -66,6 +67,8 @@ pub(super) struct Sealing {
     pub(super) last: Option<Seal>,
     /// Keys that records after it introduce.
     pub(super) introduced: Vec<String>,
+    /// What witnesses answered that are asked over the network.
+    pub(super) asked: Vec<Asked>,
 }
 
 /// The tree over all that is durable.
@@ -126,7 +129,7 @@ impl Log {
         clock: Arc<dyn Clock>,
         disk: Arc<dyn Disk>,
     ) -> Result<Self, OpenError> {
-        let (directory, restored, contradictions) = Self::look(settings, disk)?;
+        let (directory, restored, contradictions) = Self::look(settings, disk, clock.now())?;
         match contradictions.into_iter().next() {
             Some(Contradiction { error, .. }) => Err(error),
             None => Self::run(begin(settings, clock, directory, restored)?),

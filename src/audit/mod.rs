@@ -56,8 +56,10 @@
 
 mod base;
 pub mod checkpoint;
+pub mod cosignature;
 mod disk;
 pub mod export;
+mod growth;
 mod history;
 mod leaves;
 mod line;
@@ -89,7 +91,7 @@ pub use line::{BadLine, Line, MAX_LINE, parse};
 pub use log::{Health, Log, Recorded, Ticket, Unavailable};
 pub use open::OpenError;
 pub use record::{Actor, Entry, Event, Outcome};
-pub use witness::{SYSLOG, Witness};
+pub use witness::{Remote, SYSLOG, Witness};
 
 use std::path::PathBuf;
 

@@ -8,13 +8,14 @@ use super::history::History;
 use super::log::{Head, Log, Sealing, Unavailable};
 use super::queue::Shared;
 use super::recover::recover;
-use super::restore::{Contradiction, Restored, compare, restore};
+use super::restore::{Contradiction, Restored, Seen, compare, restore};
 use super::segment::Directory;
-use super::witness::{Witness, last_note};
+use super::witness::{Asked, Witness, ask, last_note};
 use super::writer::Writer;
 use super::{Actor, Entry, Event, MIN_SEGMENT, Outcome, Settings};
 use crate::clock::Clock;
 use crate::sys::process;
+use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,14 +73,13 @@ pub enum OpenError {
     #[error(
         "{witness} has a checkpoint of {there} records of the audit log {path}, whose last one is of {here}: its end was \
          removed, or an older copy was put back; restore it, or take it as it is with `jwsd audit accept-truncation`",
-        path = .path.display(),
-        witness = .witness.display()
+        path = .path.display()
     )]
     Truncated {
         /// The directory.
         path: PathBuf,
         /// Who says so.
-        witness: PathBuf,
+        witness: String,
         /// Records of the checkpoint there.
         there: u64,
         /// Records of the last checkpoint here.
@@ -89,24 +89,23 @@ pub enum OpenError {
     #[error(
         "{witness} has a checkpoint of {there} records, {problem}: the audit log {path} was changed or replaced; restore \
          it, or take it as it is with `jwsd audit accept-truncation`",
-        path = .path.display(),
-        witness = .witness.display()
+        path = .path.display()
     )]
     Different {
         /// The directory.
         path: PathBuf,
         /// Who says so.
-        witness: PathBuf,
+        witness: String,
         /// Records of the checkpoint there.
         there: u64,
         /// How it differs.
         problem: String,
     },
     /// A witness cannot be asked.
-    #[error("witness {path}: {problem}", path = .path.display())]
+    #[error("witness {witness}: {problem}")]
     Witness {
-        /// Its file.
-        path: PathBuf,
+        /// Its file or name.
+        witness: String,
         /// What is wrong with it.
         problem: String,
     },
@@ -131,7 +130,16 @@ pub enum OpenError {
 }
 
 /// The directory as it was found, and what is wrong with it.
-pub(super) type Opened = (Directory, Option<(String, Restored)>, Vec<Contradiction>);
+pub(super) type Opened = (Directory, Option<Found>, Vec<Contradiction>);
+
+/// What is known of a log that is to be sealed.
+pub(super) struct Found {
+    /// The log's name.
+    origin: String,
+    restored: Restored,
+    /// What witnesses answered that are asked over the network.
+    asked: Vec<Asked>,
+}
 
 impl Log {
     /// Records that an operator takes the log as it is, though checkpoints of witnesses contradict it; which witnesses.
@@ -144,16 +152,18 @@ impl Log {
         clock: Arc<dyn Clock>,
         actor: Actor,
         reason: &str,
-    ) -> Result<Vec<PathBuf>, OpenError> {
-        let (directory, restored, contradictions) = Self::look(settings, Arc::new(KernelDisk))?;
+    ) -> Result<Vec<String>, OpenError> {
+        let (directory, restored, contradictions) = Self::look(settings, Arc::new(KernelDisk), clock.now())?;
         if contradictions.is_empty() {
             return Ok(Vec::new());
         }
-        let accepted = |contradiction: &Contradiction| Entry {
-            actor: Some(actor.clone()),
-            reason: Some(reason.to_owned()),
-            note: Some(contradiction.note.clone()),
-            ..Entry::new(Event::LogAccepted, Outcome::Success)
+        let accepted = |contradiction: &Contradiction| {
+            let (object, note, size) = match &contradiction.seen {
+                Seen::Note(note) => (None, Some(note.clone()), None),
+                Seen::Size(size) => (Some(contradiction.witness.clone()), None, Some(*size)),
+            };
+            let (actor, reason) = (Some(actor.clone()), Some(reason.to_owned()));
+            Entry { actor, reason, object, note, size, ..Entry::new(Event::LogAccepted, Outcome::Success) }
         };
         let entries = contradictions.iter().map(accepted).collect();
         let log = Self::run(begin(settings, clock, directory, restored)?)?;
@@ -167,7 +177,11 @@ impl Log {
     }
 
     /// Locks the directory and looks at what is in it, without changing that.
-    pub(super) fn look(settings: &Settings, disk: Arc<dyn Disk>) -> Result<Opened, OpenError> {
+    pub(super) fn look(
+        settings: &Settings,
+        disk: Arc<dyn Disk>,
+        now: Timestamp,
+    ) -> Result<Opened, OpenError> {
         let directory = Directory::open(&settings.dir, settings.segment.max(MIN_SEGMENT), disk)?;
         directory.bind(&settings.environment)?;
         let Some(checkpoint) = &settings.checkpoint else {
@@ -193,7 +207,10 @@ impl Log {
                     contradictions.extend(compare(log, witness, note)?);
                 }
             }
-            (origin, restored)
+            let log: (&Path, _, _) = (&settings.dir, &history, &restored);
+            let (asked, more) = ask(log, &checkpoint.witnesses, now)?;
+            contradictions.extend(more);
+            Found { origin, restored, asked }
         };
         Ok((directory, Some(found), contradictions))
     }
@@ -211,10 +228,10 @@ pub(super) fn begin(
     settings: &Settings,
     clock: Arc<dyn Clock>,
     directory: Directory,
-    mut restored: Option<(String, Restored)>,
+    mut found: Option<Found>,
 ) -> Result<Begun, OpenError> {
     let recovered = recover(&directory)?;
-    if let Some((_, restored)) = &mut restored {
+    if let Some(Found { restored, .. }) = &mut found {
         // Recovery went by what is on the disk, and has cut or will declare some of what was read before.
         let history = History::new(directory.path(), |name| directory.read_segment(name))?;
         *restored = restore(&history.without(recovered.unknown))?;
@@ -222,9 +239,9 @@ pub(super) fn begin(
     let shared = Arc::new(Shared::default());
     let fail = |source| OpenError::Io { what: "open", path: settings.dir.clone(), source };
     let store = Arc::new(directory.store().map_err(fail)?);
-    let (sealing, head) = restored.map_or((None, None), |(origin, restored)| {
+    let (sealing, head) = found.map_or((None, None), |Found { origin, restored, asked }| {
         let Restored { seal: last, introduced, .. } = restored;
-        let sealing = Sealing { dir: settings.dir.clone(), store, origin, last, introduced };
+        let sealing = Sealing { dir: settings.dir.clone(), store, origin, last, introduced, asked };
         (Some(sealing), Some(Head { tree: restored.tree, last: restored.last }))
     });
     let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered, head);

@@ -17,7 +17,7 @@ use super::checkpoint::{Checkpoint, Note, SealKey};
 use super::leaves::Segments;
 use super::line::Line;
 use super::tree::{Hash, Roots, consistency, inclusion, is_consistent, leaf, root_with};
-use super::verify::statement::{Sealed, introduced};
+use super::verify::statement::{Introduced, Sealed, introduced};
 
 /// First line of a proof of inclusion, C2SP's `tlog-proof`.
 const PROOF: &str = "c2sp.org/tlog-proof@v1";
@@ -171,36 +171,55 @@ pub fn consistency_of(
     Ok(format!("{}\n{}\n{}", lines(&hashes), before.note, after.note))
 }
 
-/// The keys of the log's seals as the log itself has them, each with the size of its first seal: to be handed to auditors
-/// once, by somebody who knows that this log is the right one.
+/// The keys of a log as it has them itself.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// Those that seal, each with the size of its first seal and its text, if the log says that.
+    pub seals: Vec<(u64, String, Option<String>)>,
+    /// Those that cosign seals, the same.
+    pub cosigns: Vec<(u64, String, String)>,
+}
+
+/// The keys of the log's seals: to be handed to auditors once, by somebody who knows that this log is the right one.
 ///
 /// # Errors
 /// [`NoProof::Read`].
-pub fn keys(dir: &Path) -> Result<Vec<(u64, String, Option<String>)>, NoProof> {
+pub fn keys(dir: &Path) -> Result<Keys, NoProof> {
     let segments = Segments::open(dir, None).map_err(unread(dir))?;
     let first = segments.start().and_then(|base| SealKey::from_vkey(&base.vkey).ok());
     let mut known: Vec<(String, String)> =
         first.iter().map(|key| (key.kid().to_string(), key.to_vkey())).collect();
-    let mut epochs: Vec<(u64, String, Option<String>)> = Vec::new();
+    let (mut cosigners, mut keys) = (Vec::new(), Keys::default());
     segments
         .leaves(0, |line| {
-            if line.event == "log.key"
-                && let Ok(key) = introduced(line)
-            {
-                known.push((key.kid().to_string(), key.to_vkey()));
+            if line.event == "log.key" {
+                match introduced(line) {
+                    Ok(Introduced::Seals(key)) => known.push((key.kid().to_string(), key.to_vkey())),
+                    Ok(Introduced::Cosigns(key)) => cosigners.push(key),
+                    Err(_) => {}
+                }
             }
-            if let Some((Ok(sealed), seal)) =
-                (line.event == "log.sealed").then(|| (Sealed::read(line), Seal::of(line)))
-                && let Some(seal) = seal
-                && epochs.last().is_none_or(|(_, kid, _)| *kid != sealed.kid)
-            {
+            let sealed = (line.event == "log.sealed").then(|| Sealed::read(line).ok().zip(Seal::of(line)));
+            let Some((sealed, seal)) = sealed.flatten() else { return Continue(()) };
+            let size = seal.checkpoint.size;
+            if keys.seals.last().is_none_or(|(_, kid, _)| *kid != sealed.kid) {
                 let vkey = known.iter().find(|(kid, _)| *kid == sealed.kid).map(|(_, vkey)| vkey.clone());
-                epochs.push((seal.checkpoint.size, sealed.kid, vkey));
+                keys.seals.push((size, sealed.kid, vkey));
+            }
+            if let Ok(note) = Note::parse(&seal.note) {
+                // One that was seen once need not be looked for again.
+                cosigners.retain(|key| {
+                    let is_used = key.open(&note).is_ok();
+                    if is_used {
+                        keys.cosigns.push((size, key.kid().to_string(), key.to_vkey()));
+                    }
+                    !is_used && !keys.cosigns.iter().any(|(_, kid, _)| *kid == key.kid().to_string())
+                });
             }
             Continue(())
         })
         .map_err(unread(dir))?;
-    Ok(epochs)
+    Ok(keys)
 }
 
 /// The roots of these subtrees of the first `size` leaves; `None` if that takes leaves that are no longer kept.

@@ -1,15 +1,17 @@
 //! What a record says. Typed, so that nothing else can be written, and bounded, so that no JWT fits into it.
 //!
 //! A compact JWT of this daemon is more than 300 characters long (its header alone has a 43-character `kid`), and every text here is
-//! cut to [`TEXT`] characters, only `exe`, which the kernel fills in, and what the log says of itself to [`PATH`].
+//! cut to [`TEXT`] characters, only `exe`, which the kernel fills in, to [`PATH`], and what the log says of itself to [`NOTE`].
 
 use crate::transport::PeerCredentials;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Longest text of a record, bytes; longer ones are cut and end in `…`.
 pub(super) const TEXT: usize = 256;
-/// Longest executable path, key or checkpoint, bytes.
+/// Longest executable path, bytes.
 pub(super) const PATH: usize = 1024;
+/// Longest key or checkpoint, bytes: one that is cosigned by ML-DSA-44 has 3.3 KB of signature.
+pub(super) const NOTE: usize = 5 * 1024;
 
 /// Who did it: what the kernel said, and the name our configuration gives.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -207,10 +209,12 @@ pub enum Event {
     /// Written by the log itself: a checkpoint of all records up to `after`, signed by the key `kid`.
     #[serde(rename = "log.sealed")]
     LogSealed,
-    /// The key `kid` (`vkey`) seals the log from its first `log.sealed` on, which comes after one that covers this record.
+    /// The key `kid` (`vkey`) seals the log from its first `log.sealed` on, which comes after one that covers this record;
+    /// or it cosigns such seals.
     #[serde(rename = "log.key")]
     LogKey,
-    /// An operator takes the log as it is, though it contradicts the checkpoint `note` that was seen elsewhere.
+    /// An operator takes the log as it is, though it contradicts the checkpoint `note` that was seen elsewhere, or the one
+    /// of `size` records that the witness `object` has.
     #[serde(rename = "log.accepted")]
     LogAccepted,
     /// Written by the log itself: the `segment` and those before it are no longer kept; the log begins after number `after`.
@@ -219,6 +223,9 @@ pub enum Event {
     /// The sink `object` does not get `count` records after number `after`; `reason` says why.
     #[serde(rename = "sink.lost")]
     SinkLost,
+    /// The witness `object` has cosigned the checkpoint in `note`, which is of one of the last seals.
+    #[serde(rename = "log.cosigned")]
+    LogCosigned,
 }
 
 /// How it ended.
@@ -335,12 +342,13 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peaks: Vec<String>,
     /// `log.key`: the key as verifiers keep it, `name+id+key`. `log.archived`: the one that sealed at the log's new beginning.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "note")]
     pub vkey: Option<String>,
-    /// `log.sealed`, `log.accepted`: the checkpoint, a signed note.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path")]
+    /// `log.sealed`, `log.accepted`: the checkpoint, a signed note. `log.cosigned`: the same, signed by the witness alone.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "note")]
     pub note: Option<String>,
-    /// `log.archived`: leaves of the tree of `peaks`, over all that is no longer kept.
+    /// `log.archived`: leaves of the tree of `peaks`, over all that is no longer kept. `log.accepted`: how many records the
+    /// checkpoint is of that a witness has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
 }
@@ -408,6 +416,10 @@ fn text<S: Serializer>(value: &Option<String>, serializer: S) -> Result<S::Ok, S
 
 fn path<S: Serializer>(value: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_deref().map(|v| Cut(v, PATH)).serialize(serializer)
+}
+
+fn note<S: Serializer>(value: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_deref().map(|v| Cut(v, NOTE)).serialize(serializer)
 }
 
 fn texts<S: Serializer>(values: &[String], serializer: S) -> Result<S::Ok, S::Error> {

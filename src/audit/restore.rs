@@ -4,18 +4,20 @@
 //! Reads only. Believes a seal no more than its own peaks and place bear out: whose it is, `verify` finds out.
 
 use super::checkpoint::{Checkpoint, Note, SealKey};
+use super::cosignature::Cosigner;
 use super::history::{History, Place};
 use super::line::{may_be, parse};
 use super::open::OpenError;
 use super::tree::{Tree, leaf};
+use crate::jose::Kid;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::ops::ControlFlow::{Break, Continue};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-const SEALED: &str = "log.sealed";
+pub(super) const SEALED: &str = "log.sealed";
 const KEY: &str = "log.key";
 const ACCEPTED: &str = "log.accepted";
 
@@ -40,7 +42,8 @@ pub(super) struct Seal {
     /// Number of the last record that it covers.
     pub(super) after: u64,
     pub(super) checkpoint: Checkpoint,
-    tree: Tree,
+    pub(super) note: String,
+    pub(super) tree: Tree,
 }
 
 #[derive(Deserialize)]
@@ -60,10 +63,13 @@ struct Other {
     vkey: String,
     #[serde(default)]
     note: String,
+    #[serde(default)]
+    object: String,
+    size: Option<u64>,
 }
 
 impl Seal {
-    fn read(record: &[u8]) -> Result<Self, String> {
+    pub(super) fn read(record: &[u8]) -> Result<Self, String> {
         let sealed: Sealed = serde_json::from_slice(record).map_err(|e| format!("it is incomplete ({e})"))?;
         let checkpoint = Note::parse(&sealed.note).and_then(|note| note.unverified());
         let checkpoint = checkpoint.map_err(|bad| format!("its note is damaged: {bad}"))?;
@@ -71,7 +77,8 @@ impl Seal {
         let tree = peaks.collect::<Option<_>>().and_then(|peaks| Tree::from_peaks(checkpoint.size, peaks));
         let tree = tree.filter(|tree| tree.size() > 0 && tree.root() == checkpoint.root);
         let tree = tree.ok_or("its peaks do not give the root of its note")?;
-        Ok(Self { time: sealed.time, kid: sealed.kid, after: sealed.after, checkpoint, tree })
+        let Sealed { time, kid, after, note, .. } = sealed;
+        Ok(Self { time, kid, after, checkpoint, note, tree })
     }
 }
 
@@ -96,12 +103,18 @@ pub(super) fn restore(history: &History<'_>) -> Result<Restored, OpenError> {
         restored.last = line.seq;
         if line.event == KEY {
             let key: Option<Other> = serde_json::from_slice(line.bytes).ok();
-            let vkey = key.and_then(|key| SealKey::from_vkey(&key.vkey).ok());
             // A key that cannot be read seals nothing.
-            restored.introduced.extend(vkey.map(|key| key.kid().to_string()));
+            restored.introduced.extend(key.and_then(|key| kid(&key.vkey)).map(|kid| kid.to_string()));
         }
+        Continue(())
     })?;
     Ok(restored)
+}
+
+/// Of a key that seals or cosigns.
+fn kid(vkey: &str) -> Option<Kid> {
+    let seals = SealKey::from_vkey(vkey).ok().map(|key| key.kid());
+    seals.or_else(|| Some(Cosigner::from_vkey(vkey).ok()?.kid()))
 }
 
 /// The last seal, and where the last record ends that it covers.
@@ -156,9 +169,18 @@ pub(super) fn is_introduced(history: &History<'_>, kid: &str, covered: u64) -> R
 /// A checkpoint that was seen elsewhere and is not of this log.
 #[derive(Debug)]
 pub(super) struct Contradiction {
-    pub(super) witness: PathBuf,
-    pub(super) note: String,
+    pub(super) witness: String,
+    pub(super) seen: Seen,
     pub(super) error: OpenError,
+}
+
+/// What a witness has shown of it.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// All of it.
+    Note(String),
+    /// How many records it is of.
+    Size(u64),
 }
 
 /// Compares the log with a checkpoint that a witness has.
@@ -169,14 +191,14 @@ pub(super) fn compare(
 ) -> Result<Option<Contradiction>, OpenError> {
     let read = Note::parse(&note).and_then(|note| note.unverified());
     let seen = read.map_err(|bad| OpenError::Witness {
-        path: witness.to_owned(),
+        witness: witness.display().to_string(),
         problem: format!("its last checkpoint is damaged: {bad}"),
     })?;
     let last = restored.seal.as_ref().map(|seal| &seal.checkpoint);
     if last == Some(&seen) || has(history, &seen, &note)? {
         return Ok(None);
     }
-    let (path, witness) = (dir.to_owned(), witness.to_owned());
+    let (path, witness) = (dir.to_owned(), witness.display().to_string());
     let here = last.map_or(0, |checkpoint| checkpoint.size);
     let there = seen.size;
     let error = if last.is_some_and(|last| last.origin != seen.origin) {
@@ -195,7 +217,21 @@ pub(super) fn compare(
         let problem = "and this log has none like it".to_owned();
         OpenError::Different { path, witness: witness.clone(), there, problem }
     };
-    Ok(Some(Contradiction { witness, note, error }))
+    Ok(Some(Contradiction { witness, seen: Seen::Note(note), error }))
+}
+
+/// Whether an operator took the log as it is, though this witness has a checkpoint of so many records.
+pub(super) fn is_accepted(history: &History<'_>, witness: &str, size: u64) -> Result<bool, OpenError> {
+    let mut found = false;
+    history.backwards(|bytes, _, gaps| {
+        if !may_be(bytes, ACCEPTED) || parse(bytes).ok().is_none_or(|line| gaps.has(line.seq)) {
+            return Ok(Continue(()));
+        }
+        found = serde_json::from_slice::<Other>(bytes)
+            .is_ok_and(|other| other.object == witness && other.size == Some(size));
+        Ok(if found { Break(()) } else { Continue(()) })
+    })?;
+    Ok(found)
 }
 
 /// Whether the log has this checkpoint, or an operator took it as it is in spite of it.

@@ -4,26 +4,29 @@
 //! Never signs a smaller size than before, nor the tree of a log that is down, and never holds up a record: whatever
 //! fails here is tried again.
 
+mod cosign;
 mod report;
 mod settings;
 mod tell;
 mod turn;
 
-pub use report::{Report, WitnessReport};
+pub use report::{CosignReport, Report, WitnessReport};
 pub use settings::Settings;
 
 use super::checkpoint::{Checkpoint, SealKey};
+use super::cosignature::Cosigner;
 use super::log::{Head, Log, Sealing, Unavailable};
 use super::{Entry, Event, Outcome};
 use crate::backend::{self, Ask, Attempt, Signing};
 use crate::clock::Clock;
-use crate::keyring::{Keyring, Shut, Version};
+use crate::keyring::{Keyring, Ring, Shut, Version};
 use crate::telemetry::Chain;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use cosign::Cosigning;
 use std::sync::Arc;
 use std::time::Duration;
-use tell::Teller;
+use tell::{Teller, alert};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use turn::{NoTurn, Turn};
@@ -75,6 +78,7 @@ pub struct Sealer {
     signed: u64,
     /// Number of the last record that is sealed.
     sealed: u64,
+    cosigning: Option<Cosigning>,
     witnesses: Teller,
     /// Records about them that could not be written yet.
     unwritten: Vec<Entry>,
@@ -92,15 +96,20 @@ impl Sealer {
         clock: Arc<dyn Clock>,
         within: Duration,
     ) -> Option<Self> {
-        let Sealing { dir, origin, last, introduced, .. } = log.sealing()?;
+        let Sealing { dir, origin, last, introduced, asked, .. } = log.sealing()?;
         let ring = keyring.ring();
         let is_ours = |kid: &str| ring.keys.versions.iter().any(|row| row.kid == kid);
         let foreign = introduced.iter().find(|kid| !is_ours(kid)).cloned();
         let turn = Turn::new(&settings.key, dir, last.as_ref(), &ring);
-        *log.report() = Some(Report::new(&settings, origin, last.as_ref()));
         let (signed, sealed) = last.as_ref().map_or((0, 0), |seal| (seal.checkpoint.size, seal.after));
-        let (origin, witnesses) = (origin.clone(), Teller::new(&settings.witnesses));
-        let unwritten = Vec::new();
+        let witnesses = Teller::new(dir, &settings.witnesses, asked, clock.now());
+        let key = settings.cosign.as_ref();
+        let cosigning = key.map(|key| Cosigning::new(key, origin, last.as_ref(), &ring));
+        let cosign = cosigning.as_ref().map(|cosigning| cosigning.report.clone());
+        *log.report() = Some(Report::new(&settings, origin, last.as_ref(), cosign, witnesses.reports()));
+        let origin = origin.clone();
+        let silent = asked.iter().filter_map(|asked| Some((asked.name.clone(), asked.answer.clone().err()?)));
+        let unwritten = silent.map(|(name, problem)| alert(name, problem, "witness.failed")).collect();
         Some(Self {
             log,
             keyring,
@@ -111,6 +120,7 @@ impl Sealer {
             turn,
             signed,
             sealed,
+            cosigning,
             witnesses,
             unwritten,
             foreign,
@@ -129,6 +139,13 @@ impl Sealer {
             }
         }
         // Nothing may follow the last seal.
+        self.unwritten.extend(self.witnesses.cosigned(self.clock.now(), true));
+        if !self.unwritten.is_empty() {
+            let unwritten = std::mem::take(&mut self.unwritten);
+            if let Err(error) = self.record(unwritten).await {
+                tracing::error!(%error, "What witnesses said last was not recorded");
+            }
+        }
         self.seal(false).await;
     }
 
@@ -152,15 +169,20 @@ impl Sealer {
             }
             _ => {}
         }
-        let Ok((done, note)) = outcome else { return false };
-        self.unwritten.extend(self.witnesses.tell(&note, done.size, now).await);
+        let Ok((_, note)) = outcome else { return false };
+        self.unwritten.extend(self.witnesses.tell(&note, !records, now).await);
         if let Some(report) = self.log.report().as_mut() {
             report.witnesses = self.witnesses.reports();
+            report.cosign = self.cosigning.as_ref().map(|cosigning| cosigning.report.clone());
         }
-        if records && !self.unwritten.is_empty() {
+        if !records {
+            return true;
+        }
+        self.unwritten.extend(self.witnesses.cosigned(now, false));
+        if !self.unwritten.is_empty() {
             match self.log.append(self.unwritten.clone()).map(drop) {
                 Ok(()) => self.unwritten.clear(),
-                Err(error) => tracing::error!(%error, "Failure of a witness not recorded yet"),
+                Err(error) => tracing::error!(%error, "What a witness said is not recorded yet"),
             }
         }
         true
@@ -180,14 +202,30 @@ impl Sealer {
             return Err(NotSealed::Smaller { now: size, before: self.signed });
         }
         let key = self.key(&version)?;
-        let (note, requests) = self.sign(&version, &key, &head, late).await?;
+        let (origin, root) = (self.origin.clone(), head.tree.root());
+        let checkpoint = Checkpoint { origin, size, root };
+        let (signed, cosigned) =
+            tokio::join!(self.sign(&version, &key, &checkpoint, late), self.cosign(&ring, &checkpoint));
+        let (note, requests) = signed?;
         let done = match note {
-            Ok(note) => self.record_seal(&version, &head, note).await,
+            Ok(note) => {
+                let line = cosigned.as_ref().and_then(|cosigned| Some(cosigned.as_ref().ok()?.1.as_str()));
+                self.record_seal(&version, &head, format!("{note}{}", line.unwrap_or_default())).await
+            }
             Err(error) => Err(error),
         };
         // The record of a seal answers for one request.
         version.replicas().untold(requests.iter().skip(usize::from(done.is_ok())));
         let note = done?;
+        if let (Some(cosigning), Some(cosigned)) = (&mut self.cosigning, cosigned) {
+            match cosigned {
+                Ok((key, _)) => cosigning.cosigned(&key, size),
+                Err(error) => {
+                    let problem = Chain(&error).to_string();
+                    self.unwritten.extend(cosigning.failed(problem, self.clock.now()));
+                }
+            }
+        }
         self.sealed = last;
         self.turn.sealed(&version);
         let (kid, vkey) = (version.kid().to_string(), key.to_vkey());
@@ -213,22 +251,21 @@ impl Sealer {
             note: Some(note.clone()),
             ..Entry::new(Event::LogSealed, Outcome::Success)
         };
-        self.record(sealed).await?;
+        self.record(vec![sealed]).await?;
         Ok(note)
     }
 
     /// Records each version that is to seal before it does, so that a seal by the one before covers that.
     async fn introduce(&mut self) -> Result<(), NotSealed> {
-        for version in self.turn.newcomers(&self.keyring.ring()) {
-            let key = Entry {
-                kid: Some(version.kid().to_string()),
-                object: Some(version.key().to_owned()),
-                alg: Some(version.algorithm().name()),
-                vkey: Some(self.key(&version)?.to_vkey()),
-                ..Entry::new(Event::LogKey, Outcome::Success)
-            };
-            self.record(key).await?;
+        let ring = self.keyring.ring();
+        for version in self.turn.newcomers(&ring) {
+            self.record(vec![introduction(&version, self.key(&version)?.to_vkey())]).await?;
             self.turn.introduced(&version);
+        }
+        let newcomers = self.cosigning.as_ref().map(|cosigning| cosigning.newcomers(&ring));
+        for (version, vkey) in newcomers.into_iter().flatten() {
+            self.record(vec![introduction(&version, vkey)]).await?;
+            self.cosigning.iter_mut().for_each(|cosigning| cosigning.introduced(&version));
         }
         Ok(())
     }
@@ -238,20 +275,42 @@ impl Sealer {
         &self,
         version: &Arc<Version>,
         key: &SealKey,
-        head: &Head,
+        checkpoint: &Checkpoint,
         late: bool,
     ) -> Result<(Result<String, NotSealed>, Vec<Attempt>), NotSealed> {
-        let origin = self.origin.clone();
-        let checkpoint = Checkpoint { origin, size: head.tree.size(), root: head.tree.root() };
         let text = checkpoint.to_string();
         let right = version.enter_checkpoint((!late).then(|| self.clock.now().as_second()))?;
         let ask = Ask::own(Instant::now() + self.within);
         let Signing { result, attempts } = right.version().replicas().sign(text.as_bytes(), ask).await;
         let note = result.map_err(NotSealed::from).and_then(|verified| {
             let _leaving = right.signed()?;
-            key.note(&checkpoint, verified).ok_or(NotSealed::Defect)
+            key.note(checkpoint, verified).ok_or(NotSealed::Defect)
         });
         Ok((note, attempts))
+    }
+
+    /// The line by which the second key signs the checkpoint too; `None` if there is none.
+    async fn cosign(
+        &self,
+        ring: &Ring,
+        checkpoint: &Checkpoint,
+    ) -> Option<Result<(Cosigner, String), NotSealed>> {
+        let cosigning = self.cosigning.as_ref()?;
+        let cosign = async || {
+            let version = cosigning.active(ring).ok_or_else(|| NoTurn::None(cosigning.report.key.clone()))?;
+            let (key, time) = (cosigning.cosigner(&version)?, self.clock.now().as_second());
+            let message = key.message(checkpoint, time);
+            let right = version.enter_checkpoint(Some(time))?;
+            let ask = Ask::own(Instant::now() + self.within);
+            let Signing { result, attempts } = right.version().replicas().sign(&message, ask).await;
+            // No record answers for these.
+            version.replicas().untold(&attempts);
+            let verified = result?;
+            let _leaving = right.signed()?;
+            let line = key.line(checkpoint, time, verified).ok_or(NotSealed::Defect)?;
+            Ok((key, line))
+        };
+        Some(cosign().await)
     }
 
     fn key(&self, version: &Version) -> Result<SealKey, NotSealed> {
@@ -259,7 +318,18 @@ impl Sealer {
         Ok(SealKey::new(&self.origin, version.algorithm(), public)?)
     }
 
-    async fn record(&self, entry: Entry) -> Result<(), Unavailable> {
-        self.log.append(vec![entry])?.durable_by(Instant::now() + RECORD_WITHIN).await
+    async fn record(&self, entries: Vec<Entry>) -> Result<(), Unavailable> {
+        self.log.append(entries)?.durable_by(Instant::now() + RECORD_WITHIN).await
+    }
+}
+
+/// The record that introduces a version under this verifier key.
+fn introduction(version: &Version, vkey: String) -> Entry {
+    Entry {
+        kid: Some(version.kid().to_string()),
+        object: Some(version.key().to_owned()),
+        alg: Some(version.algorithm().name()),
+        vkey: Some(vkey),
+        ..Entry::new(Event::LogKey, Outcome::Success)
     }
 }

@@ -8,8 +8,11 @@ mod restoring;
 mod retaining;
 mod sealing;
 mod selecting;
+mod telling;
 mod witnesses;
 mod writing;
+
+pub(super) use restoring::seal;
 
 use super::disk::{Disk, KernelDisk};
 use super::{Entry, Event, Log, MIN_SEGMENT, Outcome, Settings, Unavailable};
@@ -69,9 +72,9 @@ impl Disk for FaultyDisk {
 }
 
 /// A log in a directory of its own.
-struct Bench {
+pub(super) struct Bench {
     _parent: TempDir,
-    settings: Settings,
+    pub(super) settings: Settings,
     disk: Arc<FaultyDisk>,
 }
 
@@ -95,10 +98,11 @@ impl Bench {
         Self { _parent: parent, settings, disk: Arc::default() }
     }
     /// The same, for a log that is sealed.
-    fn sealed() -> Self {
+    pub(super) fn sealed() -> Self {
         let mut bench = Self::quick();
         bench.settings.checkpoint = Some(super::seal::Settings {
             key: "audit".to_owned(),
+            cosign: None,
             origin: Some("jwsd/test".to_owned()),
             every: Duration::from_secs(3600),
             records: 1_000_000,
@@ -106,13 +110,13 @@ impl Bench {
         });
         bench
     }
-    fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         &self.settings.dir
     }
-    fn open(&self) -> Log {
+    pub(super) fn open(&self) -> Log {
         self.try_open().unwrap_or_else(|error| panic!("{error}"))
     }
-    fn try_open(&self) -> Result<Log, super::OpenError> {
+    pub(super) fn try_open(&self) -> Result<Log, super::OpenError> {
         Log::open_on(&self.settings, Arc::new(SystemClock), Arc::<FaultyDisk>::clone(&self.disk))
     }
     /// Writes `count` records, closes, and returns the bytes of the only segment.
@@ -131,7 +135,7 @@ impl Bench {
         let listed = super::segment::list(self.dir()).unwrap().0;
         listed.into_iter().map(|s| s.first).collect()
     }
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         lines(self.dir())
     }
     fn verify(&self) -> super::verify::Report {
@@ -150,16 +154,16 @@ fn lines(dir: &Path) -> Vec<String> {
     super::tail::Tail::open(dir, u64::MAX, None).unwrap().filter_map(Result::ok).collect()
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 /// Appends one entry and waits until it is durable.
-fn record(log: &Log, entry: Entry) -> Result<(), Unavailable> {
+pub(super) fn record(log: &Log, entry: Entry) -> Result<(), Unavailable> {
     wait(async { log.append(vec![entry])?.durable().await })
 }
 
-fn issued(n: usize) -> Entry {
+pub(super) fn issued(n: usize) -> Entry {
     Entry {
         request: Some(format!("r-{n}")),
         profile: Some("access-token".to_owned()),
@@ -189,6 +193,6 @@ fn heals(log: &Log) -> Duration {
     start.elapsed()
 }
 
-fn json(line: &str) -> serde_json::Value {
+pub(super) fn json(line: &str) -> serde_json::Value {
     serde_json::from_str(line).unwrap()
 }

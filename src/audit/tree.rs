@@ -186,6 +186,51 @@ impl Roots {
     }
 }
 
+/// Proves that a tree is the beginning of a later one, from its peaks and the leaves that came after it: nothing before
+/// them is needed again.
+pub struct Growth {
+    path: Vec<Range<u64>>,
+    /// Those that the old tree has already.
+    peaks: Vec<(Range<u64>, Hash)>,
+    roots: Roots,
+}
+
+impl Growth {
+    /// From `old` to `new` leaves; `None` if those are fewer.
+    pub fn new(old: &Tree, new: u64) -> Option<Self> {
+        let path = consistency(old.size, new)?;
+        let (mut peaks, mut start) = (Vec::new(), 0);
+        let bits = (0..u64::BITS).rev().filter(|bit| old.size >> bit & 1 == 1);
+        for (bit, &peak) in bits.zip(&old.peaks) {
+            let end = start + (1 << bit);
+            peaks.push((start..end, peak));
+            start = end;
+        }
+        let later = path.iter().filter(|range| range.start >= old.size).cloned().collect();
+        let roots = Roots::new(later, old)?;
+        Some(Self { path, peaks, roots })
+    }
+
+    /// Takes the next leaf after the old tree.
+    pub fn push(&mut self, leaf: Hash) {
+        self.roots.push(leaf);
+    }
+
+    /// Whether more leaves are needed.
+    pub fn is_done(&self) -> bool {
+        self.roots.done == self.roots.order.len()
+    }
+
+    /// The proof, in the order of [`consistency`]; `None` as long as leaves are missing.
+    pub fn finish(self) -> Option<Vec<Hash>> {
+        let later = self.path.iter().filter(|range| self.peaks.iter().all(|(peak, _)| peak != *range));
+        let mut known = self.peaks.clone();
+        known.extend(later.cloned().zip(self.roots.finish()?));
+        let root = |range| known.iter().find(|(known, _)| known == range).map(|(_, hash)| *hash);
+        self.path.iter().map(root).collect()
+    }
+}
+
 /// The root of the tree of `size` leaves in which `proof` shows `leaf` at `index`; `None` if it is no such proof.
 pub fn root_with(leaf: Hash, index: u64, size: u64, proof: &[Hash]) -> Option<Hash> {
     let path = inclusion(index, size).filter(|path| path.len() == proof.len())?;

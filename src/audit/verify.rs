@@ -5,18 +5,22 @@
 //! seals the log it finds every change of a record that a seal covers; with a checkpoint that somebody else kept, also
 //! that the end was cut off.
 
+mod cosigns;
 mod report;
 mod seals;
 pub(super) mod statement;
 mod trust;
+mod vouched;
 
 #[cfg(test)]
 mod tests;
 
+pub use cosigns::Cosigned;
 pub use report::{
     Accepted, Begins, Checkpoints, Epoch, Error, Gap, Late, OpenTail, Problem, Report, Sealing,
 };
 pub use trust::Trust;
+pub use vouched::Vouched;
 
 use super::base::{BASE, Base};
 use super::leaves::{Segments, Unknown, declared};

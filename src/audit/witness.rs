@@ -1,6 +1,13 @@
-//! Where copies of checkpoints go: a file, preferably another user's, and the system's log. Blocks.
+//! Where copies of checkpoints go: a file, preferably another user's, the system's log, and witnesses over HTTP, which
+//! cosign them ([`http`]). All but those block.
 //!
 //! Only ever appends to a file that is there already, and never follows a link to it.
+
+mod ask;
+pub(super) mod http;
+
+pub(super) use ask::{Asked, ask};
+pub use http::Remote;
 
 use super::checkpoint::Note;
 use super::open::OpenError;
@@ -30,6 +37,8 @@ pub enum Witness {
     File(PathBuf),
     /// The system's log, at this socket.
     Syslog(PathBuf),
+    /// Over HTTP.
+    Http(Remote),
 }
 
 impl Witness {
@@ -38,10 +47,19 @@ impl Witness {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Syslog(_) => "syslog".to_owned(),
+            Self::Http(remote) => remote.key.name().to_owned(),
         }
     }
 
-    /// Has it keep a checkpoint.
+    /// One that is asked over the network.
+    pub(super) fn remote(&self) -> Option<&Remote> {
+        match self {
+            Self::Http(remote) => Some(remote),
+            Self::File(_) | Self::Syslog(_) => None,
+        }
+    }
+
+    /// Has a file or the system's log keep a checkpoint.
     pub(super) fn tell(&self, note: &str, time: Timestamp) -> io::Result<()> {
         match self {
             Self::File(path) => append(path, note),
@@ -50,6 +68,7 @@ impl Witness {
                 socket.set_nonblocking(true)?;
                 socket.send_to(message(note, time)?.as_bytes(), path).map(drop)
             }
+            Self::Http(_) => Err(io::Error::other("it is told over HTTP: this is a defect")),
         }
     }
 }
@@ -91,7 +110,7 @@ fn append(path: &Path, note: &str) -> io::Result<()> {
 /// # Errors
 /// [`OpenError::Witness`] if it cannot be read, or holds something else.
 pub(super) fn last_note(path: &Path, origin: &str) -> Result<Option<String>, OpenError> {
-    let wrong = |problem: String| OpenError::Witness { path: path.to_owned(), problem };
+    let wrong = |problem: String| OpenError::Witness { witness: path.display().to_string(), problem };
     let end = read_end(path).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::NotFound => ": make it (empty), and let this user append to it",
@@ -110,7 +129,7 @@ pub(super) fn last_note(path: &Path, origin: &str) -> Result<Option<String>, Ope
         Some(own(&note, &seen.origin))
     });
     // Of a first one that was cut short there is a beginning of its name at least.
-    let is_cut = text.len() < 2048 && (text.starts_with(origin) || origin.starts_with(&*text));
+    let is_cut = text.len() < 8192 && (text.starts_with(origin) || origin.starts_with(&*text));
     if found.is_none() && !is_cut {
         return Err(wrong("it holds something else than checkpoints: name another file".to_owned()));
     }

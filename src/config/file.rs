@@ -49,7 +49,7 @@ mod misuse;
 mod retain;
 mod sink;
 mod subjects;
-pub(super) use audit::{Audit, Checkpoint};
+pub(super) use audit::{Audit, Checkpoint, Witness};
 pub(super) use backend::{AwsKms, Backend, Pin, Pkcs11, Token};
 pub(super) use data::{Consent, Detector, Detectors};
 pub(super) use encryption::{Recipient, SdJwt};

@@ -18,6 +18,7 @@ mod recipient;
 mod retain;
 mod sink;
 mod subjects;
+mod witness;
 
 use super::document::{Document, Path};
 use super::fault::Fault;
@@ -103,8 +104,10 @@ impl Resolver<'_> {
             let first = key.backends.first().and_then(|name| backends.get(name));
             key.may_generate = first.is_some_and(stores::Settings::may_generate);
         }
-        if let Some(key) = audit.checkpoint.as_ref().and_then(|checkpoint| keys.get_mut(&checkpoint.key)) {
-            key.published = false;
+        for name in audit.checkpoint.iter().flat_map(|own| [Some(&own.key), own.cosign.as_ref()]).flatten() {
+            if let Some(key) = keys.get_mut(name) {
+                key.published = false;
+            }
         }
         for profile in profiles.iter().flatten() {
             if let Some(key) = keys.get_mut(profile.key.as_str()) {

@@ -126,6 +126,14 @@ impl PublicKey {
         }
         Ok(Self(Material::MlDsa { set, key: key.to_vec() }))
     }
+    /// What [`Self::ed25519`] or [`Self::ml_dsa`] was given; `None` for other types.
+    pub fn raw(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Material::Ed25519 { x } => Some(x),
+            Material::MlDsa { key, .. } => Some(key),
+            Material::Rsa { .. } | Material::Ec { .. } => None,
+        }
+    }
     /// From the DER of a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7; RFC 8410, RFC 9881).
     ///
     /// # Errors

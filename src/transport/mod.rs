@@ -28,5 +28,5 @@ pub use bind::{BindError, Listener, SocketSettings};
 pub use body::{BodyError, read_body};
 pub use credentials::{FactsWanted, PeerCredentials, ProcessFacts};
 pub use gate::Rejection;
-pub use outgoing::{Answer, HttpClient, PostError, TlsError, tls};
+pub use outgoing::{Answer, HttpClient, PostError, TlsError, read_url, tls};
 pub use serve::{Counters, Handler, Limits, serve};

@@ -3,6 +3,7 @@
 //! Trusts only the system's certificate authorities or those of one file; never follows a redirect, never asks a proxy,
 //! and never reads an answer beyond a limit.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,28 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
+
+/// An address that may be posted to: `https`, or `http` to this very host.
+///
+/// # Errors
+/// What to write instead.
+pub fn read_url(text: &str) -> Result<Uri, &'static str> {
+    const FORM: &str = "write an address such as \"https://example.com/path\", without a user, `?` and `#`";
+    let uri: Uri = text.parse().map_err(|_| FORM)?;
+    let authority = uri.authority().ok_or(FORM)?;
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or(FORM)?;
+    if authority.as_str().contains('@') || uri.query().is_some() || text.contains('#') {
+        return Err(FORM);
+    }
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let is_own = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => Ok(uri),
+        Some("http") if is_own => Ok(uri),
+        Some("http") => Err("write https: only an address of this host may be reached without TLS"),
+        _ => Err(FORM),
+    }
+}
 
 /// Why nobody can be spoken to over TLS.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +229,26 @@ mod tests {
             Err(PostError::Body(_))
         ));
         assert!(matches!(exchange("hm", 9).await.0, Err(PostError::Connection(_))));
+    }
+
+    #[test]
+    fn only_this_host_is_reached_without_tls() {
+        for good in ["https://a.example", "https://a.example:444/b/", "http://[::1]:1/", "http://localhost/a"]
+        {
+            assert!(read_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a",
+            "/a",
+            "ftp://a.example",
+            "https://u@a.example",
+            "https://a.example?b",
+            "https://a.example#b",
+        ] {
+            assert!(read_url(bad).unwrap_err().contains("write an address"), "{bad}");
+        }
+        assert!(read_url("http://10.0.0.1/").unwrap_err().contains("write https"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::audit::prove::segment::{Start, first_seal};
 use crate::audit::restore::restore;
 use crate::audit::segment::Listed;
 use crate::audit::tree::{Tree, leaf};
-use crate::audit::verify::statement::{Sealed, accepted, introduced};
+use crate::audit::verify::statement::{Introduced, Sealed, accepted, introduced};
 use crate::jose::hex;
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::{SignedDuration, Timestamp};
@@ -176,12 +176,14 @@ impl Reading {
                 self.after = line.seq;
                 match line.event {
                     "log.key" => {
-                        let key = introduced(&line).map_err(|_| damaged())?;
-                        let kid = key.kid().to_string();
-                        if self.kid.as_ref() != Some(&kid) {
-                            self.waiting.insert(kid.clone());
+                        // One that only cosigns never takes over.
+                        if let Introduced::Seals(key) = introduced(&line).map_err(|_| damaged())? {
+                            let kid = key.kid().to_string();
+                            if self.kid.as_ref() != Some(&kid) {
+                                self.waiting.insert(kid.clone());
+                            }
+                            self.vkeys.insert(kid, key.to_vkey());
                         }
-                        self.vkeys.insert(kid, key.to_vkey());
                     }
                     "log.sealed" => {
                         let kid = Sealed::read(&line).map_err(|_| damaged())?.kid;
@@ -189,8 +191,8 @@ impl Reading {
                         self.kid = Some(kid);
                     }
                     "log.accepted" => {
-                        let (_, lost) = accepted(&line).map_err(|_| damaged())?;
-                        self.lost = self.lost.max(lost.size);
+                        let lost = accepted(&line).map_err(|_| damaged())?.size;
+                        self.lost = self.lost.max(lost);
                     }
                     _ => {}
                 }
@@ -220,7 +222,7 @@ fn is_free_of(
     segments.leaves(from, |line: &Line<'_>| {
         match line.event {
             "log.key" => {
-                if let Ok(key) = introduced(line) {
+                if let Ok(Introduced::Seals(key)) = introduced(line) {
                     waiting.remove(key.kid().as_str());
                 }
             }

@@ -26,23 +26,52 @@ pub struct Report {
     pub problem: Option<String>,
     /// Since when.
     pub since: Option<Timestamp>,
+    /// How far it is cosigned by a second key; absent where there is none.
+    pub cosign: Option<CosignReport>,
     /// Where copies go.
     pub witnesses: Vec<WitnessReport>,
     #[serde(skip)]
     after: u64,
 }
 
+/// How far the second key cosigns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CosignReport {
+    /// Name of the key.
+    pub key: String,
+    /// Its version that cosigned last in this run.
+    pub kid: Option<String>,
+    /// The same as verifiers keep it.
+    pub vkey: Option<String>,
+    /// Records of the checkpoint that it cosigned last in this run.
+    pub size: Option<u64>,
+    /// Why it does not cosign now.
+    pub problem: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+}
+
 /// Whether one witness has the newest checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WitnessReport {
-    /// The file, or `syslog`.
+    /// The file, `syslog`, or the name of one over HTTP.
     pub name: String,
     /// Records of the checkpoint that it got last in this run.
     pub size: Option<u64>,
+    /// When it cosigned that, as it says; only those over HTTP do.
+    pub cosigned: Option<Timestamp>,
     /// Why it does not get any.
     pub problem: Option<String>,
     /// Since when.
     pub since: Option<Timestamp>,
+    /// It has seen more of the log than there is, or another one; until an operator accepts that.
+    pub contradicts: bool,
+}
+
+impl WitnessReport {
+    pub(super) fn new(name: String) -> Self {
+        Self { name, size: None, cosigned: None, problem: None, since: None, contradicts: false }
+    }
 }
 
 /// A seal that was made.
@@ -55,8 +84,13 @@ pub(super) struct Done {
 }
 
 impl Report {
-    pub(super) fn new(settings: &Settings, origin: &str, last: Option<&Seal>) -> Self {
-        let witness = |name| WitnessReport { name, size: None, problem: None, since: None };
+    pub(super) fn new(
+        settings: &Settings,
+        origin: &str,
+        last: Option<&Seal>,
+        cosign: Option<CosignReport>,
+        witnesses: Vec<WitnessReport>,
+    ) -> Self {
         Self {
             origin: origin.to_owned(),
             key: settings.key.clone(),
@@ -67,7 +101,8 @@ impl Report {
             unsealed: 0,
             problem: None,
             since: None,
-            witnesses: settings.witnesses.iter().map(|kept| witness(kept.name())).collect(),
+            cosign,
+            witnesses,
             after: last.map_or(0, |seal| seal.after),
         }
     }
@@ -91,6 +126,11 @@ impl Report {
     /// Number of the last record that it covers.
     pub(in crate::audit) fn after(&self) -> u64 {
         self.after
+    }
+
+    /// Whether a witness has seen more of it, or another log.
+    pub fn is_contradicted(&self) -> bool {
+        self.witnesses.iter().any(|witness| witness.contradicts)
     }
 
     /// When records up to this number are durable.

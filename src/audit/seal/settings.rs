@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Name of the checkpoint key, which no profile uses.
     pub key: String,
+    /// Name of the key that cosigns by ML-DSA-44, which no profile uses either.
+    pub cosign: Option<String>,
     /// The log's name, if the configuration says one.
     pub origin: Option<String>,
     /// A seal is made after this, whatever was recorded.

@@ -149,9 +149,11 @@ impl World {
         }
         self.counts.starts += 1;
         let disk = Arc::<Model>::clone(&self.disk);
-        let opened = Log::look(&self.settings, disk).and_then(|(directory, restored, _)| {
-            begin(&self.settings, Arc::<Steady>::clone(&self.clock), directory, restored)
-        });
+        let opened = Log::look(&self.settings, disk, jiff::Timestamp::UNIX_EPOCH).and_then(
+            |(directory, restored, _)| {
+                begin(&self.settings, Arc::<Steady>::clone(&self.clock), directory, restored)
+            },
+        );
         match opened {
             Ok(Begun { writer, shared, sealing }) => {
                 self.check_sound()?;
@@ -317,6 +319,7 @@ impl World {
 fn unsealed() -> seal::Settings {
     seal::Settings {
         key: "audit".to_owned(),
+        cosign: None,
         origin: Some("jwsd/test".to_owned()),
         every: Duration::from_secs(60),
         records: 1000,

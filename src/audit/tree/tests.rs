@@ -92,6 +92,12 @@ fn every_proof_of_a_small_tree_holds_and_no_other_does() {
             let (before, after) = ((old, root_of(&all[..old as usize])), (size, root));
             let proof = prove(consistency(old, size).unwrap(), now);
             assert!(is_consistent(before, after, &proof), "{old} of {size}");
+            let mut growth = Growth::new(&tree_of(&all[..old as usize]), size).unwrap();
+            now[old as usize..].iter().for_each(|leaf| growth.push(*leaf));
+            assert!(growth.is_done());
+            // What comes later is no part of it.
+            growth.push(leaf(b"another"));
+            assert_eq!(growth.finish().as_ref(), Some(&proof), "{old} of {size}");
             assert!(!is_consistent((old, leaf(b"another")), after, &proof));
             assert!(old == 0 || !is_consistent(before, (size, leaf(b"another")), &proof));
             assert!(!is_consistent(before, after, &[&proof[..], &[root]].concat()));
@@ -138,6 +144,11 @@ fn a_proof_needs_all_of_its_leaves() {
     let mut roots = Roots::new(inclusion(0, 4).unwrap(), &Tree::default()).unwrap();
     leaves(3).into_iter().for_each(|leaf| roots.push(leaf));
     assert_eq!(roots.finish(), None);
+    let mut growth = Growth::new(&tree_of(&leaves(3)), 7).unwrap();
+    leaves(6).drain(3..).for_each(|leaf| growth.push(leaf));
+    assert!(!growth.is_done());
+    assert_eq!(growth.finish(), None);
+    assert!(Growth::new(&tree_of(&leaves(3)), 2).is_none());
 }
 
 proptest! {

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::cosigns::Cosigned;
+use super::vouched::Vouched;
+
 /// Problems listed in full; the rest is only counted.
 const LISTED: usize = 1000;
 
@@ -85,6 +88,10 @@ pub struct Sealing {
     pub late: Option<Late>,
     /// Checkpoints that an operator accepted, though the log contradicts them.
     pub accepted: Vec<Accepted>,
+    /// How far the log's second key vouches for it, where one was given.
+    pub cosigned: Option<Cosigned>,
+    /// What witnesses say of it in the log itself.
+    pub vouched: Vec<Vouched>,
 }
 
 /// From its first seal to that of the next key.
@@ -116,6 +123,8 @@ pub struct Accepted {
     pub time: String,
     /// How many records the log had once.
     pub size: u64,
+    /// The witness that said so without showing the checkpoint.
+    pub witness: Option<String>,
 }
 
 /// Notes that witnesses kept.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::cosigns::{Cosigns, Holds};
 use super::report::{Accepted, Checkpoints, Epoch, Late, Sealing};
-use super::statement::{Sealed, accepted, introduced};
+use super::statement::{Introduced, Sealed, accepted, introduced};
 use super::trust::{Seen, Trust};
+use super::vouched::Vouching;
 use crate::audit::base::Base;
 use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
 use crate::audit::line::Line;
@@ -40,6 +42,7 @@ struct Claim {
     key: Option<Arc<SealKey>>,
     /// Of its peaks.
     tree: Tree,
+    cosigned: Holds,
 }
 
 /// A `log.accepted`.
@@ -47,8 +50,8 @@ struct Claim {
 struct Acceptance {
     /// Place of its leaf.
     at: u64,
-    note: String,
-    checkpoint: Checkpoint,
+    /// Absent where a witness did not show it.
+    note: Option<(String, Checkpoint)>,
     told: Accepted,
 }
 
@@ -73,6 +76,9 @@ pub(super) struct Seals<'a> {
     introduced: Vec<(u64, Arc<SealKey>)>,
     /// Acceptances, in the order of the log.
     accepted: Vec<Acceptance>,
+    cosigns: Cosigns,
+    /// What witnesses say in the log itself.
+    vouching: Vouching<'a>,
     /// Of the checkpoints that were seen elsewhere, those that the log has.
     found: Vec<Found>,
     /// Where the log begins, as it says.
@@ -99,6 +105,8 @@ impl<'a> Seals<'a> {
             keys: Vec::new(),
             introduced: Vec::new(),
             accepted: Vec::new(),
+            cosigns: Cosigns::new(&trust.cosigners),
+            vouching: Vouching::new(&trust.witnesses),
             found: vec![Found::Missing; trust.seen.len()],
             base: None,
             unread: (0, 0),
@@ -134,14 +142,15 @@ impl<'a> Seals<'a> {
         match line.event {
             "log.sealed" => self.seal(line, index, &mut problems),
             "log.key" => match introduced(line) {
-                Ok(key) => self.introduced.push((index, key)),
+                Ok(Introduced::Seals(key)) => self.introduced.push((index, key)),
+                Ok(Introduced::Cosigns(key)) => self.cosigns.introduce(index, key),
                 Err(bad) => problems.push(bad),
             },
             "log.accepted" => match accepted(line) {
-                Ok((note, checkpoint)) => {
+                Ok(accepted) => {
                     let (seq, time) = (line.seq, line.time.to_owned());
-                    let told = Accepted { seq, time, size: checkpoint.size };
-                    self.accepted.push(Acceptance { at: index, note, checkpoint, told });
+                    let told = Accepted { seq, time, size: accepted.size, witness: accepted.witness };
+                    self.accepted.push(Acceptance { at: index, note: accepted.note, told });
                 }
                 Err(bad) => problems.push(bad),
             },
@@ -152,6 +161,7 @@ impl<'a> Seals<'a> {
                 }
                 Err(bad) => problems.push(bad),
             },
+            "log.cosigned" => problems.extend(self.vouching.cosigned(line, self.unread.0).err()),
             _ => {}
         }
         self.last_time.clear();
@@ -174,6 +184,7 @@ impl<'a> Seals<'a> {
     fn seal(&mut self, line: &Line<'_>, index: u64, problems: &mut Vec<String>) {
         match self.claim(line, index) {
             Ok(claim) => {
+                self.vouching.sealed(&claim.checkpoint);
                 self.compare(&claim, problems);
                 if problems.is_empty() {
                     self.covered(line, claim);
@@ -207,7 +218,8 @@ impl<'a> Seals<'a> {
         }
         let tree = sealed.tree(checkpoint.size).filter(|tree| tree.root() == checkpoint.root);
         let tree = tree.ok_or("the seal's peaks do not give the root of its note")?;
-        Ok(Claim { sealed, checkpoint, key, tree })
+        let cosigned = self.cosigns.check(&note, &checkpoint)?;
+        Ok(Claim { sealed, checkpoint, key, tree, cosigned })
     }
 
     /// The key of this thumbprint, if it may seal now; `None` if keys are not checked.
@@ -273,7 +285,8 @@ impl<'a> Seals<'a> {
     }
 
     /// Takes note of a good seal.
-    fn covered(&mut self, line: &Line<'_>, Claim { sealed, checkpoint, key, .. }: Claim) {
+    fn covered(&mut self, line: &Line<'_>, Claim { sealed, checkpoint, key, cosigned, .. }: Claim) {
+        self.cosigns.covered(cosigned, checkpoint.size);
         let report = self.report.get_or_insert_default();
         if let Some(seconds) = seconds(&report.time, line.time) {
             self.intervals.push_back(seconds);
@@ -307,6 +320,8 @@ impl<'a> Seals<'a> {
     /// What is to be said at the end of the log.
     pub(super) fn finish(mut self) -> (Option<Sealing>, Checkpoints, Vec<String>) {
         let mut problems = Vec::new();
+        let vouched = self.vouching.clone().finish(&mut problems);
+        let cosigned = self.cosigns.clone().finish(&mut problems);
         let leaves = self.tree.size() + self.pending.len() as u64;
         if let Some(report) = &mut self.report {
             report.uncovered = leaves.saturating_sub(report.size + 1);
@@ -329,7 +344,7 @@ impl<'a> Seals<'a> {
         let checkpoints = self.seen(leaves, &mut problems);
         let covered: Vec<_> = self.covered_acceptances().map(|accepted| accepted.told.clone()).collect();
         if let Some(report) = &mut self.report {
-            report.accepted = covered;
+            (report.accepted, report.vouched, report.cosigned) = (covered, vouched, cosigned);
         }
         (self.report, checkpoints, problems)
     }
@@ -369,7 +384,8 @@ impl<'a> Seals<'a> {
             known.iter().any(|key| note.as_ref().is_ok_and(|note| note.open(key).is_ok()))
         };
         let mut accepted = Vec::new();
-        for Acceptance { note, checkpoint, told, .. } in self.covered_acceptances() {
+        for Acceptance { note, told, .. } in self.covered_acceptances() {
+            let Some((note, checkpoint)) = note else { continue };
             if self.trust.keys.is_empty() || opens(note) {
                 accepted.push(checkpoint);
             } else {

@@ -2,11 +2,13 @@
 
 mod beginnings;
 mod changed;
+mod cosigned;
 mod epochs;
 mod maker;
 mod proofs;
 mod python;
 mod retained;
+mod second;
 mod shorten;
 mod tamper;
 mod witnesses;

@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::audit::checkpoint::{Checkpoint, Note, SealKey};
+use crate::audit::cosignature::Cosigner;
 
 /// What a verification goes by. Without keys, signatures are not checked.
 #[derive(Default)]
 pub struct Trust {
     pub(super) keys: Vec<Arc<SealKey>>,
+    pub(super) cosigners: Vec<Arc<Cosigner>>,
+    pub(super) witnesses: Vec<Arc<Cosigner>>,
     pub(super) seen: Vec<Seen>,
     /// Places in `seen` by size.
     pub(super) by_size: HashMap<u64, Vec<usize>>,
@@ -40,6 +43,18 @@ impl Trust {
     /// Also reads segments that are in this directory and no longer in the log's.
     pub fn with_archive(self, archive: Option<PathBuf>) -> Self {
         Self { archive, ..self }
+    }
+
+    /// One of these keys, or more, must cosign seals, as the log's own second key.
+    pub fn with_cosigners(mut self, keys: Vec<Cosigner>) -> Self {
+        self.cosigners = keys.into_iter().map(Arc::new).collect();
+        self
+    }
+
+    /// The log must have a cosignature of each of these keys, and all by witnesses of their names must hold.
+    pub fn with_witnesses(mut self, keys: Vec<Cosigner>) -> Self {
+        self.witnesses = keys.into_iter().map(Arc::new).collect();
+        self
     }
 
     /// Adds what a witness kept: notes, each followed by a blank line. Parts of notes are counted and passed over. How

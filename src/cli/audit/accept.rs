@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         return Ok(NO.into());
     }
     for witness in witnesses {
-        line(format_args!("accepted and recorded: the log as it is, against {}", witness.display()))?;
+        line(format_args!("accepted and recorded: the log as it is, against {witness}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

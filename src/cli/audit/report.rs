@@ -143,7 +143,7 @@ fn verification(found: verify::Report, late: Option<Timestamp>) -> Verification 
     });
     let sealing = found.sealing.as_ref();
     let accepted = sealing.iter().flat_map(|sealing| &sealing.accepted).map(|accepted| {
-        let verify::Accepted { seq, time, size } = accepted;
+        let verify::Accepted { seq, time, size, .. } = accepted;
         format!("Accepted: record {seq} of {time} takes the log as it is, though it had {size} records once.")
     });
     let lost = Some(found.checkpoints.accepted)
@@ -221,7 +221,12 @@ mod tests {
         let found = verify::Report {
             sealing: Some(verify::Sealing {
                 late: Some(verify::Late { behind: 900, every: 60 }),
-                accepted: vec![verify::Accepted { seq: 12, time: "then".to_owned(), size: 40 }],
+                accepted: vec![verify::Accepted {
+                    seq: 12,
+                    time: "then".to_owned(),
+                    size: 40,
+                    witness: None,
+                }],
                 ..verify::Sealing::default()
             }),
             checkpoints: verify::Checkpoints { found: 1, accepted: 3, ..verify::Checkpoints::default() },

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{LogDirectory, keys};
 use crate::audit::read_limited;
-use crate::audit::verify::{self, Gap, Late, Report, Sealing, Trust};
+use crate::audit::verify::{self, Accepted, Cosigned, Gap, Late, Report, Sealing, Trust, Vouched};
 use crate::cli::output::{BUG, Failure, NO, Outcome, UNAVAILABLE, line};
 
 /// Longest file of a witness, bytes: some years of checkpoints.
@@ -18,7 +18,8 @@ const LONGEST: u64 = 512 << 20;
 ///
 /// Structure, checksums and sequence of every segment, and the tree of its records against its seals. With --key also
 /// the seals' signatures: then every change of a sealed record is found, whoever made it. With --checkpoint also that
-/// the log's end was not cut off and the log not replaced since a witness kept that file.
+/// the log's end was not cut off and the log not replaced since a witness kept that file. With --witness what a witness
+/// over HTTP cosigned: not even whoever has the log's key has changed what came before that.
 ///
 /// Example: jwsd audit verify --key @audit.vkey --checkpoint /var/lib/jwsd-witness/checkpoints
 #[derive(Debug, clap::Args)]
@@ -38,18 +39,24 @@ pub(in crate::cli) struct Arguments {
 /// What a log is checked against.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Trusted {
-    /// The key that seals the log, as `jwsd audit key` printed it once, or @FILE; may be given again
+    /// The key that seals or cosigns the log, as `jwsd audit key` printed it once, or @FILE; may be given again
     #[arg(long, value_name = "VKEY|@FILE")]
     key: Vec<String>,
     /// Checkpoints that a witness kept, which must be of this log; may be given again
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
+    /// The key with which a witness cosigned checkpoints, as its operator gives it, or @FILE: its cosignatures in the log
+    /// must be there and hold; may be given again
+    #[arg(long, value_name = "VKEY|@FILE")]
+    witness: Vec<String>,
 }
 
 impl Trusted {
     /// Comes before the log is read: what a witness has then, the log has too.
     pub(super) fn read(&self) -> Result<Trust, Failure> {
-        let mut trust = Trust::new(keys::read(&self.key)?);
+        let witnesses = keys::read_witnesses(&self.witness)?;
+        let (seals, cosigns) = keys::read_all(&self.key)?;
+        let mut trust = Trust::new(seals).with_cosigners(cosigns).with_witnesses(witnesses);
         for file in &self.checkpoint {
             let name = file.display().to_string();
             let text = read_limited(file, LONGEST)
@@ -147,14 +154,31 @@ fn print_sealing(sealing: &Sealing) -> Result<(), Failure> {
         "sealed: {origin:?} has {seals} seals; the last, of {time}, covers {size} records up to {after}, and {uncovered} come after it"
     ))?;
     for epoch in &sealing.epochs {
-        let kid = epoch.kid.replace(char::is_control, "\u{fffd}");
+        let kid = shown(&epoch.kid);
         line(format_args!("key {kid} seals from size {} on", epoch.from))?;
     }
-    for accepted in &sealing.accepted {
+    if let Some(Cosigned { kid, seals, size, time }) = &sealing.cosigned {
+        let time = time.map(|time| format!(", at {time}")).unwrap_or_default();
         line(format_args!(
-            "accepted: record {} of {} takes the log as it is, though it had {} records once",
-            accepted.seq, accepted.time, accepted.size
+            "cosigned: {seals} seals by ML-DSA-44; the last one{time}, by key {kid}, covers {size} records"
         ))?;
+    }
+    for Accepted { seq, time, size, witness } in &sealing.accepted {
+        let by = witness.as_ref().map(|name| format!(", as {} said", shown(name))).unwrap_or_default();
+        line(format_args!(
+            "accepted: record {seq} of {time} takes the log as it is, though it had {size} records once{by}"
+        ))?;
+    }
+    for Vouched { witness, count, size, time, .. } in &sealing.vouched {
+        let name = shown(witness);
+        match time {
+            Some(time) => line(format_args!(
+                "witness {name} vouches for {size} records: {count} cosignatures, the last one of {time}"
+            ))?,
+            None => line(format_args!(
+                "witness {name} has {count} cosignatures, the last one of {size} records: not checked (give --witness)"
+            ))?,
+        }
     }
     if let Some(Late { behind, every }) = &sealing.late {
         line(format_args!(
@@ -162,6 +186,11 @@ fn print_sealing(sealing: &Sealing) -> Result<(), Failure> {
         ))?;
     }
     Ok(())
+}
+
+/// Whatever somebody wrote there, nothing in it steers the terminal.
+fn shown(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn verdict(report: &Report) -> &'static str {

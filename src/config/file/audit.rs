@@ -32,6 +32,9 @@ table! {
     Checkpoint {
         /// Name of the checkpoint key, Ed25519 or ES256, which no profile uses.
         key: String,
+        /// Name of a second key, ML-DSA-44, which no profile uses: it cosigns each checkpoint, against quantum computers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cosign: Option<String>,
         /// The log's name in its checkpoints, fixed by the first: "jwsd/ENVIRONMENT/HOSTNAME" when left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<String>,
@@ -50,12 +53,21 @@ fn records() -> u32 {
     10_000
 }
 optional_table! {
-    /// Who keeps copies of checkpoints: a file, or the system's log.
+    /// Who keeps copies of checkpoints: a file, the system's log, or a witness over HTTP, which cosigns them.
     Witness {
         /// A file that is there already, preferably another user's, to which the daemon may append; absolute.
         #[serde(skip_serializing_if = "Option::is_none")]
         file: Option<String> = None,
         /// The system's log (/dev/log), one message for each checkpoint.
         syslog: bool = false,
+        /// Address of a C2SP tlog-witness, what `/add-checkpoint` is put after; https, or http to this host.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        url: Option<String> = None,
+        /// The key that it cosigns with, `name+id+key` of type 0x04 (Ed25519) or 0x06 (ML-DSA-44).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vkey: Option<String> = None,
+        /// File (PEM, absolute) with the certificate authorities that alone are trusted; the system's when left out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ca: Option<String> = None,
     }
 }

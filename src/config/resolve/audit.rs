@@ -3,7 +3,7 @@
 use super::{HOUR, KIB, MIB, Path, Resolver, SECOND};
 use crate::audit::checkpoint::{LONGEST_NAME, is_name};
 use crate::audit::seal::Settings as Sealing;
-use crate::audit::{SYSLOG, Settings, Witness};
+use crate::audit::{Settings, Witness};
 use crate::config::file::{self, File};
 use crate::jose::Algorithm;
 
@@ -29,21 +29,12 @@ impl Resolver<'_> {
         file: &File,
         witnesses: Vec<Witness>,
     ) -> Sealing {
-        let at = path.key("key");
-        self.reference(&at, "key", &written.key, &file.key);
-        let algorithm = file.key.get(&written.key).map(|key| key.algorithm);
-        if algorithm.is_some_and(|algorithm| {
-            !matches!(algorithm, Algorithm::Ed25519 | Algorithm::EdDSA | Algorithm::ES256)
-        }) {
-            self.fault(&at, "a checkpoint key is Ed25519 or ES256: name another one");
-        }
-        let user = file.profile.iter().find(|(_, profile)| profile.key == written.key);
-        if let Some((profile, _)) = user {
-            let message = format!(
-                "profile {profile:?} signs JWTs with it: write a [key.NAME] that no profile uses, so that neither is taken \
-                 for the other"
-            );
-            self.fault(&at, message);
+        let is_fit =
+            |algorithm| matches!(algorithm, Algorithm::Ed25519 | Algorithm::EdDSA | Algorithm::ES256);
+        self.own_key(&path.key("key"), &written.key, file, is_fit, "a checkpoint key is Ed25519 or ES256");
+        if let Some(cosign) = &written.cosign {
+            let is_fit = |algorithm| algorithm == Algorithm::MlDsa44;
+            self.own_key(&path.key("cosign"), cosign, file, is_fit, "the key that cosigns is ML-DSA-44");
         }
         if written.origin.as_ref().is_some_and(|origin| !is_name(origin)) {
             let message =
@@ -52,40 +43,26 @@ impl Resolver<'_> {
         }
         Sealing {
             key: written.key.clone(),
+            cosign: written.cosign.clone(),
             origin: written.origin.clone(),
             every: self.quantity(&path.key("every"), &written.every, SECOND..=HOUR),
             records: self.in_range(&path.key("records"), written.records, 100..=1_000_000),
             witnesses,
         }
     }
-
-    fn witnesses(&mut self, path: &Path, audit: &file::Audit, dir: &std::path::Path) -> Vec<Witness> {
-        if audit.checkpoint.is_none() && !audit.witness.is_empty() {
-            self.fault(path, "there are no checkpoints to keep: add [audit.checkpoint]");
+    /// A key of the log's own.
+    fn own_key(&mut self, path: &Path, name: &str, file: &File, is_fit: fn(Algorithm) -> bool, what: &str) {
+        self.reference(path, "key", name, &file.key);
+        if file.key.get(name).is_some_and(|key| !is_fit(key.algorithm)) {
+            self.fault(path, format!("{what}: name another one"));
         }
-        let mut witnesses = Vec::new();
-        for (index, written) in audit.witness.iter().enumerate() {
-            let path = path.index(index);
-            let witness = match (&written.file, written.syslog) {
-                (Some(file), false) => {
-                    let path = path.key("file");
-                    let file = self.absolute(&path, file);
-                    if file.starts_with(dir) {
-                        self.fault(&path, "whoever removes the log removes it too: write another place");
-                    }
-                    Witness::File(file)
-                }
-                (None, true) => Witness::Syslog(SYSLOG.into()),
-                _ => {
-                    self.fault(&path, "write either `file` or `syslog = true`");
-                    continue;
-                }
-            };
-            if witnesses.contains(&witness) {
-                self.fault(&path, "stands here twice: remove one");
-            }
-            witnesses.push(witness);
+        let user = file.profile.iter().find(|(_, profile)| profile.key == name);
+        if let Some((profile, _)) = user {
+            let message = format!(
+                "profile {profile:?} signs JWTs with it: write a [key.NAME] that no profile uses, so that neither is taken \
+                 for the other"
+            );
+            self.fault(path, message);
         }
-        witnesses
     }
 }

@@ -130,7 +130,11 @@ impl Maker {
 
     /// The seal of an earlier head.
     pub(super) fn seal_at(&mut self, signer: &Signer, head: &Head) {
-        let note = signer.note(&head.tree);
+        self.seal_as(signer, head, signer.note(&head.tree));
+    }
+
+    /// The same, with this note.
+    pub(super) fn seal_as(&mut self, signer: &Signer, head: &Head, note: String) {
         let entry = Entry {
             kid: Some(signer.kid()),
             after: Some(head.after),

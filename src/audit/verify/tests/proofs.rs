@@ -111,7 +111,7 @@ fn no_changed_proof_is_good() {
 fn the_log_names_its_keys() {
     let (_, keys, dir) = written();
     let named = prove::keys(&dir.path().join("audit")).unwrap();
-    let named: Vec<_> = named.into_iter().map(|(from, _, vkey)| (from, vkey.unwrap())).collect();
+    let named: Vec<_> = named.seals.into_iter().map(|(from, _, vkey)| (from, vkey.unwrap())).collect();
     assert_eq!(named, [(1, keys[0].to_vkey()), (77, keys[1].to_vkey())]);
 }
 

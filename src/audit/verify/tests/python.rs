@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-fn segments(segments: &[(u64, Vec<u8>)]) -> Value {
+pub(super) fn segments(segments: &[(u64, Vec<u8>)]) -> Value {
     let name = |first| crate::audit::segment::segment_name(first);
     segments.iter().map(|(first, bytes)| json!([name(*first), BASE64.encode(bytes)])).collect()
 }
@@ -38,6 +38,17 @@ fn line(case: &Case) -> String {
 
 /// What it says of each; `None` without the Python environment of `scripts/test`.
 pub(super) fn judge(bench: &Bench, cases: &[Case]) -> Option<Vec<String>> {
+    let base = json!({
+        "segments": segments(&bench.log.segments),
+        "keys": [bench.first.key.to_vkey()],
+        "witness": bench.log.witness(),
+        "base": bench.log.base.as_ref().map(|base| BASE64.encode(base.text())),
+    });
+    judge_as(&base, cases)
+}
+
+/// The same, of changes of any log.
+pub(super) fn judge_as(base: &Value, cases: &[Case]) -> Option<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), Into::into)
@@ -52,12 +63,6 @@ pub(super) fn judge(bench: &Bench, cases: &[Case]) -> Option<Vec<String>> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let base = json!({
-        "segments": segments(&bench.log.segments),
-        "keys": [bench.first.key.to_vkey()],
-        "witness": bench.log.witness(),
-        "base": bench.log.base.as_ref().map(|base| BASE64.encode(base.text())),
-    });
     let mut input = child.stdin.take().unwrap();
     let output = std::thread::scope(|scope| {
         scope.spawn(move || {

@@ -76,7 +76,7 @@ fn what_is_kept_verifies_with_the_key_in_force_and_all_of_it_with_the_first() {
     assert_finds(&place.with_archive(trust(&[&second], "")), "none of those that were given");
     assert_eq!(place.records().len(), 202);
     // The log says which key that is, though the record that introduced it went.
-    assert_eq!(prove::keys(&place.dir()).unwrap()[0].2.as_deref(), Some(second.key.to_vkey().as_str()));
+    assert_eq!(prove::keys(&place.dir()).unwrap().seals[0].2.as_deref(), Some(second.key.to_vkey().as_str()));
 
     // Each archived segment by itself.
     let keys = [&first, &second].map(|signer| SealKey::from_vkey(&signer.key.to_vkey()).unwrap());
