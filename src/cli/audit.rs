@@ -2,6 +2,7 @@
 
 mod accept;
 mod keys;
+mod person;
 mod prove;
 mod reconcile;
 mod report;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use super::output::{Failure, NO, Outcome, UNAVAILABLE};
 use crate::audit::tail::Tail;
+use crate::audit::verify::Report;
 use crate::config;
 
 #[derive(Debug, clap::Subcommand)]
@@ -35,9 +37,15 @@ pub(super) enum Command {
         follow: bool,
     },
     /// Print the records that say all this; the log must verify. Exit code 1 when there are none
+    ///
+    /// What a person asks to be told (Article 15 of the GDPR): `--format page` for them, `--format json` for programs, with
+    /// --subject, --session or --consent. It is recorded who looked.
     Search {
         #[command(flatten)]
         which: search::Which,
+        /// In which form
+        #[arg(long, value_enum, default_value = "jsonl")]
+        format: person::Form,
     },
     /// Write records for other programs; the log must verify
     Export {
@@ -91,17 +99,18 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Tail { log, lines, follow } => tail_log(&log.resolve()?, *lines, *follow),
         Command::Reconcile(arguments) => reconcile::run(arguments),
         Command::Report(arguments) => report::run(arguments),
-        Command::Search { which } => search::search(which),
+        Command::Search { which, format: person::Form::Jsonl } => search::search(which),
+        Command::Search { which, format } => person::account(which, *format),
         Command::Export { which, format, output } => search::export(which, *format, output.as_deref()),
         Command::AcceptTruncation(arguments) => accept::run(arguments),
     }
 }
 
 /// Views show what is in a log that verifies. With `unsound` they go on all the same, and say so.
-fn checked(directory: &Path, trusted: &verify::Trusted, unsound: bool) -> Result<(), Failure> {
+fn checked(directory: &Path, trusted: &verify::Trusted, unsound: bool) -> Result<Report, Failure> {
     let report = verify::verified(directory, &trusted.read()?, false)?;
     if report.is_sound() {
-        return Ok(());
+        return Ok(report);
     }
     let (directory, count) = (directory.display(), report.problem_count);
     if !unsound {
@@ -110,10 +119,11 @@ fn checked(directory: &Path, trusted: &verify::Trusted, unsound: bool) -> Result
         );
         return Err(Failure::new(NO, message));
     }
-    Ok(writeln!(
+    writeln!(
         io::stderr(),
         "jwsd: {directory} has {count} problems: what follows may be forged or incomplete"
-    )?)
+    )?;
+    Ok(report)
 }
 
 fn tail_log(directory: &Path, lines: u64, follow: bool) -> Outcome {

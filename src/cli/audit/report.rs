@@ -116,7 +116,8 @@ fn sources(arguments: &Arguments) -> Result<(PathBuf, Option<(PathBuf, config::C
     Ok((directory, Some((file, config))))
 }
 
-fn verification(found: verify::Report) -> Verification {
+/// For people.
+pub(super) fn verification(found: verify::Report) -> Verification {
     let declared = found.gaps.iter().map(|gap| {
         let (from, to) = (gap.after + 1, gap.after + gap.unknown);
         let verify::Gap { segment, missing, unknown, .. } = gap;
