@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Child;
 
 use common::{Connection, Daemon, Dice, JWSD, Site, eventually, good, rounds, strace};
 use nix::sys::signal::{Signal, kill};

@@ -42,10 +42,10 @@ pub(super) fn account(which: &Which, form: Form) -> Outcome {
     }
     let directory = which.log.resolve()?;
     // Before the log is checked: so it is checked with the record that somebody looked.
-    let Some((key, named)) = search::person(which)? else { return Ok(NO.into()) };
+    let Some(person) = search::person(which)? else { return Ok(NO.into()) };
     let made = Timestamp::now();
     let found = checked(&directory, &which.trusted, which.unsound)?;
-    let names = named.iter().map(|(kind, name)| Name { kind: *kind, name: name.clone() }).collect();
+    let names = person.of.iter().map(|(kind, name)| Name { kind: *kind, name: name.clone() }).collect();
     let filter = |events: &[&str], person| Filter {
         events: events.iter().map(|event| (*event).to_owned()).collect(),
         person,
@@ -53,7 +53,7 @@ pub(super) fn account(which: &Which, form: Form) -> Outcome {
         until: which.until,
         ..Filter::default()
     };
-    let mut records = read(&directory, &filter(&[], Some((key, named))))?;
+    let mut records = read(&directory, &filter(&[], Some(person)))?;
     let jtis: BTreeSet<String> =
         records.iter().filter_map(|record| Some(record.get("jti")?.as_str()?.to_owned())).collect();
     let theirs =
