@@ -332,10 +332,12 @@ async fn serve_from(
     record_start(log, &config.environment, &in_force.get().policy).await?;
 
     let background = TaskTracker::new();
+    // Records in an archive are somebody's still.
+    let forgets = config.audit.retain.as_ref().is_some_and(|terms| terms.archive.is_none());
     let retainer = config.audit.retain.and_then(|terms| Retainer::new(terms, log.clone(), time.steady()));
     retainer.into_iter().for_each(|retainer| drop(background.spawn(retainer.run(shutdown.clone()))));
     background.spawn(prove_keys(Arc::clone(&admin), config.limits.deadline, shutdown.clone()));
-    background.spawn(settle_erasures(Arc::clone(&admin), shutdown.clone()));
+    background.spawn(look_after_people(Arc::clone(&admin), forgets, shutdown.clone()));
     background.spawn(Arc::clone(&admin).keep(shutdown.clone(), tracker.clone()));
     let (end, ended) = oneshot::channel();
     let keeping = self::clock::keep(time, happenings, Arc::clone(store), log.clone(), ended);
@@ -441,13 +443,17 @@ async fn prove_keys(admin: Arc<Admin>, deadline: Duration, shutdown: Cancellatio
     record().await;
 }
 
-/// Finishes erasures that were broken off, or that a backend held up, and forgets revocations of what has expired.
-async fn settle_erasures(admin: Arc<Admin>, shutdown: CancellationToken) {
+/// Finishes erasures that were broken off, or that a backend held up, and forgets revocations of what has expired, and
+/// people of whom nothing is kept.
+async fn look_after_people(admin: Arc<Admin>, forgets: bool, shutdown: CancellationToken) {
     let mut ticks = interval(SETTLE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         admin.settle_erasures().await;
         admin.forget_revocations().await;
+        if forgets {
+            admin.forget_people().await;
+        }
     }
 }
 

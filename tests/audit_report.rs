@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{JWSD, Site};
+use common::{JWSD, Site, browser::chromium};
 use serde_json::Value;
 
 fn report(arguments: &[&str]) -> Output {
@@ -88,21 +88,6 @@ fn what_happened_is_reported_with_the_configuration() {
     assert_eq!(unsound.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unsound.stderr).contains("forged or incomplete"));
     assert!(String::from_utf8_lossy(&unsound.stdout).contains("The log does not verify: 2 problems."));
-}
-
-/// Debian's Chromium, on a page, without a network.
-fn chromium(profile: &Path, page: &Path, arguments: &[&str]) -> (String, String) {
-    let output = Command::new("chromium")
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"])
-        .args(["--proxy-server=127.0.0.1:9", "--enable-logging=stderr", "--v=0"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .args(arguments)
-        .arg(format!("file://{}", page.display()))
-        .output()
-        .expect("chromium is missing; scripts/test installs it (apt-get install chromium)");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
 }
 
 #[test]

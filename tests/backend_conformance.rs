@@ -6,6 +6,8 @@
 
 #[path = "backend_conformance/checks.rs"]
 mod checks;
+#[path = "backend_conformance/epochs.rs"]
+mod epochs;
 #[path = "common/fake_kms.rs"]
 mod fake_kms;
 #[path = "pkcs11_worker/fixture.rs"]
@@ -33,6 +35,7 @@ macro_rules! conforms {
             exactly_one_key_is_destroyed
             another_key_is_not_destroyed
             where_no_key_may_be_made_none_is
+            who_is_erased_is_so_with_a_key_of_it
         }
     };
     ($name:ident, $subject:expr; $($check:ident)+) => {
@@ -41,7 +44,9 @@ macro_rules! conforms {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $check() {
                     if let Some(running) = $subject.start().await {
-                        crate::checks::$check(&$subject, &running).await;
+                        #[allow(unused_imports, reason = "each check is in one of them")]
+                        use crate::{checks::*, epochs::*};
+                        $check(&$subject, &running).await;
                     }
                 }
             )+

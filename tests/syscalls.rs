@@ -5,11 +5,10 @@ mod common;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
-use common::{Connection, Daemon, Dice, JWSD, Site, eventually, good, rounds};
+use common::{Connection, Daemon, Dice, JWSD, Site, eventually, good, rounds, strace};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -94,25 +93,14 @@ impl Bed {
         self.runs += 1;
         self.site.audit = self.site.path(&format!("audit-{}", self.runs));
         if found == Found::Crashed {
-            let copied = Command::new("cp").arg("-a").args([&self.crashed, &self.site.audit]).status();
-            assert!(copied.unwrap().success());
+            common::copy(&self.crashed, &self.site.audit);
         }
         self.site.write_config();
     }
 
-    /// strace with these expressions, written to `trace`.
-    fn strace(&self, expressions: &[&str]) -> Command {
-        let mut strace = Command::new("strace");
-        strace.arg("-o").arg(self.site.path("trace"));
-        for expression in expressions {
-            strace.args(["-e", expression]);
-        }
-        strace
-    }
-
     /// The daemon under strace, which looks at what is done to the log's files only.
     fn traced(&self, expressions: &[&str]) -> Result<Daemon, String> {
-        let mut strace = self.strace(expressions);
+        let mut strace = strace::strace(&self.site.path("trace"), expressions);
         strace.args(["-f", "-qq"]);
         let names = ["lock", "environment", "environment.new", "spare"].map(str::to_owned);
         let segments = (1..SEGMENTS).map(|first| format!("{first:020}.jsonl"));
@@ -130,13 +118,8 @@ impl Bed {
         let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
         let is_writer = |task: &PathBuf| fs::read_to_string(task.join("comm")).unwrap().trim() == "audit";
         let writer = tasks.map(|task| task.unwrap().path()).find(is_writer).unwrap();
-        let mut strace = self.strace(expressions);
-        strace.arg("-p").arg(writer.file_name().unwrap());
-        let mut strace = strace.stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(strace.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.contains("attached"), "{said}");
-        strace
+        let command = strace::strace(&self.site.path("trace"), expressions);
+        strace::attach(command, writer.file_name().unwrap())
     }
 
     /// Starts the daemon so, has it sign and change segments, and stops it. The `jti`s of all that callers got, and
@@ -196,13 +179,9 @@ impl Bed {
         assert!(started && released.len() == 4 + 3 * 48, "{}", released.len());
         assert!(common::segments(&self.site.audit).len() > 1, "segments change");
         let mut counts = BTreeMap::<(String, String), u64>::new();
-        for line in fs::read_to_string(self.site.path("trace")).unwrap().lines() {
-            let Some((head, _)) = line.split_once('(') else { continue };
-            let mut words = head.split_whitespace().rev();
-            let (call, thread) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            if CALLS.contains(&call) {
-                *counts.entry((call.to_owned(), thread.to_owned())).or_default() += 1;
-            }
+        let trace = fs::read_to_string(self.site.path("trace")).unwrap();
+        for (thread, call, _) in strace::calls(&trace).filter(|(_, call, _)| CALLS.contains(call)) {
+            *counts.entry((call.to_owned(), thread.to_owned())).or_default() += 1;
         }
         let mut most = BTreeMap::<String, u64>::new();
         for ((call, _), count) in counts {
@@ -282,9 +261,7 @@ struct Tried {
 
 #[test]
 fn syscalls() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "CI must have strace");
-        println!("SKIPPED syscalls: strace is not installed");
+    if strace::is_missing("syscalls") {
         return;
     }
     let mut dice = Dice::new("syscalls");

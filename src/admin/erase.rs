@@ -60,7 +60,7 @@ impl Admin {
         };
         match &erased.pending {
             _ if erased.count == 0 && whom.is_some() => self.record(vec![entry(&row)?]).await?,
-            None => self.record_erasures().await?,
+            None => self.record_erasures(|other| other.id == row.id).await?,
             Some(reason) => return Err(AdminError::Erasing { reason: reason.clone() }),
         }
         Ok(erased)
@@ -95,19 +95,33 @@ impl Admin {
     /// Does what is left of erasures: destroys keys, records.
     pub async fn settle_erasures(&self) {
         let Ok(subjects) = self.subjects() else { return };
-        let settled = match subjects.settle().await {
-            Ok(None) => self.record_erasures().await,
-            Ok(Some(reason)) => Err(AdminError::Erasing { reason }),
-            Err(error) => Err(error.into()),
+        let settle = async {
+            // One that comes after this settles itself.
+            let done = self.stored(Store::erasures).await?;
+            match subjects.settle().await? {
+                None => self.record_erasures(|row| done.contains(row)).await,
+                Some(reason) => Err(AdminError::Erasing { reason }),
+            }
         };
-        if let Err(error) = settled {
+        if let Err(error) = settle.await {
             tracing::error!(error = %Chain(&error), "Subjects' keys not looked after");
         }
     }
 
-    /// Records those that nothing is left to do for.
-    async fn record_erasures(&self) -> Result<(), AdminError> {
-        for row in self.stored(Store::erasures).await? {
+    /// Drops the keys of people whose records are no longer kept.
+    pub async fn forget_people(&self) {
+        let (Ok(subjects), log) = (self.subjects(), self.log.clone()) else { return };
+        let Ok(Ok(Some(oldest))) = spawn_blocking(move || log.begins()).await else { return };
+        match subjects.forget(oldest).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "Keys of people dropped whose records are no longer kept"),
+            Err(error) => tracing::error!(error = %Chain(&*error), "Keys of people not looked after"),
+        }
+    }
+
+    /// Records those for which nothing is left to do.
+    async fn record_erasures(&self, is_done: impl Fn(&ErasureRow) -> bool) -> Result<(), AdminError> {
+        for row in self.stored(Store::erasures).await?.into_iter().filter(is_done) {
             self.record(vec![entry(&row)?]).await?;
             self.stored(move |store| store.drop_erasure(&row.id)).await?;
         }

@@ -2,6 +2,7 @@
 //!
 //! Never touches the disk: that is the writer thread's. Never lets a value out whose record is not on disk.
 
+use super::base::BASE;
 use super::disk::{Disk, KernelDisk};
 use super::open::{Begun, OpenError, begin};
 use super::queue::{Gate, Group, Shared};
@@ -191,12 +192,15 @@ impl Log {
         self.0.sealing.as_ref()
     }
 
-    /// When the oldest record that is kept was written; `None` if none is, or the log is not sealed.
+    /// When the oldest record that is kept was written; `None` if none before it was removed.
     ///
     /// # Errors
     /// If that cannot be read.
     pub fn begins(&self) -> io::Result<Option<Timestamp>> {
-        self.sealing().map_or(Ok(None), |sealing| retain::begins(&sealing.dir))
+        let Some(sealing) = self.sealing().filter(|sealing| sealing.dir.join(BASE).exists()) else {
+            return Ok(None);
+        };
+        retain::begins(&sealing.dir)
     }
 
     /// How far the log is sealed, for [`Health`].

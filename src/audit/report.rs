@@ -9,9 +9,11 @@ mod controls;
 mod evidence;
 mod figures;
 mod fold;
+mod frame;
 mod keys;
 mod markup;
 mod page;
+pub mod person;
 mod said;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod keys;
+mod person;
 mod prove;
 mod reconcile;
 mod report;
@@ -40,9 +41,15 @@ pub(super) enum Command {
         follow: bool,
     },
     /// Print the records that say all this; the log must verify. Exit code 1 when there are none
+    ///
+    /// What a person asks to be told (Article 15 of the GDPR): `--format page` for them, `--format json` for programs, with
+    /// --subject, --session or --consent. It is recorded who looked.
     Search {
         #[command(flatten)]
         which: search::Which,
+        /// In which form
+        #[arg(long, value_enum, default_value = "jsonl")]
+        format: person::Form,
     },
     /// Write records for other programs; the log must verify
     Export {
@@ -98,7 +105,8 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Reconcile(arguments) => reconcile::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Retain(arguments) => retain::run(arguments),
-        Command::Search { which } => search::search(which),
+        Command::Search { which, format: person::Form::Jsonl } => search::search(which),
+        Command::Search { which, format } => person::account(which, *format),
         Command::Export { which, format, output } => search::export(which, *format, output.as_deref()),
         Command::AcceptTruncation(arguments) => accept::run(arguments),
     }
@@ -126,11 +134,11 @@ fn checked(
     trusted: &verify::Trusted,
     from: Option<Timestamp>,
     unsound: bool,
-) -> Result<(), Failure> {
+) -> Result<Report, Failure> {
     let report = verify::verified(directory, &trusted.read()?, false)?;
     tell_beginning(directory, &report, from)?;
     if report.is_sound() {
-        return Ok(());
+        return Ok(report);
     }
     let (directory, count) = (directory.display(), report.problem_count);
     if !unsound {
@@ -139,10 +147,11 @@ fn checked(
         );
         return Err(Failure::new(NO, message));
     }
-    Ok(writeln!(
+    writeln!(
         io::stderr(),
         "jwsd: {directory} has {count} problems: what follows may be forged or incomplete"
-    )?)
+    )?;
+    Ok(report)
 }
 
 fn tail_log(directory: &Path, lines: u64, follow: bool) -> Outcome {

@@ -112,7 +112,12 @@ impl Epochs {
         let Some(name) = &row.backend else {
             let path = self.file(row.number);
             return apart(move || {
-                Ok(wipe(&path).map_err(|source| SecureFileError::Io { path, action: "destroy", source })?)
+                let mut files = drafts(&path);
+                files.push(path);
+                for path in files {
+                    wipe(&path).map_err(|source| SecureFileError::Io { path, action: "destroy", source })?;
+                }
+                Ok(())
             })
             .await;
         };
@@ -164,6 +169,18 @@ fn key_of(row: &EpochRow, backend: &str) -> Result<(Algorithm, PublicKey), Error
     let algorithm =
         jwk.get("alg").and_then(Value::as_str).and_then(Algorithm::from_name).ok_or(Error::Damaged)?;
     Ok((algorithm, PublicKey::from_jwk(&jwk).map_err(|error| useless(backend, error))?))
+}
+
+/// What is left of writing this file where that was broken off: it lies beside it, under its name with a dot before.
+fn drafts(path: &Path) -> Vec<PathBuf> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
+    let start = format!(".{}.", name.display());
+    let is_draft = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&start))
+    };
+    // A directory that cannot be read has no file that can be wiped: that fails next.
+    let beside = fs::read_dir(dir).into_iter().flatten().flatten();
+    beside.map(|entry| entry.path()).filter(is_draft).collect()
 }
 
 /// Overwrites and removes a file, durably. What a file system keeps of it elsewhere is beyond our reach.

@@ -233,6 +233,15 @@ impl Table {
         for row in ended {
             match self.epochs.destroy(&row).await {
                 Ok(()) => self.blocking(move |store| Ok(store.drop_epoch(row.number)?)).await?,
+                // It never sealed anything, so that no erasure has to wait for its end.
+                Err(error) if row.stage == EpochStage::Making => {
+                    let error = Chain(&error).to_string();
+                    tracing::warn!(
+                        epoch = row.number,
+                        error,
+                        "Key that was being made for subjects stays behind"
+                    );
+                }
                 Err(error) => tell(error),
             }
         }

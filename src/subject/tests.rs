@@ -156,26 +156,28 @@ async fn what_was_broken_off_is_finished() {
         let row = crate::state::EpochRow { number, backend: None, id: vec![7], public: None, stage };
         place.store.put_epoch(&row).unwrap();
         std::fs::write(place.dir().join(format!("epoch-{number}.key")), "x").unwrap();
+        std::fs::write(place.dir().join(format!(".epoch-{number}.key.1.0.tmp")), "x").unwrap();
     }
     place.reopen();
     assert_eq!(place.subjects.settle().await.unwrap(), None);
     let left: Vec<i64> = place.store.epochs().unwrap().iter().map(|row| row.number).collect();
     assert_eq!(left, [1]);
-    assert!(!place.dir().join("epoch-5.key").exists() && !place.dir().join("epoch-7.key").exists());
+    let files = std::fs::read_dir(place.dir()).unwrap().map(|file| file.unwrap().file_name());
+    let epochs: Vec<_> = files.filter(|name| name.to_str().unwrap().contains("epoch-")).collect();
+    assert_eq!(epochs, ["epoch-1.key"]);
     assert_eq!(place.tag("alice", "n").await, tag);
-    // A backend that is gone keeps what ended, and everything else works.
-    let row = crate::state::EpochRow {
-        number: 8,
-        backend: Some("hsm".into()),
-        id: vec![7],
-        public: None,
-        stage: EpochStage::Ending,
-    };
-    place.store.put_epoch(&row).unwrap();
-    let erased = place.erase(&["alice"], "e").await.unwrap();
-    assert_eq!(erased.count, 1);
-    assert!(erased.pending.unwrap().contains("backend \"hsm\""));
-    assert_ne!(place.tag("alice", "n").await, tag);
+    // A backend that is gone keeps what ended, and what was never used holds nothing up; everything else works.
+    for (number, stage, name) in [(20, EpochStage::Making, "alice"), (40, EpochStage::Ending, "bob")] {
+        let tag = place.tag(name, "n").await;
+        let backend = Some("hsm".into());
+        let row = crate::state::EpochRow { number, backend, id: vec![7], public: None, stage };
+        place.store.put_epoch(&row).unwrap();
+        let erased = place.erase(&[name], name).await.unwrap();
+        assert_eq!(erased.count, 1);
+        let waits = erased.pending.is_some_and(|reason| reason.contains("backend \"hsm\""));
+        assert_eq!(waits, stage == EpochStage::Ending);
+        assert_ne!(place.tag(name, "n").await, tag);
+    }
 }
 
 #[tokio::test]

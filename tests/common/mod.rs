@@ -1,8 +1,10 @@
 //! A real daemon as a process, on real sockets, against a real SoftHSM token, in a directory of its own.
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses another part")]
 
+pub mod browser;
 pub mod daemon;
 pub mod http;
+pub mod strace;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -72,8 +74,7 @@ impl Site {
     /// `script-b` says. The second is a copy of the first, as an HSM's own cloning makes it.
     pub fn with_two_tokens(keys: &[(&str, &str)], module: &Path) -> Self {
         let mut site = Self::with_keys(keys);
-        let copied = Command::new("cp").arg("-a").args([site.path("tokens"), site.path("tokens-b")]).status();
-        assert!(copied.unwrap().success());
+        copy(&site.path("tokens"), &site.path("tokens-b"));
         fs::rename(site.path("softhsm2.conf"), site.path("softhsm2-a.conf")).unwrap();
         fs::rename(site.path("state"), site.path("state-before")).unwrap();
         fs::create_dir(site.path("state")).unwrap();
@@ -419,6 +420,12 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(60), "not within a minute: {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Copies a directory as it is.
+pub fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.unwrap().success());
 }
 
 /// The value at a percentile (0 to 100) of unsorted durations.

@@ -1,16 +1,10 @@
 //! The page: one HTML file that needs nothing else, no script, no network. Each section says from which records it is.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-
 use super::figures::{Kept, ProfileUse, Tally};
 use super::markup::{Cell, Markup, moment, number, table};
 use super::said::Told;
-use super::{Report, chart};
-use crate::jose::Digest;
+use super::{Report, chart, frame};
 use crate::policy::RULES;
-
-const STYLE: &str = include_str!("page.css");
 
 /// Id, title, whence it is, content.
 type Section = (&'static str, &'static str, &'static str, fn(&mut Markup, &Report));
@@ -85,15 +79,7 @@ const SETTINGS: (&str, &str) = ("settings", "Settings");
 /// The whole page.
 pub fn html(report: &Report) -> String {
     let mut markup = Markup::default();
-    let style = BASE64_STANDARD.encode(Digest::Sha256.hash(STYLE.as_bytes()));
-    markup.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    // Even if something slipped through, a browser runs and fetches nothing.
-    markup
-        .raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-");
-    markup
-        .text(style)
-        .raw("'\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>Audit report ");
-    markup.text(period(report)).raw("</title>\n<style>").raw(STYLE).raw("</style>\n</head>\n<body>\n");
+    frame::begin(&mut markup, format_args!("Audit report {}", period(report)));
     head(&mut markup, report);
     for (id, title, source, content) in SECTIONS {
         markup.raw("<section id=\"").raw(id).raw("\">\n<h2>").raw(title).raw("</h2>\n<p class=\"source\">");
@@ -102,8 +88,7 @@ pub fn html(report: &Report) -> String {
         markup.raw("</section>\n");
     }
     settings(&mut markup, report);
-    markup.raw("</body>\n</html>\n");
-    markup.finish()
+    frame::end(markup)
 }
 
 fn period(report: &Report) -> String {
@@ -114,7 +99,7 @@ fn period(report: &Report) -> String {
 fn head(markup: &mut Markup, report: &Report) {
     let figures = &report.figures;
     markup.raw("<header>\n<h1>Audit report</h1>\n");
-    verdict(markup, report);
+    frame::verdict(markup, &report.verification);
     let place = |place: &Option<(u64, String)>| {
         place
             .as_ref()
@@ -156,35 +141,6 @@ fn head(markup: &mut Markup, report: &Report) {
         markup.raw("<li><a href=\"#").raw(id).raw("\">").raw(title).raw("</a></li>\n");
     }
     markup.raw("</ol></nav>\n");
-}
-
-fn verdict(markup: &mut Markup, report: &Report) {
-    let checked = &report.verification;
-    if checked.sound {
-        markup.raw("<div class=\"verdict\"><p><strong>The log verifies.</strong> ");
-    } else {
-        markup.raw("<div class=\"verdict unsound\" role=\"alert\"><p><strong>The log does not verify: ");
-        markup
-            .text(number(checked.problem_count))
-            .raw(" problems.</strong></p><p>What follows may be forged or ");
-        markup.raw("incomplete. ");
-    }
-    let (records, segments) = (number(checked.records), number(checked.segments));
-    let (first, last, bytes) = (checked.first, checked.last, number(checked.bytes));
-    markup.text(format_args!(
-        "{records} records, {first} to {last}, in {segments} segments of {bytes} bytes. "
-    ));
-    markup.text(&checked.extent).raw("</p>\n");
-    let lines = checked.problems.iter().chain(&checked.declared);
-    let mut lines = lines.peekable();
-    if lines.peek().is_some() {
-        markup.raw("<ul>");
-        for line in lines {
-            markup.raw("<li>").text(line).raw("</li>\n");
-        }
-        markup.raw("</ul>");
-    }
-    markup.raw("</div>\n");
 }
 
 fn controls(markup: &mut Markup, report: &Report) {

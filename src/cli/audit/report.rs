@@ -122,7 +122,7 @@ fn sources(arguments: &Arguments) -> Result<(PathBuf, Option<(PathBuf, config::C
 }
 
 /// `late`: when the log begins, if the period begins before that.
-fn verification(found: verify::Report, late: Option<Timestamp>) -> Verification {
+pub(super) fn verification(found: verify::Report, late: Option<Timestamp>) -> Verification {
     let begins = found.begins.iter().map(|verify::Begins { after, .. }| match late {
         Some(oldest) => format!(
             "Gap: the log begins at {oldest}; records of the period up to number {after} are no longer kept, and no figure \

@@ -24,9 +24,9 @@ use crate::subject::{Kind, SubjectKey};
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Which {
     #[command(flatten)]
-    log: LogDirectory,
+    pub(super) log: LogDirectory,
     #[command(flatten)]
-    trusted: Trusted,
+    pub(super) trusted: Trusted,
     /// Such as `jwt.denied`, or `key.*` for a family; more than one is any of them
     #[arg(long, value_name = "EVENT")]
     event: Vec<String>,
@@ -55,7 +55,7 @@ pub(in crate::cli) struct Which {
     #[arg(long, value_name = "NAME")]
     object: Option<String>,
     #[command(flatten)]
-    person: Person,
+    pub(super) person: Person,
     /// Why a person's records are looked for, for the record of that: at most 200 bytes, no names
     #[arg(long, value_name = "WHY")]
     reason: Option<String>,
@@ -64,13 +64,31 @@ pub(in crate::cli) struct Which {
     socket: Option<PathBuf>,
     /// Written then or later: a time (2026-11-24T08:00:00Z), a day (2026-11-24, UTC), or how long ago (90m, 2h)
     #[arg(long, value_name = "WHEN", value_parser = when)]
-    from: Option<Timestamp>,
+    pub(super) from: Option<Timestamp>,
     /// Written before
     #[arg(long, value_name = "WHEN", value_parser = when)]
-    until: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
     /// Go on although the log has problems: what is shown may be forged, and records may be missing
     #[arg(long)]
-    unsound: bool,
+    pub(super) unsound: bool,
+}
+
+impl Which {
+    /// What else than a person and a time it asks for.
+    pub(super) fn others(&self) -> Option<&'static str> {
+        let singles = [
+            ("--outcome", &self.outcome),
+            ("--caller", &self.caller),
+            ("--profile", &self.profile),
+            ("--kid", &self.kid),
+            ("--jti", &self.jti),
+            ("--request", &self.request),
+            ("--rule", &self.rule),
+            ("--object", &self.object),
+        ];
+        let single = singles.into_iter().find_map(|(option, said)| said.as_ref().map(|_| option));
+        single.or_else(|| (!self.event.is_empty()).then_some("--event"))
+    }
 }
 
 /// A form of export.
@@ -132,7 +150,7 @@ fn verified(which: &Which) -> Result<PathBuf, Failure> {
 }
 
 /// Whom the records are to be about: the daemon alone knows their key, and records that it gave it.
-fn person(which: &Which) -> Result<Option<select::Person>, Failure> {
+pub(super) fn person(which: &Which) -> Result<Option<select::Person>, Failure> {
     let Some((kind, name)) = which.person.named() else { return Ok(None) };
     let daemon = match &which.socket {
         Some(_) => Daemon { socket: which.socket.clone(), config: None },
