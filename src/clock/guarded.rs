@@ -115,6 +115,12 @@ impl Guarded {
         now.unwrap_or_else(|_| watched.watch.trusted())
     }
 
+    /// The greatest time that was used or shown: the clock may have gone back a little behind it.
+    fn latest(&self) -> Timestamp {
+        let shown = self.shown();
+        self.lock().watch.greatest().map_or(shown, |greatest| greatest.max(shown))
+    }
+
     /// Looks at the clock and asks the kernel about it. Call it about once a second.
     pub fn tick(&self) {
         let mut watched = self.lock();
@@ -206,6 +212,10 @@ struct Steady(Arc<Guarded>);
 impl Clock for Steady {
     fn now(&self) -> Timestamp {
         self.0.shown()
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.0.latest()
     }
 }
 
