@@ -118,7 +118,9 @@ impl Api {
             let Some(jti) = jti else { return Ok(None) };
             // Anything else is a slip, and must not get into a record.
             if !Jti::is_one(&jti) {
-                return Err(Problem::revocation("\"jti\" is not an id as this daemon gives them: a UUID in lower case"));
+                return Err(Problem::revocation(
+                    "\"jti\" is not an id as this daemon gives them: a UUID in lower case",
+                ));
             }
             return Ok(Some(Void::Jwt { jti, end: None, profile: None }));
         }

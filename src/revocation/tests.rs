@@ -185,5 +185,9 @@ async fn one_of_many_spends_it() {
     again.forget(NOW + 291).await.unwrap();
     assert_eq!(again.spend(&[&jwt]).await.unwrap(), [false], "the clock may be set back");
     again.forget(NOW + 291 + APART).await.unwrap();
-    assert_eq!(again.spend(&[&jwt]).await.unwrap(), [true], "nobody can use it any more, so nobody must know");
+    assert_eq!(
+        again.spend(&[&jwt]).await.unwrap(),
+        [true],
+        "nobody can use it any more, so nobody must know"
+    );
 }
