@@ -89,7 +89,7 @@ impl List {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.jwts.len() + self.others.values().map(Vec::len).sum::<usize>()
     }
 }

@@ -188,7 +188,7 @@ impl Revocations {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.list.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.list.read().unwrap_or_else(PoisonError::into_inner).count()
     }
 
     async fn stored<T: Send + 'static>(

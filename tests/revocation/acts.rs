@@ -187,11 +187,6 @@ fn keys_that_are_revoked_void_what_they_signed_and_keys_that_retire_do_not() {
     let keys = |arguments: &[&str]| {
         let done = site.jwsd(&[&["keys"], arguments, &["--config", &config]].concat());
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-        eprintln!(
-            "DBG {arguments:?} {} {}",
-            String::from_utf8_lossy(&done.stdout),
-            String::from_utf8_lossy(&done.stderr)
-        );
     };
     let kid = |answer: &Response| answer.json()["kid"].as_str().unwrap().to_owned();
     let signed = daemon.sign("access");
