@@ -113,3 +113,33 @@ fn nothing_takes_effect_that_is_not_recorded() {
         assert!(is_active(&daemon, &jwt.token), "it was revoked without a record");
     }
 }
+
+/// What was kept of the clock is damaged, so that nobody knows whether it is right.
+#[test]
+fn without_a_clock_nothing_is_active_and_what_is_revoked_is_so_afterwards() {
+    let site = site();
+    let daemon = site.start();
+    let jwts: Vec<Jwt> = (0..3).map(|_| Jwt::from(&daemon.sign("access"))).collect();
+    revoke(&daemon, &json!({ "token": jwts[0].token }));
+    assert_eq!(daemon.stop().0, Some(0));
+    let state = Connection::open(site.path("state/state.db")).unwrap();
+    assert_eq!(state.execute("UPDATE meta SET value = 'x' WHERE name = 'clock'", []).unwrap(), 1);
+    drop(state);
+    let daemon = site.start();
+    for path in ["/v1/introspect", "/v1/introspect/batch"] {
+        let question = json!({ "token": jwts[2].token, "replay": "once" });
+        let body = if path.ends_with("batch") { json!({ "tokens": [question] }) } else { question };
+        let answer = daemon.post(path, &body);
+        assert_eq!((answer.status, answer.code().as_str()), (503, "clock.untrusted"), "{path}");
+    }
+    revoke(&daemon, &json!({ "token": jwts[1].token }));
+    let answer = admin(&daemon, "/v1/clock/accept", &json!({}));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    for (jwt, is_left) in jwts.iter().zip([false, false, true]) {
+        assert_eq!(is_active(&daemon, &jwt.token), is_left);
+    }
+    assert!(
+        is_yes(&ask(&daemon, json!({ "token": jwts[2].token, "replay": "once" }))),
+        "nothing was used up"
+    );
+}
