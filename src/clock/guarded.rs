@@ -281,6 +281,15 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_went_back_a_little_still_tells_the_latest_time_used() {
+        let (clock, ..) = guarded(&[(1000, 10), (1000, 10), (1001, 11), (1000, 12)]);
+        let clock = Arc::new(clock);
+        let steady = clock.steady();
+        assert_eq!(clock.now().unwrap().as_second(), 1001);
+        assert_eq!((steady.now().as_second(), steady.latest().as_second()), (1000, 1001));
+    }
+
+    #[test]
     fn only_mode_warn_doubts_what_the_kernel_does_not_vouch_for() {
         for (mode, error, doubtful) in [
             (Mode::Warn, None, true),

@@ -169,6 +169,26 @@ async fn what_is_revoked_stays_so_when_the_clock_is_set_back() {
     }
 }
 
+/// A security event has no `exp` (RFC 8417 section 2.2).
+#[tokio::test]
+async fn what_does_not_say_when_it_ends_ends_when_no_jwt_lives_any_more() {
+    let world = World::new();
+    let (mut header, mut claims) = (world.header(), world.claims());
+    header["typ"] = json!("secevent+jwt");
+    claims.as_object_mut().unwrap().remove("exp");
+    let event = world.token(&header, &claims);
+    let policy = Policy::new(vec![Profile::sample("event", "access", "secevent+jwt")], "digest".to_owned());
+    let at = |now| world.revocations.judge(&event, (&world.ring, &policy), Asked::default(), now);
+    let end = NOW - 10 + 24 * 3600;
+    assert_eq!(at(NOW).unwrap().end(), end);
+    assert!(at(end - 1).is_ok());
+    assert_eq!(at(end).unwrap_err(), Inactive::Expired);
+    let term = Revocations::term(NOW);
+    world.revocations.revoke(vec![(Target::Everything, term)], Reason::Compromised).await.unwrap();
+    world.revocations.forget(end - 1).await.unwrap();
+    assert_eq!(at(end - 1).unwrap_err(), Inactive::Revoked, "it is forgotten only when it has ended");
+}
+
 #[tokio::test]
 async fn one_of_many_spends_it() {
     let world = World::new();
