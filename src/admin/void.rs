@@ -15,7 +15,7 @@ pub enum Void {
         /// The id.
         jti: String,
         /// When it expires, where that is known.
-        exp: Option<i64>,
+        end: Option<i64>,
         /// Its profile, where that is known.
         profile: Option<String>,
     },
@@ -42,17 +42,19 @@ impl Admin {
     ) -> Result<(), AdminError> {
         let revocations = self.revocations()?;
         let now = self.clock.now();
-        let from = from.unwrap_or(now.as_second());
-        let term = Revocations::term(from);
+        let later = from.filter(|from| *from > now.as_second());
+        // At once, all that there is: the clock may have gone back behind the date of one.
+        let issued = || from.unwrap_or_else(|| self.clock.latest().as_second());
+        let term = later.map_or_else(|| Revocations::term(issued()), Revocations::later);
         let mut entry = by.entry(Event::JwtRevoked);
-        let later = (from > now.as_second()).then(|| jiff::Timestamp::from_second(from).ok()).flatten();
+        let later = later.and_then(|later| jiff::Timestamp::from_second(later).ok());
         let later = later.map_or_else(String::new, |later| format!(", from {later} on"));
         entry.reason = Some(format!("{}{later}", reason.name()));
         let (target, term) = match what {
-            Void::Jwt { jti, exp, profile } => {
+            Void::Jwt { jti, end, profile } => {
                 let target = Target::Jwt(Revocations::jwt(&jti));
                 (entry.object, entry.jti, entry.profile) = (Some("jwt".to_owned()), Some(jti), profile);
-                (target, Term { until: exp.unwrap_or(term.until), ..term })
+                (target, Term { until: end.unwrap_or(term.until), ..term })
             }
             Void::Person(whom) => {
                 entry.object = Some(whom.kind.word().to_owned());

@@ -54,6 +54,7 @@ impl Question {
 }
 
 type Answered = Result<Response<Full<Bytes>>, Exit>;
+type Judged = Result<Presented, Inactive>;
 
 impl Api {
     pub(super) async fn introspect(
@@ -112,21 +113,17 @@ impl Api {
         let mut judged = Vec::with_capacity(questions.len());
         for question in &questions {
             let asked = Asked { audience: question.audience.as_deref() };
-            let mut answer = self
+            let answer = self
                 .revocations
                 .judge(&question.token, (&ring, &now.policy), asked, seconds)
                 .and_then(|jwt| match caller.may_introspect(jwt.profile.name.as_str()) {
                     true => Ok(jwt),
                     false => Err(Inactive::Asker),
                 });
-            // Last, so that nothing is spent that is not active, or that nobody may ask about.
-            if let (Ok(jwt), true) = (&answer, question.once)
-                && !self.spend(jwt, seconds).await?
-            {
-                answer = Err(Inactive::Spent);
-            }
             judged.push(answer);
         }
+        // Last, so that nothing is spent that is not active, or that nobody may ask about.
+        self.spend(&questions, &mut judged).await?;
         let entries = judged.iter().map(|answer| entry(now, caller, id, answer.as_ref())).collect();
         let answers =
             judged.iter().map(|answer| answer.as_ref().map_or_else(|_| inactive(), active)).collect();
@@ -135,14 +132,26 @@ impl Api {
         Ok(recorded.await.map_err(Problem::from)?.into_inner())
     }
 
-    /// Whether this is the first who uses it. What never expires cannot be used up.
-    async fn spend(&self, jwt: &Presented, now: i64) -> Result<bool, Problem> {
-        let Some(exp) = jwt.exp else { return Ok(false) };
-        debug_assert!(exp > now, "what has expired is not active");
-        self.revocations.spend(&jwt.jti, exp).await.map_err(|error| {
-            tracing::error!(error = %crate::telemetry::Chain(&error), "JWT not spent");
+    /// Uses up what is active and to be used once: all of it, or on a fault none. Who is not the first is told so.
+    async fn spend(&self, questions: &[Question], judged: &mut [Judged]) -> Result<(), Problem> {
+        let once = |(question, answer): (&Question, &Judged)| question.once && answer.is_ok();
+        let wanted: Vec<bool> = questions.iter().zip(&*judged).map(once).collect();
+        if !wanted.contains(&true) {
+            return Ok(());
+        }
+        let jwts = judged.iter().zip(&wanted).filter(|(_, wanted)| **wanted);
+        let jwts: Vec<&Presented> = jwts.filter_map(|(answer, _)| answer.as_ref().ok()).collect();
+        let firsts = self.revocations.spend(&jwts).await.map_err(|error| {
+            tracing::error!(error = %crate::telemetry::Chain(&error), "JWTs not spent");
             Problem::state()
-        })
+        })?;
+        let answers = judged.iter_mut().zip(wanted).filter(|(_, wanted)| *wanted);
+        for ((answer, _), first) in answers.zip(firsts) {
+            if !first {
+                *answer = Err(Inactive::Spent);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json as value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::exit::Exit;
 use super::keys::{ACT_WITHIN, text};
@@ -17,8 +17,9 @@ use super::sign::ONE;
 use super::subjects::whom;
 use super::{Api, InForce, json};
 use crate::admin::{By, Void};
-use crate::audit::Actor;
-use crate::revocation::{LONGEST, Presented, Reason};
+use crate::audit::{Actor, Entry, Event, Outcome};
+use crate::jwt::Jti;
+use crate::revocation::{Inactive, LONGEST, Presented, Reason};
 use crate::transport::PeerCredentials;
 
 const OWN: &str = "send \"token\", and \"reason\" where you like, and nothing else";
@@ -48,12 +49,29 @@ impl Api {
             if body.is_empty() { Ok((token, reason)) } else { Err(Exit::from(shape())) }
         };
         let (token, reason) = read.await.map_err(|exit: Exit| exit.of(caller.name()))?;
-        let jwt = Presented::read(&token, &self.keyring.ring(), &now.policy).ok();
-        if let Some(jwt) = jwt.filter(|jwt| caller.may_use(jwt.profile.name.as_str())) {
-            let by = By::operator(Actor::of(&peer, Some(caller.name())), Some(id.to_owned()));
-            self.void(by, of(jwt), None, reason).await?;
+        let actor = Actor::of(&peer, Some(caller.name()));
+        let jwt = Presented::read(&token, &self.keyring.ring(), &now.policy);
+        match jwt {
+            Ok(jwt) if caller.may_use(jwt.profile.name.as_str()) => {
+                let by = By::operator(actor, Some(id.to_owned()));
+                self.void(by, of(jwt), None, reason).await?;
+            }
+            other => self.leave_alone(now, actor, id, other.err().unwrap_or(Inactive::Asker)).await?,
         }
         Ok(json(&value!({})))
+    }
+
+    /// Records that a caller's wish came to nothing, and why.
+    async fn leave_alone(&self, now: &InForce, actor: Actor, id: &str, why: Inactive) -> Result<(), Problem> {
+        let entry = Entry {
+            request: Some(id.to_owned()),
+            actor: Some(actor),
+            policy: Some(now.policy.digest().to_owned()),
+            rules: vec![why.code()],
+            ..Entry::new(Event::JwtRevoked, Outcome::Denied)
+        };
+        let mut ticket = self.log.append(vec![entry])?;
+        Ok(ticket.durable_by(Instant::now() + now.limits.deadline).await?)
     }
 
     /// By an operator.
@@ -97,7 +115,14 @@ impl Api {
         }
         if named("jti") {
             let jti = text(body, "jti").flatten();
-            return Ok(jti.map(|jti| Void::Jwt { jti, exp: None, profile: None }));
+            let Some(jti) = jti else { return Ok(None) };
+            // Anything else is a slip, and must not get into a record.
+            if !Jti::is_one(&jti) {
+                return Err(Problem::revocation(
+                    "\"jti\" is not an id as this daemon gives them: a UUID in lower case",
+                ));
+            }
+            return Ok(Some(Void::Jwt { jti, end: None, profile: None }));
         }
         if named("profile") {
             let Some(name) = text(body, "profile").flatten() else { return Ok(None) };
@@ -125,7 +150,7 @@ impl Api {
 }
 
 fn of(jwt: Presented) -> Void {
-    Void::Jwt { exp: jwt.exp, profile: Some(jwt.profile.name.to_string()), jti: jwt.jti }
+    Void::Jwt { end: Some(jwt.end()), profile: Some(jwt.profile.name.to_string()), jti: jwt.jti }
 }
 
 /// One of the list; unspecified when left out.

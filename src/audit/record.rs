@@ -79,7 +79,7 @@ pub enum Event {
     #[serde(rename = "jwt.introspected")]
     JwtIntrospected,
     /// JWTs were taken back: `object` says what they are of, one (`jti`), those of a person (`subject`), of a `profile`, or
-    /// everything; with outcome `failed` that came to nothing.
+    /// everything; with outcome `failed` that came to nothing, with `denied` a caller asked who may not, or for none of ours.
     #[serde(rename = "jwt.revoked")]
     JwtRevoked,
     /// Policy said no, or the caller is unknown.

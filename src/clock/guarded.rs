@@ -115,6 +115,12 @@ impl Guarded {
         now.unwrap_or_else(|_| watched.watch.trusted())
     }
 
+    /// The greatest time that was used or shown: the clock may have gone back a little behind it.
+    fn latest(&self) -> Timestamp {
+        let shown = self.shown();
+        self.lock().watch.greatest().map_or(shown, |greatest| greatest.max(shown))
+    }
+
     /// Looks at the clock and asks the kernel about it. Call it about once a second.
     pub fn tick(&self) {
         let mut watched = self.lock();
@@ -207,6 +213,10 @@ impl Clock for Steady {
     fn now(&self) -> Timestamp {
         self.0.shown()
     }
+
+    fn latest(&self) -> Timestamp {
+        self.0.latest()
+    }
 }
 
 #[cfg(test)]
@@ -268,6 +278,15 @@ mod tests {
         assert!(clock.accept(&clock.acceptable().unwrap()));
         assert_eq!(steady.now().as_second(), 9003);
         assert_eq!((clock.now().unwrap().as_second(), clock.fault()), (9003, None));
+    }
+
+    #[test]
+    fn a_clock_that_went_back_a_little_still_tells_the_latest_time_used() {
+        let (clock, ..) = guarded(&[(1000, 10), (1000, 10), (1001, 11), (1000, 12)]);
+        let clock = Arc::new(clock);
+        let steady = clock.steady();
+        assert_eq!(clock.now().unwrap().as_second(), 1001);
+        assert_eq!((steady.now().as_second(), steady.latest().as_second()), (1000, 1001));
     }
 
     #[test]

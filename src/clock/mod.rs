@@ -18,6 +18,11 @@ pub trait Clock: Send + Sync {
     /// The time now, UTC.
     fn now(&self) -> Timestamp;
 
+    /// A time that no JWT is dated after so far. Not before [`Self::now`].
+    fn latest(&self) -> Timestamp {
+        self.now()
+    }
+
     /// The time now beside a clock that nobody can set. A clock that has no such neighbour is taken at its word.
     fn read(&self) -> Reading {
         let wall = self.now();

@@ -254,6 +254,11 @@ impl Watch {
         }
     }
 
+    /// The greatest time used, if any was.
+    pub(super) fn greatest(&self) -> Option<Timestamp> {
+        self.greatest
+    }
+
     /// The time of the last look was given to somebody who will use it.
     pub(super) fn used(&mut self) {
         self.greatest = self.greatest.max(Some(self.trusted));

@@ -23,6 +23,10 @@ impl Jti {
     pub fn random() -> Self {
         Self(uuid::Uuid::now_v7().to_string())
     }
+    /// Whether a text may be the id of one of ours.
+    pub fn is_one(text: &str) -> bool {
+        uuid::Uuid::parse_str(text).is_ok_and(|id| id.get_version_num() == 7 && id.to_string() == text)
+    }
     /// The text, 36 characters.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -22,10 +22,12 @@ pub enum Target {
     Everything,
 }
 
-/// From when on what is revoked, and until when that matters. Unix seconds.
+/// What is meant of a target, from when on, and until when that matters. Unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Term {
-    /// JWTs that were issued then or before are not active from then on.
+    /// JWTs that were issued then or before are not active. Of one JWT that says nothing.
+    pub issued: i64,
+    /// From then on; 0 for at once, so that a clock that is set back does not undo it.
     pub from: i64,
     /// The last of them has expired.
     pub until: i64,
@@ -40,7 +42,7 @@ pub struct List {
 }
 
 impl List {
-    /// Adds one; that it is there already changes nothing.
+    /// Adds one. Of those that begin at the same time the one that goes further holds.
     pub fn add(&mut self, target: Target, term: Term) {
         match target {
             Target::Jwt(mark) => {
@@ -50,8 +52,12 @@ impl List {
             }
             other => {
                 let terms = self.others.entry(other).or_default();
-                if !terms.contains(&term) {
-                    terms.push(term);
+                match terms.iter_mut().find(|known| known.from == term.from) {
+                    Some(known) => {
+                        known.issued = known.issued.max(term.issued);
+                        known.until = known.until.max(term.until);
+                    }
+                    None => terms.push(term),
                 }
             }
         }
@@ -69,7 +75,7 @@ impl List {
         let wider = [Target::Profile(jwt.profile.name.to_string()), Target::Everything];
         of_people.chain(wider).any(|target| {
             let terms = self.others.get(&target).into_iter().flatten();
-            terms.into_iter().any(|term| term.from <= now && jwt.iat <= term.from)
+            terms.into_iter().any(|term| term.from <= now && jwt.iat <= term.issued)
         })
     }
 

@@ -9,8 +9,10 @@ mod presented;
 mod tests;
 
 pub use list::{List, Mark, Target, Term};
+use presented::APART;
 pub use presented::{Inactive, LONGEST, Presented};
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::{digest, hmac};
@@ -77,6 +79,8 @@ pub struct Asked<'a> {
 /// What was revoked.
 pub struct Revocations {
     list: RwLock<List>,
+    /// The latest time that anything was judged by: what was revoked then is so if the clock is set back.
+    latest: AtomicI64,
     store: Arc<Store>,
     secret: hmac::Key,
 }
@@ -90,10 +94,10 @@ impl Revocations {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, store.secret(SECRET)?.expose_secret());
         let mut list = List::default();
         for row in store.revocations()? {
-            let term = Term { from: row.effective, until: row.until };
+            let term = Term { issued: row.issued, from: row.effective, until: row.until };
             list.add(target_of(&row), term);
         }
-        Ok(Self { list: RwLock::new(list), store, secret })
+        Ok(Self { list: RwLock::new(list), latest: AtomicI64::new(0), store, secret })
     }
 
     /// The mark of one JWT.
@@ -107,9 +111,14 @@ impl Revocations {
         first(hmac::sign(&self.secret, called.as_bytes()).as_ref())
     }
 
-    /// For how long a revocation of all JWTs that were issued until `from` matters, Unix seconds.
-    pub fn term(from: i64) -> Term {
-        Term { from, until: from.saturating_add_unsigned(profile::LONGEST.as_secs()) }
+    /// The term of a revocation, at once, of JWTs that were issued until `issued`, Unix seconds.
+    pub fn term(issued: i64) -> Term {
+        Term { issued, from: 0, until: issued.saturating_add_unsigned(profile::LONGEST.as_secs()) }
+    }
+
+    /// The same, but from that time on.
+    pub fn later(issued: i64) -> Term {
+        Term { from: issued, ..Self::term(issued) }
     }
 
     /// Revokes all these, or none. They are on disk and in effect when it is done; that they were so before is no error.
@@ -142,36 +151,37 @@ impl Revocations {
         if asked.audience.is_some_and(|wanted| !jwt.audience.iter().any(|one| one == wanted)) {
             return Err(Inactive::Audience);
         }
-        if self.is_revoked(&jwt, now) { Err(Inactive::Revoked) } else { Ok(jwt) }
+        if jwt.hides_owners() {
+            return Err(Inactive::Hidden);
+        }
+        let latest = self.latest.fetch_max(now, Ordering::Relaxed).max(now);
+        if self.is_revoked(&jwt, latest) { Err(Inactive::Revoked) } else { Ok(jwt) }
     }
 
     fn is_revoked(&self, jwt: &Presented, now: i64) -> bool {
-        let consent = jwt.profile.consent.as_ref().and_then(|consent| consent.claim.as_deref());
-        let said = [
-            (Kind::Subject, jwt.text("sub")),
-            (Kind::Session, jwt.text("sid")),
-            (Kind::Consent, consent.and_then(|claim| jwt.text(claim))),
-        ];
-        let people: Vec<Mark> =
-            said.into_iter().filter_map(|(kind, text)| Some(self.person(kind, &jwt.issuer, text?))).collect();
+        let kinds = [Kind::Subject, Kind::Session, Kind::Consent];
+        let said = kinds.into_iter().zip(jwt.owners());
+        let said = said.filter_map(|(kind, name)| Some((kind, jwt.text(name?)?)));
+        let people: Vec<Mark> = said.map(|(kind, text)| self.person(kind, &jwt.issuer, text)).collect();
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         list.has(jwt, &Self::jwt(&jwt.jti), &people, now)
     }
 
-    /// Spends a JWT that is to be used once, until `until`: true for the first who does, and for nobody after.
+    /// Spends JWTs that are to be used once: for each, true for the first who does, and for nobody after.
     ///
     /// # Errors
-    /// It is not known whether it was spent.
-    pub async fn spend(&self, jti: &str, until: i64) -> Result<bool, state::Error> {
-        let mark = Self::jwt(jti);
-        self.stored(move |store| store.spend(&mark, until)).await
+    /// None was spent, or it is not known whether.
+    pub async fn spend(&self, jwts: &[&Presented]) -> Result<Vec<bool>, state::Error> {
+        let spent: Vec<_> = jwts.iter().map(|jwt| (Self::jwt(&jwt.jti), jwt.end())).collect();
+        self.stored(move |store| store.spend(&spent)).await
     }
 
-    /// Forgets what has expired, in memory and in the state.
+    /// Forgets what has expired by every clock, in memory and in the state.
     ///
     /// # Errors
     /// The state cannot be changed.
     pub async fn forget(&self, now: i64) -> Result<(), state::Error> {
+        let now = now.saturating_sub(APART);
         self.list.write().unwrap_or_else(PoisonError::into_inner).forget(now);
         self.stored(move |store| store.forget_revocations(now)).await
     }
@@ -203,7 +213,8 @@ fn row(target: &Target, term: Term, reason: Reason) -> RevocationRow {
         Target::Everything => ("everything", Vec::new()),
     };
     let reason = reason.name().to_owned();
-    RevocationRow { kind: kind.to_owned(), value, effective: term.from, until: term.until, reason }
+    let Term { issued, from, until } = term;
+    RevocationRow { kind: kind.to_owned(), value, issued, effective: from, until, reason }
 }
 
 fn target_of(row: &RevocationRow) -> Target {

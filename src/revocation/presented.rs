@@ -9,13 +9,13 @@ use serde_json::{Map, Value};
 use crate::jose::{Algorithm, Signature, compact, json, sd_jwt};
 use crate::keyring::Ring;
 use crate::policy::Policy;
-use crate::profile::{AudienceForm, Profile};
+use crate::profile::{self, AudienceForm, Profile};
 
 /// Bytes of a JWT that is read at all.
 pub const LONGEST: usize = 64 << 10;
 const LIMITS: json::Limits = json::Limits { bytes: LONGEST, depth: 16, nodes: 4096 };
 /// How far hosts' clocks may be apart: a JWT of another host may be dated so many seconds ahead.
-const APART: i64 = 60;
+pub(super) const APART: i64 = 60;
 /// All that the header of one of ours has.
 const HEADER: [&str; 3] = ["alg", "kid", "typ"];
 
@@ -48,6 +48,8 @@ pub enum Inactive {
     Revoked,
     /// It was to be used once, and was.
     Spent,
+    /// Its holder keeps back whose it is, so that nobody can say whether that was revoked.
+    Hidden,
     /// Whoever asks may not ask about its profile.
     Asker,
 }
@@ -69,6 +71,7 @@ impl Inactive {
             Self::Early => "token.early",
             Self::Revoked => "token.revoked",
             Self::Spent => "token.spent",
+            Self::Hidden => "token.hidden",
             Self::Asker => "token.asker",
         }
     }
@@ -158,12 +161,31 @@ impl Presented {
         Ok(Self { profile, kid, jti, issuer, iat, nbf, exp, audience, claims })
     }
 
+    /// When it is over, Unix seconds. One that does not say so is held against nobody for longer than any JWT lives, as
+    /// its key is shown, and a revocation of it kept, for no longer than that.
+    pub fn end(&self) -> i64 {
+        self.exp.unwrap_or_else(|| self.iat.saturating_add_unsigned(profile::LONGEST.as_secs()))
+    }
+
+    /// Claims that say of whom it is: subject, session, consent.
+    pub fn owners(&self) -> [Option<&str>; 3] {
+        let consent = self.profile.consent.as_ref().and_then(|consent| consent.claim.as_deref());
+        [Some("sub"), Some("sid"), consent]
+    }
+
+    /// Whether its holder may have kept back of whom it is.
+    pub fn hides_owners(&self) -> bool {
+        let rule = |name: &str| self.profile.claims.get(name);
+        let mut owners = self.owners().into_iter().flatten();
+        owners.any(|name| !self.claims.contains_key(name) && rule(name).is_some_and(|rule| rule.disclosable))
+    }
+
     /// Whether this is its time, `now` in Unix seconds. No leeway: who is late by a second is late.
     ///
     /// # Errors
     /// It is not.
     pub fn is_in_time(&self, now: i64) -> Result<(), Inactive> {
-        if self.exp.is_some_and(|exp| now >= exp) {
+        if now >= self.end() {
             return Err(Inactive::Expired);
         }
         let is_early = self.nbf.is_some_and(|nbf| now < nbf) || self.iat > now.saturating_add(APART);

@@ -123,7 +123,9 @@ async fn what_is_revoked_is_so_for_all_that_it_is_of_and_outlasts_a_restart() {
         let later = world.token(&world.header(), &later);
         let judged = again.judge(&later, (&world.ring, &world.policy), Asked::default(), NOW + 1);
         assert_eq!(judged.is_ok(), !matches!(target, Target::Jwt(_)), "{target:?}");
-        again.forget(term.until + 1).await.unwrap();
+        again.forget(term.until + APART).await.unwrap();
+        assert_eq!(again.count(), 1, "clocks may be apart");
+        again.forget(term.until + APART + 1).await.unwrap();
         assert_eq!(again.count(), 0);
         assert!(again.store.revocations().unwrap().is_empty());
     }
@@ -143,7 +145,7 @@ async fn what_is_revoked_is_so_for_all_that_it_is_of_and_outlasts_a_restart() {
 #[tokio::test]
 async fn a_revocation_takes_effect_when_it_is_to() {
     let world = World::new();
-    let term = Revocations::term(NOW + 100);
+    let term = Revocations::later(NOW + 100);
     world.revocations.revoke(vec![(Target::Everything, term)], Reason::Superseded).await.unwrap();
     let at = |now| {
         let judged =
@@ -151,17 +153,61 @@ async fn a_revocation_takes_effect_when_it_is_to() {
         judged.map(drop)
     };
     assert_eq!((at(NOW), at(NOW + 99), at(NOW + 100)), (Ok(()), Ok(()), Err(Inactive::Revoked)));
+    assert_eq!(at(NOW + 98), Err(Inactive::Revoked), "the clock was set back");
+}
+
+#[tokio::test]
+async fn what_is_revoked_stays_so_when_the_clock_is_set_back() {
+    let world = World::new();
+    for target in [Target::Jwt(Revocations::jwt("id-1")), Target::Everything] {
+        world.revocations.revoke(vec![(target, Revocations::term(NOW))], Reason::Compromised).await.unwrap();
+    }
+    for revocations in [&world.revocations, &Revocations::open(store(&world.dir)).unwrap()] {
+        let judged =
+            revocations.judge(&world.good(), (&world.ring, &world.policy), Asked::default(), NOW - 5);
+        assert_eq!(judged.unwrap_err(), Inactive::Revoked);
+    }
+}
+
+/// A security event has no `exp` (RFC 8417 section 2.2).
+#[tokio::test]
+async fn what_does_not_say_when_it_ends_ends_when_no_jwt_lives_any_more() {
+    let world = World::new();
+    let (mut header, mut claims) = (world.header(), world.claims());
+    header["typ"] = json!("secevent+jwt");
+    claims.as_object_mut().unwrap().remove("exp");
+    let event = world.token(&header, &claims);
+    let policy = Policy::new(vec![Profile::sample("event", "access", "secevent+jwt")], "digest".to_owned());
+    let at = |now| world.revocations.judge(&event, (&world.ring, &policy), Asked::default(), now);
+    let end = NOW - 10 + 24 * 3600;
+    assert_eq!(at(NOW).unwrap().end(), end);
+    assert!(at(end - 1).is_ok());
+    assert_eq!(at(end).unwrap_err(), Inactive::Expired);
+    let term = Revocations::term(NOW);
+    world.revocations.revoke(vec![(Target::Everything, term)], Reason::Compromised).await.unwrap();
+    world.revocations.forget(end - 1).await.unwrap();
+    assert_eq!(at(end - 1).unwrap_err(), Inactive::Revoked, "it is forgotten only when it has ended");
 }
 
 #[tokio::test]
 async fn one_of_many_spends_it() {
     let world = World::new();
-    let spend = || world.revocations.spend("id-1", NOW + 290);
+    let jwt = world.judge(&world.good()).unwrap();
+    let spend = || async { world.revocations.spend(&[&jwt]).await };
     let won = futures_util::future::join_all((0..64).map(|_| spend())).await;
-    assert_eq!(won.into_iter().filter(|won| *won.as_ref().unwrap()).count(), 1);
+    assert_eq!(won.into_iter().filter(|won| *won.as_ref().unwrap() == [true]).count(), 1);
     let again = Revocations::open(store(&world.dir)).unwrap();
-    assert!(!again.spend("id-1", NOW + 290).await.unwrap(), "a restart forgets nothing");
-    assert!(again.spend("id-2", NOW + 290).await.unwrap());
+    let mut claims = world.claims();
+    claims["jti"] = json!("id-2");
+    let other = world.judge(&world.token(&world.header(), &claims)).unwrap();
+    let spent = again.spend(&[&jwt, &other, &other]).await.unwrap();
+    assert_eq!(spent, [false, true, false], "a restart forgets nothing, nor does a batch");
     again.forget(NOW + 291).await.unwrap();
-    assert!(again.spend("id-1", NOW + 600).await.unwrap(), "nobody can use it any more, so nobody must know");
+    assert_eq!(again.spend(&[&jwt]).await.unwrap(), [false], "the clock may be set back");
+    again.forget(NOW + 291 + APART).await.unwrap();
+    assert_eq!(
+        again.spend(&[&jwt]).await.unwrap(),
+        [true],
+        "nobody can use it any more, so nobody must know"
+    );
 }

@@ -10,7 +10,9 @@ pub struct RevocationRow {
     pub kind: String,
     /// A hash, or a profile's name.
     pub value: Vec<u8>,
-    /// From when on, and for JWTs that were issued until then.
+    /// JWTs that were issued then or before are meant.
+    pub issued: i64,
+    /// From when on; 0 for at once, whatever the clock shows later.
     pub effective: i64,
     /// The last of them has expired then.
     pub until: i64,
@@ -26,11 +28,12 @@ impl Store {
     pub fn revoke(&self, rows: &[RevocationRow]) -> Result<(), Error> {
         self.transact("revoke", |t| {
             let mut put = t.prepare_cached(
-                "INSERT INTO revocations (kind, value, effective, until, reason) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (kind, value, effective) DO UPDATE SET until = max(until, ?4)",
+                "INSERT INTO revocations (kind, value, issued, effective, until, reason)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (kind, value, issued, effective) DO UPDATE SET until = max(until, ?5)",
             )?;
-            for RevocationRow { kind, value, effective, until, reason } in rows {
-                put.execute((kind, value, effective, until, reason))?;
+            for RevocationRow { kind, value, issued, effective, until, reason } in rows {
+                put.execute((kind, value, issued, effective, until, reason))?;
             }
             Ok(())
         })
@@ -42,19 +45,20 @@ impl Store {
     /// [`Error::Sql`].
     pub fn revocations(&self) -> Result<Vec<RevocationRow>, Error> {
         self.transact("read the revocations", |t| {
-            let mut rows = t.prepare("SELECT kind, value, effective, until, reason FROM revocations")?;
+            let mut rows =
+                t.prepare("SELECT kind, value, issued, effective, until, reason FROM revocations")?;
             rows.query_map([], row)?.collect()
         })
     }
 
-    /// Notes that a JWT is used up, until `until`. False if it was before.
+    /// Notes that JWTs are used up, each until its time: all, or none on an error. False for each that was before.
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub fn spend(&self, mark: &[u8], until: i64) -> Result<bool, Error> {
-        self.transact("spend a JWT", |t| {
-            let spent = "INSERT OR IGNORE INTO spent (mark, until) VALUES (?1, ?2)";
-            Ok(t.prepare_cached(spent)?.execute((mark, until))? == 1)
+    pub fn spend(&self, jwts: &[([u8; 16], i64)]) -> Result<Vec<bool>, Error> {
+        self.transact("spend JWTs", |t| {
+            let mut put = t.prepare_cached("INSERT OR IGNORE INTO spent (mark, until) VALUES (?1, ?2)")?;
+            jwts.iter().map(|(mark, until)| Ok(put.execute((mark, until))? == 1)).collect()
         })
     }
 
@@ -74,8 +78,9 @@ fn row(row: &Row) -> rusqlite::Result<RevocationRow> {
     Ok(RevocationRow {
         kind: row.get(0)?,
         value: row.get(1)?,
-        effective: row.get(2)?,
-        until: row.get(3)?,
-        reason: row.get(4)?,
+        issued: row.get(2)?,
+        effective: row.get(3)?,
+        until: row.get(4)?,
+        reason: row.get(5)?,
     })
 }

@@ -99,10 +99,11 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE revocations (
         kind      TEXT NOT NULL CHECK (kind IN ('jwt', 'person', 'profile', 'everything')),
         value     BLOB NOT NULL,
-        effective INTEGER NOT NULL,
+        issued    INTEGER NOT NULL, -- JWTs that were issued then or before are meant
+        effective INTEGER NOT NULL, -- from then on; 0: at once
         until     INTEGER NOT NULL,
         reason    TEXT NOT NULL,
-        PRIMARY KEY (kind, value, effective)
+        PRIMARY KEY (kind, value, issued, effective)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX revocations_until ON revocations (until);
     CREATE TABLE spent (

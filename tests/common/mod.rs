@@ -47,6 +47,10 @@ pub struct Site {
     pub limits: String,
     /// More TOML, appended.
     pub extra: String,
+    /// Profiles in `extra` that the caller may use.
+    pub profiles: Vec<String>,
+    /// Profiles whose JWTs the caller may ask about.
+    pub introspect: Vec<String>,
 }
 
 impl Site {
@@ -179,6 +183,8 @@ impl Site {
             process_env: BTreeMap::new(),
             limits: String::new(),
             extra: String::new(),
+            profiles: Vec::new(),
+            introspect: Vec::new(),
             directory,
         };
         for name in ["tokens", "run", "state"] {
@@ -249,6 +255,7 @@ dir = "{state}"
 [caller.tester]
 user = {uid}
 profiles = [{profiles}]
+introspect = {introspect:?}
 "#,
             run = path("run"),
             limits = self.limits,
@@ -256,7 +263,14 @@ profiles = [{profiles}]
             segment = self.segment,
             state = path("state"),
             uid = nix::unistd::geteuid(),
-            profiles = self.keys.keys().map(|key| format!("{key:?}")).collect::<Vec<_>>().join(", "),
+            profiles = self
+                .keys
+                .keys()
+                .chain(&self.profiles)
+                .map(|name| format!("{name:?}"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            introspect = self.introspect,
         );
         for (key, algorithm) in &self.keys {
             text.push_str(&format!(
@@ -402,6 +416,11 @@ impl Dice {
         });
         println!("{campaign}: seed {seed} (repeat with JWSD_TORTURE_SEED={seed})");
         Self(seed | 1)
+    }
+
+    /// Another one that follows from this one.
+    pub fn fork(&mut self) -> Self {
+        Self(self.below(u64::MAX) | 1)
     }
 
     /// Below `limit`; xorshift64*.
