@@ -186,7 +186,7 @@ fn contradictions_and_foreign_files_stop_the_start() {
 }
 
 #[test]
-fn a_large_segment_opens_fast() {
+fn a_large_segment_is_read_once_at_most() {
     let bench = Bench::new();
     wait(bench.open().close());
     let mut bytes = Vec::new();
@@ -200,11 +200,10 @@ fn a_large_segment_opens_fast() {
     bytes.extend_from_slice(b"{\"seq\":");
     std::fs::write(bench.segment(1), &bytes).unwrap();
     set_private(&bench.segment(1));
-    let start = Instant::now();
-    let log = bench.open();
-    let took = start.elapsed();
+    let (log, read) = bytes_read(|| bench.open());
     assert_eq!(log.health().durable, seq + 1);
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    let size = bytes.len() as u64;
+    assert!(0 < read && read < size + size / 8, "{read} of {size} bytes");
 }
 
 fn sha256(bytes: &[u8]) -> String {
