@@ -1,6 +1,7 @@
 //! Shared help for the log's tests, which are grouped by what can go wrong.
 
 mod faults;
+mod large;
 mod power;
 mod reading;
 mod recovery;
