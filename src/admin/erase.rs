@@ -77,7 +77,7 @@ impl Admin {
         reason: Option<String>,
     ) -> Result<Option<Arc<SubjectKey>>, AdminError> {
         let subjects = self.subjects()?;
-        let key = subjects.find(&[person(subjects, whom)]).await?.pop().flatten();
+        let key = subjects.find(&[person(subjects, whom)], Some(self.clock.now())).await?.pop().flatten();
         // Whoever is looked up can see by whom.
         let subject = key.as_deref().map(|key| tag(by, key));
         let outcome = if key.is_some() { Outcome::Success } else { Outcome::Denied };
@@ -88,7 +88,8 @@ impl Admin {
     /// What stands for somebody in a record of an operator's act; none if there is no key to say it with.
     pub(super) async fn tag_of(&self, by: &By, whom: &Whom) -> Option<String> {
         let subjects = self.subjects().ok()?;
-        let key = subjects.find(&[person(subjects, whom)]).await.ok()?.pop().flatten()?;
+        let key =
+            subjects.find(&[person(subjects, whom)], Some(self.clock.now())).await.ok()?.pop().flatten()?;
         Some(tag(by, &key))
     }
 

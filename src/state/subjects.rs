@@ -97,18 +97,20 @@ impl Store {
         })
     }
 
+    /// Adds an epoch that is to be made.
+    ///
+    /// # Errors
+    /// [`Error::Sql`]; one of this number is there.
+    pub fn add_epoch(&self, row: &EpochRow) -> Result<(), Error> {
+        self.transact("plan an epoch", |t| write_epoch(t, "INSERT", row))
+    }
+
     /// Adds an epoch, or replaces the one of this number.
     ///
     /// # Errors
     /// [`Error::Sql`]; two cannot be current.
     pub fn put_epoch(&self, row: &EpochRow) -> Result<(), Error> {
-        self.transact("write an epoch", |t| {
-            t.execute(
-                "INSERT OR REPLACE INTO epochs (number, backend, id, public, stage) VALUES (?1, ?2, ?3, ?4, ?5)",
-                (row.number, &row.backend, &row.id, &row.public, row.stage.name()),
-            )
-            .map(drop)
-        })
+        self.transact("write an epoch", |t| write_epoch(t, "INSERT OR REPLACE", row))
     }
 
     /// Forgets an epoch whose key is no more. Its number is not given again while a later one is known.
@@ -134,15 +136,19 @@ impl Store {
         })
     }
 
-    /// Those of these rows that are there.
+    /// Those of these rows that are there; `None` if `epoch` is not the current one, in which they have other names.
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub fn subjects(&self, rows: &[Vec<u8>]) -> Result<Vec<Option<SubjectRow>>, Error> {
+    pub fn subjects(&self, epoch: i64, rows: &[Vec<u8>]) -> Result<Option<Vec<Option<SubjectRow>>>, Error> {
         self.transact("read subjects", |t| {
+            if current(t)? != epoch {
+                return Ok(None);
+            }
             let mut select =
                 t.prepare_cached("SELECT row, bucket, sealed, seen FROM subjects WHERE row = ?1")?;
-            rows.iter().map(|row| select.query_row([row], subject).optional()).collect()
+            let found = rows.iter().map(|row| select.query_row([row], subject).optional());
+            found.collect::<rusqlite::Result<_>>().map(Some)
         })
     }
 
@@ -167,17 +173,27 @@ impl Store {
         })
     }
 
-    /// Adds rows, or moves `seen` of those that are there ahead, while `epoch` is the current one. False, and nothing
-    /// was done, if it is not any more.
+    /// Adds rows that are `fresh`, and moves `seen` of others ahead, while `epoch` is the current one. False, and nothing
+    /// was done, if it is not any more, or another process has added one of them.
     ///
     /// # Errors
-    /// [`Error::Sql`]; one of them is there otherwise.
-    pub fn add_subjects(&self, epoch: i64, rows: &[SubjectRow]) -> Result<bool, Error> {
+    /// [`Error::Sql`].
+    pub fn add_subjects(&self, epoch: i64, fresh: &[SubjectRow], seen: &[SubjectRow]) -> Result<bool, Error> {
         self.transact("add subjects", |t| {
             if current(t)? != epoch {
                 return Ok(false);
             }
-            add(t, rows)?;
+            let mut there = t.prepare_cached("SELECT 1 FROM subjects WHERE row = ?1")?;
+            for row in fresh {
+                if there.exists([&row.row])? {
+                    return Ok(false);
+                }
+            }
+            add(t, fresh)?;
+            let mut move_on = t.prepare_cached("UPDATE subjects SET seen = max(seen, ?2) WHERE row = ?1")?;
+            for row in seen {
+                move_on.execute((&row.row, row.seen))?;
+            }
             Ok(true)
         })
     }
@@ -275,11 +291,17 @@ fn current(t: &Transaction) -> rusqlite::Result<i64> {
     Ok(t.query_row(number, [], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
+fn write_epoch(t: &Transaction, how: &str, row: &EpochRow) -> rusqlite::Result<()> {
+    t.execute(
+        &format!("{how} INTO epochs (number, backend, id, public, stage) VALUES (?1, ?2, ?3, ?4, ?5)"),
+        (row.number, &row.backend, &row.id, &row.public, row.stage.name()),
+    )
+    .map(drop)
+}
+
 fn add(t: &Transaction, rows: &[SubjectRow]) -> rusqlite::Result<()> {
-    let mut put = t.prepare_cached(
-        "INSERT INTO subjects (row, bucket, sealed, seen) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (row) DO UPDATE SET seen = max(seen, ?4)",
-    )?;
+    let mut put =
+        t.prepare_cached("INSERT INTO subjects (row, bucket, sealed, seen) VALUES (?1, ?2, ?3, ?4)")?;
     for SubjectRow { row, bucket, sealed, seen } in rows {
         put.execute((row, bucket, sealed, seen))?;
     }

@@ -9,6 +9,7 @@
 
 mod epoch;
 mod error;
+mod keeper;
 mod seal;
 mod table;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::jose::Algorithm;
-use crate::state::{self, ErasureRow, Store};
+use crate::state::{self, Store};
 use table::{Ask, Table};
 
 /// Name of the state's secret that makes people out of names.
@@ -157,6 +158,10 @@ pub struct Subjects {
     index: hmac::Key,
     known: Known,
     asks: mpsc::Sender<Ask>,
+    store: Arc<Store>,
+    epochs: Arc<Epochs>,
+    /// One erasure at a time, and one look at what is left of them.
+    acts: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Subjects {
@@ -168,8 +173,10 @@ impl Subjects {
         let index = hmac::Key::new(hmac::HMAC_SHA256, store.secret(INDEX)?.expose_secret());
         let known: Known = Arc::new(Mutex::new(LruCache::new(KNOWN.get())));
         let (asks, asked) = mpsc::channel(WAITING);
-        tokio::spawn(Table::new(store, epochs, Arc::clone(&known)).run(asked));
-        Ok(Self { index, known, asks })
+        let epochs = Arc::new(epochs);
+        let table = Table::new(Arc::clone(&store), Arc::clone(&epochs), Arc::clone(&known));
+        tokio::spawn(table.run(asked));
+        Ok(Self { index, known, asks, store, epochs, acts: Arc::default() })
     }
 
     /// Whoever is called `text` at `issuer`. Where there is no subject, its session or consent is one.
@@ -192,37 +199,17 @@ impl Subjects {
         self.ask(|reply| Ask::Keys { people: people.to_vec(), period, reply }).await?
     }
 
-    /// Their keys, of those who have one.
+    /// Their keys, of those who have one. With `now`, a record is about to tell of them.
     ///
     /// # Errors
     /// The state cannot be read.
-    pub async fn find(&self, people: &[Person]) -> Result<Vec<Option<Arc<SubjectKey>>>, Arc<Error>> {
-        self.ask(|reply| Ask::Find { people: people.to_vec(), reply }).await?
-    }
-
-    /// Destroys the keys of these people. `journal` is in [`Store::erasures`] from the moment on in which they are gone.
-    ///
-    /// # Errors
-    /// Nothing was erased then.
-    pub async fn erase(&self, people: &[Person], journal: ErasureRow) -> Result<Erased, Arc<Error>> {
-        self.ask(|reply| Ask::Erase { people: people.to_vec(), journal, reply }).await?
-    }
-
-    /// The same for everyone, whether their keys can be opened or not.
-    ///
-    /// # Errors
-    /// Nothing was erased then.
-    pub async fn erase_everyone(&self, journal: ErasureRow) -> Result<Erased, Arc<Error>> {
-        self.ask(|reply| Ask::Everyone { journal, reply }).await?
-    }
-
-    /// Destroys keys of epochs that have ended and could not be destroyed then, and moves to where the configuration
-    /// wants the current one. Why not all of that is done.
-    ///
-    /// # Errors
-    /// The state cannot be read.
-    pub async fn settle(&self) -> Result<Option<String>, Arc<Error>> {
-        self.ask(|reply| Ask::Settle { reply }).await?
+    pub async fn find(
+        &self,
+        people: &[Person],
+        now: Option<Timestamp>,
+    ) -> Result<Vec<Option<Arc<SubjectKey>>>, Arc<Error>> {
+        let seen = now.map(period);
+        self.ask(|reply| Ask::Find { people: people.to_vec(), seen, reply }).await?
     }
 
     /// Drops the keys of people who have no record since `oldest`. How many there were.

@@ -7,9 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::seal::{self, Bucket, Sealer, Secret};
-use super::{Epochs, Erased, Error, Known, Person, SubjectKey};
+use super::{Epochs, Error, Known, Person, SubjectKey};
 use crate::state::{EpochRow, EpochStage, ErasureRow, Store, SubjectRow, Turn};
-use crate::telemetry::Chain;
 
 /// Rows are in so many buckets: with a million subjects an erasure seals a thousand rows anew, and these.
 const BUCKETS: u16 = 1024;
@@ -28,19 +27,21 @@ pub(super) enum Ask {
     },
     Find {
         people: Vec<Person>,
+        /// In which period a record is about to tell of them, if one is.
+        seen: Option<i64>,
         reply: Answer<Vec<Option<Arc<SubjectKey>>>>,
     },
-    Erase {
-        people: Vec<Person>,
-        journal: ErasureRow,
-        reply: Answer<Erased>,
+    /// Opens the current epoch, made if there is none, and sees whether it is the current one still.
+    Ready {
+        reply: Answer<()>,
     },
-    Everyone {
-        journal: ErasureRow,
-        reply: Answer<Erased>,
-    },
-    Settle {
-        reply: Answer<Option<String>>,
+    /// Begins an epoch whose key is made, in which these people have no keys; nobody has one where none are named.
+    Turn {
+        people: Option<Vec<Person>>,
+        made: EpochRow,
+        secret: Secret,
+        erasure: Option<ErasureRow>,
+        reply: Answer<()>,
     },
     Forget {
         period: i64,
@@ -51,7 +52,7 @@ pub(super) enum Ask {
 /// The table, and what opens it.
 pub(super) struct Table {
     store: Arc<Store>,
-    epochs: Epochs,
+    epochs: Arc<Epochs>,
     known: Known,
     /// Nothing is opened before it is needed: the backend that has the epoch's key may be away.
     current: Option<Arc<Current>>,
@@ -73,7 +74,7 @@ struct Current {
 }
 
 impl Table {
-    pub(super) fn new(store: Arc<Store>, epochs: Epochs, known: Known) -> Self {
+    pub(super) fn new(store: Arc<Store>, epochs: Arc<Epochs>, known: Known) -> Self {
         Self { store, epochs, known, current: None }
     }
 
@@ -108,18 +109,19 @@ impl Table {
                         let _ = reply.send(keys.as_ref().map(|_| own.to_vec()).map_err(Arc::clone));
                     }
                 }
-                Ask::Find { people, reply } => drop(reply.send(self.find(people).await.map_err(Arc::new))),
-                Ask::Erase { people, journal, reply } => {
-                    let erased = self.erase(people, journal).await.map_err(Arc::new);
-                    drop(reply.send(erased));
+                Ask::Find { people, seen, reply } => {
+                    drop(reply.send(self.find(people, seen).await.map_err(Arc::new)));
                 }
-                Ask::Everyone { journal, reply } => {
-                    let erased = self.erase_everyone(journal).await.map_err(Arc::new);
-                    drop(reply.send(erased));
+                Ask::Ready { reply } => drop(reply.send(self.ready().await.map_err(Arc::new))),
+                Ask::Turn { people, made, secret, erasure, reply } => {
+                    let turned = self.turn(people, (made, secret), erasure).await;
+                    drop(reply.send(turned.map_err(Arc::new)));
                 }
-                Ask::Settle { reply } => drop(reply.send(self.settle().await.map_err(Arc::new))),
                 Ask::Forget { period, reply } => {
                     let dropped = self.blocking(move |store| Ok(store.drop_subjects(period)?)).await;
+                    if !matches!(dropped, Ok(0)) {
+                        self.forget(None);
+                    }
                     drop(reply.send(dropped.map_err(Arc::new)));
                 }
             }
@@ -128,17 +130,8 @@ impl Table {
 
     /// Keys of these people, on disk; of those who are there twice the same.
     async fn keys(&mut self, people: Vec<Person>, period: i64) -> Result<Vec<Arc<SubjectKey>>, Error> {
-        let current = self.current().await?;
-        let wanted: BTreeSet<Person> = people.iter().copied().collect();
-        let found = self.blocking(move |store| current.find_or_make(store, &wanted, period)).await;
-        let found = match found {
-            // Opened anew by whoever comes next.
-            Err(Error::Contended) => {
-                self.current = None;
-                return Err(Error::Contended);
-            }
-            found => found?,
-        };
+        let wanted: Arc<BTreeSet<Person>> = Arc::new(people.iter().copied().collect());
+        let found = self.look(move |current, store| current.find_or_make(store, &wanted, period)).await?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (person, key) in &found {
             known.insert(*person, (Arc::clone(key), period));
@@ -147,59 +140,78 @@ impl Table {
         people.iter().map(|person| found.get(person).cloned().ok_or(Error::Ended)).collect()
     }
 
-    async fn find(&mut self, people: Vec<Person>) -> Result<Vec<Option<Arc<SubjectKey>>>, Error> {
-        let current = self.current().await?;
-        self.blocking(move |store| {
-            let found = current.find(store, &people.iter().copied().collect())?;
-            Ok(people.iter().map(|person| found.get(person).map(|(key, _)| Arc::clone(key))).collect())
-        })
-        .await
+    async fn find(
+        &mut self,
+        people: Vec<Person>,
+        seen: Option<i64>,
+    ) -> Result<Vec<Option<Arc<SubjectKey>>>, Error> {
+        let wanted: Arc<BTreeSet<Person>> = Arc::new(people.iter().copied().collect());
+        let found = self.look(move |current, store| current.find_seen(store, &wanted, seen)).await?;
+        Ok(people.iter().map(|person| found.get(person).map(Arc::clone)).collect())
     }
 
-    /// Nothing is erased before the next epoch's key is on disk; from the one transaction on, everything is; the key of
-    /// the epoch before opens nothing more, and goes as soon as it can.
-    async fn erase(&mut self, people: Vec<Person>, mut journal: ErasureRow) -> Result<Erased, Error> {
-        let current = self.current().await?;
-        let (reader, asked) = (Arc::clone(&current), people.iter().copied().collect());
-        let count = self.blocking(move |store| Ok(reader.find(store, &asked)?.len())).await?;
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        journal.count = count;
-        if count == 0 {
-            return Ok(Erased { count: 0, pending: None });
+    /// Looks into the table. Another process may have changed the epoch: then it is opened again, once.
+    async fn look<T: Send + 'static>(
+        &mut self,
+        work: impl Fn(&Current, &Store) -> Result<T, Error> + Clone + Send + 'static,
+    ) -> Result<T, Error> {
+        let (current, first) = (self.current().await?, work.clone());
+        match self.blocking(move |store| first(&current, store)).await {
+            Err(Error::Contended) => {
+                self.begin_anew();
+                let current = self.current().await?;
+                self.blocking(move |store| work(&current, store)).await
+            }
+            looked => looked,
         }
-        self.turn(Who::These(current, people.clone()), Some(journal)).await?;
-        self.forget(&people);
-        Ok(self.erased(count).await)
     }
 
-    /// The same for all there are, whether their keys can be opened or not.
-    async fn erase_everyone(&mut self, mut journal: ErasureRow) -> Result<Erased, Error> {
-        let count = self.blocking(|store| Ok(store.count_subjects()?)).await?;
-        journal.count = count;
-        self.turn(Who::All, Some(journal)).await?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        Ok(self.erased(count).await)
+    async fn ready(&mut self) -> Result<(), Error> {
+        let (number, _) = self.blocking(|store| Ok(store.buckets()?)).await?;
+        if self.current.as_ref().is_some_and(|current| current.number != number) {
+            self.begin_anew();
+        }
+        self.current().await.map(drop)
     }
 
-    async fn erased(&mut self, count: i64) -> Erased {
-        let pending = self.settle().await.unwrap_or_else(|error| Some(Chain(&error).to_string()));
-        Erased { count: count.unsigned_abs(), pending }
+    /// Another process has changed the epoch, and may have erased anybody.
+    fn begin_anew(&mut self) {
+        self.current = None;
+        self.forget(None);
     }
 
-    fn forget(&self, people: &[Person]) {
+    /// Of these people, or of all.
+    fn forget(&self, people: Option<&[Person]>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(people) = people else { return known.clear() };
         for person in people {
             known.remove(person);
         }
     }
 
-    /// Begins the next epoch, in which these people have no keys.
-    async fn turn(&mut self, who: Who, erasure: Option<ErasureRow>) -> Result<(), Error> {
-        let rows = self.blocking(|store| Ok(store.epochs()?)).await?;
-        let plan = self.epochs.plan(rows.last().map_or(0, |row| row.number).saturating_add(1))?;
-        let (number, planned) = (plan.number, plan.clone());
-        self.blocking(move |store| Ok(store.put_epoch(&planned)?)).await?;
-        let (made, secret) = self.epochs.make(plan).await?;
+    async fn turn(
+        &mut self,
+        people: Option<Vec<Person>>,
+        (made, secret): (EpochRow, Secret),
+        erasure: Option<ErasureRow>,
+    ) -> Result<(), Error> {
+        // Before: this task alone adds to what is known, so that nobody is given a key that is about to go, whatever
+        // comes of the rest.
+        self.forget(people.as_deref());
+        let who = match people {
+            Some(people) => Who::These(self.current().await?, people),
+            None => Who::All,
+        };
+        self.begin(who, (made, secret), erasure).await
+    }
+
+    async fn begin(
+        &mut self,
+        who: Who,
+        (made, secret): (EpochRow, Secret),
+        erasure: Option<ErasureRow>,
+    ) -> Result<(), Error> {
+        let number = made.number;
         let next = self
             .blocking(move |store| {
                 store.put_epoch(&made)?;
@@ -213,53 +225,24 @@ impl Table {
         next.map(drop)
     }
 
-    /// Destroys what has ended. `None` when nothing is left to do.
-    async fn settle(&mut self) -> Result<Option<String>, Error> {
-        let mut pending = None;
-        let mut tell = |error: Error| pending = Some(Chain(&error).to_string());
-        let current = self.current().await?;
-        let rows = self.blocking(|store| Ok(store.epochs()?)).await?;
-        let home = rows.iter().find(|row| row.number == current.number);
-        if home.is_some_and(|row| !self.epochs.is_at_home(row)) {
-            self.turn(Who::These(current, Vec::new()), None).await?;
-        }
-        let rows = self.blocking(|store| Ok(store.epochs()?)).await?;
-        let ended: Vec<EpochRow> = rows.into_iter().filter(|row| row.stage != EpochStage::Current).collect();
-        if !ended.is_empty()
-            && let Err(error) = self.blocking(|store| Ok(store.wipe()?)).await
-        {
-            tell(error);
-        }
-        for row in ended {
-            match self.epochs.destroy(&row).await {
-                Ok(()) => self.blocking(move |store| Ok(store.drop_epoch(row.number)?)).await?,
-                // It never sealed anything, so that no erasure has to wait for its end.
-                Err(error) if row.stage == EpochStage::Making => {
-                    let error = Chain(&error).to_string();
-                    tracing::warn!(
-                        epoch = row.number,
-                        error,
-                        "Key that was being made for subjects stays behind"
-                    );
-                }
-                Err(error) => tell(error),
-            }
-        }
-        Ok(pending)
-    }
-
     /// The current epoch, the first one made if there is none.
     async fn current(&mut self) -> Result<Arc<Current>, Error> {
         if let Some(current) = &self.current {
             return Ok(Arc::clone(current));
         }
         let rows = self.blocking(|store| Ok(store.epochs()?)).await?;
-        match rows.into_iter().find(|row| row.stage == EpochStage::Current) {
+        match rows.iter().find(|row| row.stage == EpochStage::Current) {
             Some(row) => {
-                let (secret, number) = (self.epochs.open(&row).await?, row.number);
+                let (secret, number) = (self.epochs.open(row).await?, row.number);
                 self.current = Some(self.blocking(move |store| Current::open(store, number, &secret)).await?);
             }
-            None => self.turn(Who::All, None).await?,
+            None => {
+                let plan = self.epochs.plan(rows.last().map_or(0, |row| row.number).saturating_add(1))?;
+                let planned = plan.clone();
+                self.blocking(move |store| Ok(store.add_epoch(&planned)?)).await?;
+                let made = self.epochs.make(plan).await?;
+                self.begin(Who::All, made, None).await?;
+            }
         }
         self.current.clone().ok_or(Error::Ended)
     }
@@ -332,7 +315,8 @@ impl Current {
         people: &BTreeSet<Person>,
     ) -> Result<BTreeMap<Person, (Arc<SubjectKey>, i64)>, Error> {
         let rows = people.iter().map(|person| Ok(self.bucket(person)?.row(person)));
-        let rows = store.subjects(&rows.collect::<Result<Vec<_>, Error>>()?)?;
+        let rows = store.subjects(self.number, &rows.collect::<Result<Vec<_>, Error>>()?)?;
+        let rows = rows.ok_or(Error::Contended)?;
         let mut found = BTreeMap::new();
         for (person, row) in people.iter().zip(rows) {
             let Some(row) = row else { continue };
@@ -354,21 +338,44 @@ impl Current {
     ) -> Result<BTreeMap<Person, Arc<SubjectKey>>, Error> {
         let mut keys = BTreeMap::new();
         let mut found = self.find(store, people)?;
-        let mut rows = Vec::new();
+        let (mut fresh, mut seen) = (Vec::new(), Vec::new());
         for person in people {
-            let (key, seen) = match found.remove(person) {
-                Some(found) => found,
-                None => (Arc::new(SubjectKey::new(seal::random()?)), i64::MIN),
+            let row = |key| self.bucket(person)?.subject(bucket_of(person), person, key, period);
+            let key = match found.remove(person) {
+                Some((key, last)) => {
+                    if last < period {
+                        seen.push(row(&key)?);
+                    }
+                    key
+                }
+                None => {
+                    let key = Arc::new(SubjectKey::new(seal::random()?));
+                    fresh.push(row(&key)?);
+                    key
+                }
             };
-            if seen < period {
-                rows.push(self.bucket(person)?.subject(bucket_of(person), person, &key, period)?);
-            }
             keys.insert(*person, key);
         }
-        if !rows.is_empty() && !store.add_subjects(self.number, &rows)? {
-            return Err(Error::Contended);
+        let is_nothing = fresh.is_empty() && seen.is_empty();
+        if is_nothing || store.add_subjects(self.number, &fresh, &seen)? {
+            Ok(keys)
+        } else {
+            Err(Error::Contended)
         }
-        Ok(keys)
+    }
+
+    /// Keys of those who have one, who are seen in this period, if one is given.
+    fn find_seen(
+        &self,
+        store: &Store,
+        people: &BTreeSet<Person>,
+        seen: Option<i64>,
+    ) -> Result<BTreeMap<Person, Arc<SubjectKey>>, Error> {
+        let found = self.find(store, people)?;
+        match seen {
+            Some(period) => self.find_or_make(store, &found.into_keys().collect(), period),
+            None => Ok(found.into_iter().map(|(person, (key, _))| (person, key)).collect()),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Keys of subjects over real state: who has which, what is left of whom, and what a copy of the disk still opens.
 
+mod hung;
+
 use super::*;
-use crate::state::{EpochStage, database_path};
+use crate::state::{EpochStage, ErasureRow, database_path};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -15,10 +17,14 @@ struct Place {
 
 fn open(dir: &Path) -> (Arc<Store>, Subjects) {
     let store = Arc::new(Store::open(&state::Settings { dir: dir.to_owned() }, "test").unwrap());
-    let settings = Settings { dir: dir.to_owned(), backend: None, algorithm: Algorithm::Ed25519 };
-    let epochs = Epochs { settings, backends: Default::default(), environment: "test".to_owned() };
+    let epochs =
+        Epochs { settings: settings(dir), backends: Default::default(), environment: "test".to_owned() };
     let subjects = Subjects::open(Arc::clone(&store), epochs).unwrap();
     (store, subjects)
+}
+
+fn settings(dir: &Path) -> Settings {
+    Settings { dir: dir.to_owned(), backend: None, algorithm: Algorithm::Ed25519 }
 }
 
 impl Place {
@@ -85,7 +91,7 @@ async fn each_person_has_one_key_for_good() {
     let other = place.subjects.person("https://other.example.com", Kind::Subject, "bob");
     let session = place.subjects.person(ISSUER, Kind::Session, "bob");
     for person in [other, session] {
-        assert!(place.subjects.find(&[person]).await.unwrap()[0].is_none(), "looking makes no key");
+        assert!(place.subjects.find(&[person], None).await.unwrap()[0].is_none(), "looking makes no key");
         let keys = place.subjects.keys(&[person], at(0)).await.unwrap();
         assert_ne!(keys[0].tag(Kind::Subject, "", "1"), bob);
     }
@@ -111,7 +117,7 @@ async fn whoever_is_erased_is_so_in_every_copy() {
     place.store.drop_erasure("e1").unwrap();
     for _ in 0..2 {
         for (name, tag) in names.iter().zip(&before) {
-            let key = place.subjects.find(&[place.person(name)]).await.unwrap().remove(0);
+            let key = place.subjects.find(&[place.person(name)], None).await.unwrap().remove(0);
             assert_eq!(key.is_none(), gone.contains(&name.as_str()), "{name}");
             assert!(
                 key.is_none_or(|key| key.tag(Kind::Subject, "", "n") == *tag),
@@ -131,7 +137,7 @@ async fn whoever_is_erased_is_so_in_every_copy() {
         let _ = std::fs::remove_file(copy.join("epoch-1.key"));
         std::fs::copy(&key, copy.join(name)).unwrap();
         let (_, subjects) = open(&copy);
-        let error = subjects.find(&[place.person(gone[0])]).await.unwrap_err();
+        let error = subjects.find(&[place.person(gone[0])], None).await.unwrap_err();
         assert!(matches!(*error, Error::Foreign { number: 1 }), "{error}");
     }
     let (_, log) = (database_path(&place.dir()), place.dir().join("state.db-wal"));
@@ -190,7 +196,7 @@ async fn whoever_was_not_seen_for_long_is_forgotten() {
     assert_eq!(place.subjects.forget(at(0)).await.unwrap(), 0);
     assert_eq!(place.subjects.forget(at(3)).await.unwrap(), 1);
     place.reopen();
-    let found = place.subjects.find(&[alice, bob]).await.unwrap();
+    let found = place.subjects.find(&[alice, bob], None).await.unwrap();
     assert_eq!((found[0].is_some(), found[1].is_some()), (true, false));
 }
 
@@ -213,8 +219,55 @@ async fn a_key_that_is_lost_or_another_is_told() {
     let journal = ErasureRow { id: "all".to_owned(), record: "{}".to_owned(), count: 0 };
     let erased = place.subjects.erase_everyone(journal).await.unwrap();
     assert_eq!(erased, Erased { count: 1, pending: None });
-    assert!(place.subjects.find(&[place.person("alice")]).await.unwrap()[0].is_none());
+    assert!(place.subjects.find(&[place.person("alice")], None).await.unwrap()[0].is_none());
     let tag = place.tag("alice", "n").await;
     place.reopen();
     assert_eq!(place.tag("alice", "n").await, tag);
+}
+
+#[tokio::test]
+async fn two_processes_agree_on_who_is_who() {
+    let place = Place::new();
+    place.tag("alice", "n").await;
+    let (_, other) = open(&place.dir());
+    // Each learns of whom the other made a key.
+    for name in ["bob", "carol", "dave"] {
+        let here = place.tag(name, "n").await;
+        let there = other.keys(&[place.person(name)], at(0)).await.unwrap();
+        assert_eq!(there[0].tag(Kind::Subject, "", "n"), here);
+    }
+    let people: Vec<Person> = (0..200).map(|number| place.person(&format!("person {number}"))).collect();
+    let both =
+        futures_util::future::join(place.subjects.keys(&people, at(0)), other.keys(&people, at(0))).await;
+    let (here, there) = (both.0.unwrap(), both.1.unwrap());
+    for (one, two) in here.iter().zip(&there) {
+        assert_eq!(*one.to_text(), *two.to_text());
+    }
+    // Whoever is erased in one is so in the other, once that looks.
+    let erased = place.erase(&["alice", "bob"], "e").await.unwrap();
+    assert_eq!(erased, Erased { count: 2, pending: None });
+    assert!(other.find(&[place.person("alice")], None).await.unwrap()[0].is_none());
+    assert!(other.find(&[place.person("carol")], None).await.unwrap()[0].is_some());
+    assert_eq!(place.erase(&["carol"], "f").await.unwrap().count, 1);
+    assert_eq!(other.settle().await.unwrap(), None);
+    let fresh = other.keys(&[place.person("carol")], at(0)).await.unwrap();
+    assert_ne!(*fresh[0].to_text(), *there[0].to_text());
+    assert_eq!(fresh[0].tag(Kind::Subject, "", "n"), place.tag("carol", "n").await);
+}
+
+#[tokio::test]
+async fn whoever_is_looked_up_is_seen() {
+    let place = Place::new();
+    let (alice, bob) = (place.person("alice"), place.person("bob"));
+    place.subjects.keys(&[alice, bob], at(0)).await.unwrap();
+    assert!(place.subjects.find(&[alice], Some(at(3))).await.unwrap()[0].is_some());
+    assert_eq!(place.subjects.forget(at(2)).await.unwrap(), 1);
+    let found = place.subjects.find(&[alice, bob], None).await.unwrap();
+    assert_eq!((found[0].is_some(), found[1].is_some()), (true, false));
+    // What was dropped is given to nobody from memory.
+    let again = place.subjects.keys(&[bob], at(0)).await.unwrap();
+    assert_eq!(
+        *again[0].to_text(),
+        *place.subjects.find(&[bob], None).await.unwrap()[0].as_ref().unwrap().to_text()
+    );
 }

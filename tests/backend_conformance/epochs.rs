@@ -54,7 +54,7 @@ pub async fn who_is_erased_is_so_with_a_key_of_it(_: &Subject, running: &Running
         drop((store, table));
 
         let (store, table) = open(running, &dir, algorithm);
-        assert!(table.find(&[alice]).await.unwrap()[0].is_none());
+        assert!(table.find(&[alice], None).await.unwrap()[0].is_none());
         assert_eq!(tag(&table, "bob").await, before[1]);
         assert_ne!(tag(&table, "alice").await, before[0], "somebody new");
         // So that the next algorithm begins anew.
