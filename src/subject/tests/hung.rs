@@ -66,7 +66,8 @@ async fn keys_are_given_while_a_backend_hangs() {
     let journal = ErasureRow { id: "e".to_owned(), record: "{}".to_owned(), count: 0 };
     let erasing = tokio::spawn(async move { subjects.erase(&[alice], journal).await });
     for number in 0..20 {
-        let within = tokio::time::timeout(Duration::from_secs(60), place.tag(&format!("{number}"), "n"));
+        let name = number.to_string();
+        let within = tokio::time::timeout(Duration::from_secs(60), place.tag(&name, "n"));
         within.await.expect("somebody new has a key");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
