@@ -1,8 +1,9 @@
 //! `[[audit.sink]]`.
 
 use super::{Path, Resolver};
-use crate::audit::sink::{Form, From, JOURNAL, Kind, Secret, Settings};
+use crate::audit::sink::{Form, From, JOURNAL, Kind, Secret, Settings, selectors};
 use crate::config::file::{self, SinkForm, SinkFrom};
+use crate::config::structure::nearest;
 use hyper::Uri;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName};
 use rustls::pki_types::ServerName;
@@ -30,12 +31,13 @@ impl Resolver<'_> {
                     None
                 }
             };
-            for event in &written.events {
-                if !is_event(event) {
-                    let message =
-                        format!("{event:?} is no event: write one, \"jwt.issued\", or a family, \"jwt.*\"");
-                    self.fault(&path.key("events"), message);
-                }
+            let known = selectors();
+            for event in written.events.iter().filter(|event| !known.contains(event)) {
+                let hint = match nearest(event, known.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => "write one, \"jwt.issued\", or a family, \"jwt.*\"".to_owned(),
+                };
+                self.fault(&path.key("events"), format!("{event:?} is no event: {hint}"));
             }
             let behind = self.in_range(&path.key("behind"), written.behind, 1_000..=1_000_000_000).into();
             let Some(kind) = kind else { continue };
@@ -212,10 +214,4 @@ fn derived(kind: &Kind) -> &'static str {
 fn is_here(host: &str) -> bool {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// `family.name` or `family.*`.
-fn is_event(text: &str) -> bool {
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
-    text.split_once('.').is_some_and(|(family, name)| is_word(family) && (name == "*" || is_word(name)))
 }
