@@ -4,7 +4,7 @@ use super::{Path, Resolver};
 use crate::audit::sink::{Form, From, JOURNAL, Kind, Secret, Settings, selectors};
 use crate::config::file::{self, SinkForm, SinkFrom};
 use crate::config::structure::nearest;
-use hyper::Uri;
+use crate::transport::read_url;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName};
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;
@@ -95,36 +95,23 @@ impl Resolver<'_> {
         let at = path.key("otlp");
         self.foreign(path, written, &["socket"]);
         let headers = self.headers(&path.key("headers"), written);
-        let url: Option<Uri> = text.parse().ok().filter(|_| !text.contains('#'));
-        let parts = url.as_ref().and_then(|url| Some((url.scheme_str()?, url.host()?, url.authority()?)));
-        let Some((scheme, host, authority)) = parts else {
-            self.fault(&at, "write a URL: https://HOST:4318/v1/logs");
-            return None;
-        };
-        if authority.as_str().contains('@') {
-            self.fault(&at, "a URL is no place for a secret: write it into `headers`");
-        }
-        let ca = match scheme {
-            "https" => self.authorities(path, written),
-            "http" if is_here(host) => {
-                self.foreign(path, written, &["ca"]);
-                None
-            }
-            "http" => {
-                let message = "over the network everyone could read and change what is sent: write https://, or an \
-                               address of this host (127.0.0.1, [::1])";
-                self.fault(&at, message);
-                None
-            }
-            _ => {
-                self.fault(&at, "write a URL that begins with https://");
-                None
+        let url = match read_url(text) {
+            Ok(url) => url,
+            Err(problem) => {
+                self.fault(&at, format!("{problem}; a secret belongs into `headers`"));
+                return None;
             }
         };
-        if matches!(url.as_ref().map(Uri::path), Some("" | "/")) {
+        let ca = if url.scheme_str() == Some("https") {
+            self.authorities(path, written)
+        } else {
+            self.foreign(path, written, &["ca"]);
+            None
+        };
+        if matches!(url.path(), "" | "/") {
             self.fault(&at, "write all of the URL, as a rule with the path /v1/logs");
         }
-        Some(Kind::Otlp { url: url?, ca, headers })
+        Some(Kind::Otlp { url, ca, headers })
     }
 
     /// Keys that this sink has no use for.
