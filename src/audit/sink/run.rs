@@ -3,7 +3,7 @@
 //! Whatever fails is tried again from the last place that is known to be safe, after a pause that grows.
 
 use super::batch::{Batch, Writer};
-use super::cursor::{Found, Gap, Position, Reader, Why};
+use super::cursor::{Bounds, Found, Gap, Position, Reader, Why};
 use super::report::SinkReport;
 use super::target::{Failure, Progress, Target};
 use super::voice::{Loss, Unsaid, Voice, failed, lost};
@@ -111,7 +111,7 @@ impl Sink {
             writer: Arc::new(Writer::new(&settings)),
             name: settings.name,
             reader: None,
-            progress: Progress { safe, refused: Vec::new() },
+            progress: Progress { safe, sent: row.told, refused: Vec::new() },
             voice,
             store,
             clock,
@@ -200,6 +200,7 @@ impl Sink {
             self.reader = None;
         }
         sent?;
+        self.progress.sent = self.progress.sent.max(end.seq);
         self.seen = (!more).then_some(durable);
         self.report(|report| report.sent(end.seq));
         if std::mem::take(&mut self.trouble.is_told) {
@@ -212,7 +213,8 @@ impl Sink {
         let safe = self.progress.safe.clone();
         let mut reader = self.reader.take().unwrap_or_else(|| Reader::new(&self.dir, safe));
         let newest = self.voice.log().segment();
-        let (writer, bounds, is_known) = (Arc::clone(&self.writer), (self.behind, self.told), self.is_known);
+        let (writer, is_known) = (Arc::clone(&self.writer), self.is_known);
+        let bounds = Bounds { behind: self.behind, told: self.told, sent: self.progress.sent };
         let read = spawn_blocking(move || {
             if !is_known && !reader.is_its_own(durable)? {
                 return Ok(None);
@@ -238,7 +240,7 @@ impl Sink {
                     seq,
                     "Sink begins anew: it was at a record that the log does not have"
                 );
-                (self.progress.safe, self.told) = (Position::default(), 0);
+                (self.progress.safe, self.progress.sent, self.told) = (Position::default(), 0, 0);
                 Ok((Found::Records { more: true }, Batch::default()))
             }
         }
@@ -340,7 +342,9 @@ impl Sink {
 
     fn row(&self) -> SinkRow {
         let Position { seq, time, .. } = &self.progress.safe;
-        SinkRow { seq: *seq, time: time.clone(), told: self.told, lost: self.lost }
+        // What became of everything up to there is known: it was sent, or told.
+        let told = self.told.max(self.progress.sent);
+        SinkRow { seq: *seq, time: time.clone(), told, lost: self.lost }
     }
 
     /// Keeps how far it is: now, or if that is due.
