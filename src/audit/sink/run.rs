@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Records are gathered for so long, so that few are not sent one by one.
 const GATHER: Duration = Duration::from_millis(50);
@@ -24,6 +24,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// The record of a loss is durable within this, or it is tried again.
 const RECORD_WITHIN: Duration = Duration::from_secs(5);
+/// And at the end, that of what was refused.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// Failures are recorded no more often than this.
 const TELL_EVERY: Duration = Duration::from_secs(300);
 /// A pause that somebody asks for is no longer than this.
@@ -143,6 +145,13 @@ impl Sink {
             () = self.target.finish(&mut self.progress) => {}
             () = self.ending.over.cancelled() => {}
         }
+        let told = async {
+            while self.voice.untold(self.index).is_some() {
+                sleep(GATHER).await;
+            }
+        };
+        // If it takes longer, they are sent again.
+        let _ = timeout(TOLD_WITHIN, told).await;
         self.keep(true).await;
     }
 
@@ -344,7 +353,19 @@ impl Sink {
         let Position { seq, time, .. } = &self.progress.safe;
         // What became of everything up to there is known: it was sent, or told.
         let told = self.told.max(self.progress.sent);
-        SinkRow { seq: *seq, time: time.clone(), told, lost: self.lost }
+        let row = SinkRow { seq: *seq, time: time.clone(), told, lost: self.lost };
+        // Except for what it refused while no record tells of that: this is sent again after a kill, and refused again.
+        match self.voice.untold(self.index) {
+            None => row,
+            Some((after, count)) => {
+                let lost = self.lost.saturating_sub(count);
+                if after < *seq {
+                    SinkRow { seq: after, time: String::new(), lost, ..row }
+                } else {
+                    SinkRow { lost, ..row }
+                }
+            }
+        }
     }
 
     /// Keeps how far it is: now, or if that is due.

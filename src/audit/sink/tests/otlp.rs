@@ -106,6 +106,34 @@ async fn what_is_refused_for_good_is_told_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_takes_no_refusal_with_it() {
+    let bed = Bed::new();
+    let (port, script) = collector(None).await;
+    let sinks = bed.start(otlp("http", port));
+    script.lock().unwrap().faults = [Fault::Partial(2)].into();
+    bed.record(5).await;
+    eventually("the first is recorded", || !bed.records("sink.lost").is_empty()).await;
+    bed.delivered().await;
+    eventually("and then kept", || bed.row().seq == 6 && bed.row().lost == 2).await;
+    // Within the same minute, so that it waits.
+    script.lock().unwrap().faults = [Fault::Partial(3)].into();
+    bed.record(5).await;
+    bed.delivered().await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!((bed.log.health().sinks[0].lost, bed.row().lost, bed.row().seq), (5, 2, 6));
+    kill(sinks).await;
+    assert_eq!(bed.records("sink.lost").len(), 1);
+    script.lock().unwrap().faults = [Fault::Partial(3)].into();
+    let sinks = bed.start(otlp("http", port));
+    bed.delivered().await;
+    eventually("the other is recorded too", || bed.records("sink.lost").len() == 2).await;
+    sinks.end().await;
+    let lost = &bed.records("sink.lost")[1];
+    assert_eq!((&lost["after"], &lost["count"]), (&6.into(), &3.into()), "{lost}");
+    assert_eq!((bed.row().lost, bed.row().seq), (5, bed.log.durable()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_go_over_tls_and_are_read_again_when_they_are_refused() {
     let bed = Bed::new();
     let (ca, acceptor) = certificate(bed.directory.path());
