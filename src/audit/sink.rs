@@ -7,6 +7,7 @@
 mod batch;
 mod cursor;
 mod datagram;
+mod events;
 mod journal;
 mod otlp;
 mod report;
@@ -20,6 +21,7 @@ mod voice;
 #[cfg(test)]
 mod tests;
 
+pub use events::selectors;
 pub use report::SinkReport;
 pub use settings::{Form, From, JOURNAL, Kind, Secret, Settings};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -67,7 +67,10 @@ pub enum PostError {
     /// It could not be sent, or nobody answered.
     #[error("nobody answers")]
     Connection(#[source] legacy::Error),
-    /// The answer broke off or is too long.
+    /// The answer is too long: what is known of it, without its body.
+    #[error("the answer {} is too long", .0.status)]
+    TooLong(Box<Answer>),
+    /// The answer broke off.
     #[error("the answer cannot be read")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It is no request.
@@ -170,8 +173,14 @@ impl HttpClient {
         *request.headers_mut() = headers;
         let exchange = async {
             let (head, body) = self.0.request(request).await.map_err(PostError::Connection)?.into_parts();
-            let body = Limited::new(body, most).collect().await.map_err(PostError::Body)?.to_bytes();
-            Ok(Answer { status: head.status, headers: head.headers, body })
+            let (status, headers) = (head.status, head.headers);
+            match Limited::new(body, most).collect().await {
+                Ok(body) => Ok(Answer { status, headers, body: body.to_bytes() }),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    Err(PostError::TooLong(Box::new(Answer { status, headers, body: Bytes::new() })))
+                }
+                Err(error) => Err(PostError::Body(error)),
+            }
         };
         timeout_at(deadline, exchange).await.unwrap_or(Err(PostError::Deadline))
     }
@@ -220,7 +229,8 @@ mod tests {
         assert!(
             asked.starts_with("POST /a/b HTTP/1.1\r\n") && asked.contains("content-type: text/plain\r\n")
         );
-        assert!(matches!(exchange(conflict, 2).await.0, Err(PostError::Body(_))), "too long");
+        let Err(PostError::TooLong(answer)) = exchange(conflict, 2).await.0 else { panic!("not too long") };
+        assert_eq!((answer.status, answer.body.len()), (StatusCode::CONFLICT, 0));
         let moved = "HTTP/1.1 307 Away\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(exchange(moved, 3).await.0.unwrap().status, StatusCode::TEMPORARY_REDIRECT);
         assert!(matches!(exchange("", 3).await.0, Err(PostError::Deadline)));

@@ -54,6 +54,17 @@ pub(super) enum Why {
     Behind,
 }
 
+/// What reading is bound by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Of the records before the last so many none are read.
+    pub(super) behind: u64,
+    /// What is missing up to this number is known to be.
+    pub(super) told: u64,
+    /// Up to this number all are read again, however far behind that is: they were sent, and may have arrived.
+    pub(super) sent: u64,
+}
+
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -136,15 +147,14 @@ impl Reader {
     }
 
     /// Gives records up to number `durable` to `take`, until that has enough. `newest` is the segment that was being written
-    /// after that number was known, if one was. Of those before the last `behind` none are
-    /// read; what is missing up to number `told` is known to be.
+    /// after that number was known, if one was.
     pub(super) fn read(
         &mut self,
         (durable, newest): (u64, &str),
-        (behind, told): (u64, u64),
+        Bounds { behind, told, sent }: Bounds,
         mut take: impl FnMut(&Line<'_>, &Position) -> ControlFlow<()>,
     ) -> io::Result<Found> {
-        let is_too_far = durable.saturating_sub(self.at.seq) > behind;
+        let is_too_far = self.at.seq >= sent && durable.saturating_sub(self.at.seq) > behind;
         // While nothing comes after it, everything in it is as it seems.
         let is_in_newest = self.current.as_ref().is_some_and(|current| current.name == newest);
         let segments = if is_in_newest && !is_too_far { Vec::new() } else { self.look(durable)? };

@@ -70,6 +70,7 @@ impl Datagrams {
         };
         match timeout(WITHIN, socket.send(&message.bytes)).await {
             Ok(Ok(_)) => {
+                progress.sent = progress.sent.max(message.after.seq);
                 if let Some(read) = self.read.take() {
                     progress.safe = read;
                 }

@@ -12,7 +12,7 @@ use super::batch::Message;
 use super::target::{Failure, Progress, Refused};
 use crate::sys::{process, secure_file};
 use crate::telemetry::Chain;
-use crate::transport::{HttpClient, TlsError};
+use crate::transport::{HttpClient, PostError, TlsError};
 use answer::{Verdict, judge};
 use hyper::Uri;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
@@ -35,6 +35,10 @@ pub(super) struct Collector {
     /// With the secrets, once they are read.
     headers: Option<HeaderMap>,
     head: Vec<u8>,
+    /// Records of a request, at most: fewer after one that was not answered in time.
+    most: usize,
+    /// A request is answered within this.
+    within: Duration,
 }
 
 impl Collector {
@@ -49,6 +53,8 @@ impl Collector {
             secrets: secrets.to_vec(),
             headers: None,
             head: request::head(&process::host_name()),
+            most: usize::MAX,
+            within: WITHIN,
         })
     }
 
@@ -59,10 +65,11 @@ impl Collector {
     ) -> Result<(), Failure> {
         let mut most = messages.len();
         while !messages.is_empty() {
-            let (now, later) = messages.split_at(most.clamp(1, messages.len()));
+            let (now, later) = messages.split_at(most.min(self.most).clamp(1, messages.len()));
             let (Some(first), Some(last)) = (now.first(), now.last()) else { break };
             match self.post(now).await? {
                 Verdict::Taken(refused) => {
+                    self.most = self.most.saturating_mul(2);
                     if let Some((count, reason)) = refused {
                         // Which ones they were, it does not say.
                         let after = first.after.seq.saturating_sub(1);
@@ -79,6 +86,7 @@ impl Collector {
                     progress.refused.push(Refused { after, count: 1, reason });
                     // The others may be good.
                     most = later.len();
+                    self.most = self.most.saturating_mul(2);
                 }
                 Verdict::Later(failure) => {
                     // A secret may have been replaced.
@@ -98,10 +106,19 @@ impl Collector {
             None => self.headers.insert(read_headers(self.secrets.clone()).await?).clone(),
         };
         let body = request::body(&self.head, messages);
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + self.within;
+        let has_secrets = !self.secrets.is_empty();
         match self.client.post_with(&self.url, headers, body.into(), ANSWER, deadline).await {
-            Ok(answer) => Ok(judge(&answer)),
-            Err(error) => Err(Failure::new(Chain(&error).to_string())),
+            Ok(answer) => Ok(judge(&answer, has_secrets)),
+            // Its status says what became of the records.
+            Err(PostError::TooLong(answer)) => Ok(judge(&answer, has_secrets)),
+            Err(error) => {
+                if matches!(error, PostError::Deadline) {
+                    // On a slow line fewer may get out in time.
+                    self.most = (messages.len() / 2).max(1);
+                }
+                Err(Failure::new(Chain(&error).to_string()))
+            }
         }
     }
 }
@@ -136,12 +153,28 @@ async fn read_headers(secrets: Vec<(HeaderName, Secret)>) -> Result<HeaderMap, F
     read.await.unwrap_or_else(|_| Err("a defect".to_owned())).map_err(Failure::new)
 }
 
+/// Sends these to a collector that is to answer within so long, until all are out or after many tries; how far that came.
+#[cfg(test)]
+pub(super) async fn send_slowly(url: &Uri, messages: &[Message], within: Duration) -> Progress {
+    let mut collector = Collector::new(url, None, &[]).unwrap();
+    collector.within = within;
+    let mut progress = Progress::default();
+    for _ in 0..20 {
+        let left = messages.iter().filter(|message| message.after.seq > progress.safe.seq);
+        let left: Vec<Message> = left.cloned().collect();
+        if collector.send(&left, &mut progress).await.is_ok() {
+            break;
+        }
+    }
+    progress
+}
+
 /// What an answer is taken for, in words.
 #[cfg(test)]
 pub(super) fn judged(
     status: u16,
     retry: Option<&'static str>,
-    body: &'static str,
+    (body, has_secrets): (&'static str, bool),
     now: jiff::Timestamp,
 ) -> String {
     let headers = retry.map(|retry| (hyper::header::RETRY_AFTER, HeaderValue::from_static(retry)));
@@ -150,7 +183,7 @@ pub(super) fn judged(
         headers: headers.into_iter().collect(),
         body: body.into(),
     };
-    match answer::judge_at(&answer, now) {
+    match answer::judge_at(&answer, has_secrets, now) {
         Verdict::Taken(None) => "taken".to_owned(),
         Verdict::Taken(Some((count, reason))) => format!("taken but {count}: {reason}"),
         Verdict::Refused(reason) => format!("refused: {reason}"),

@@ -3,7 +3,7 @@
 //! Whatever fails is tried again from the last place that is known to be safe, after a pause that grows.
 
 use super::batch::{Batch, Writer};
-use super::cursor::{Found, Gap, Position, Reader, Why};
+use super::cursor::{Bounds, Found, Gap, Position, Reader, Why};
 use super::report::SinkReport;
 use super::target::{Failure, Progress, Target};
 use super::voice::{Loss, Unsaid, Voice, failed, lost};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Records are gathered for so long, so that few are not sent one by one.
 const GATHER: Duration = Duration::from_millis(50);
@@ -24,6 +24,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// The record of a loss is durable within this, or it is tried again.
 const RECORD_WITHIN: Duration = Duration::from_secs(5);
+/// And at the end, that of what was refused.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// Failures are recorded no more often than this.
 const TELL_EVERY: Duration = Duration::from_secs(300);
 /// A pause that somebody asks for is no longer than this.
@@ -111,7 +113,7 @@ impl Sink {
             writer: Arc::new(Writer::new(&settings)),
             name: settings.name,
             reader: None,
-            progress: Progress { safe, refused: Vec::new() },
+            progress: Progress { safe, sent: row.told, refused: Vec::new() },
             voice,
             store,
             clock,
@@ -143,6 +145,13 @@ impl Sink {
             () = self.target.finish(&mut self.progress) => {}
             () = self.ending.over.cancelled() => {}
         }
+        let told = async {
+            while self.voice.untold(self.index).is_some() {
+                sleep(GATHER).await;
+            }
+        };
+        // If it takes longer, they are sent again.
+        let _ = timeout(TOLD_WITHIN, told).await;
         self.keep(true).await;
     }
 
@@ -200,6 +209,7 @@ impl Sink {
             self.reader = None;
         }
         sent?;
+        self.progress.sent = self.progress.sent.max(end.seq);
         self.seen = (!more).then_some(durable);
         self.report(|report| report.sent(end.seq));
         if std::mem::take(&mut self.trouble.is_told) {
@@ -212,7 +222,8 @@ impl Sink {
         let safe = self.progress.safe.clone();
         let mut reader = self.reader.take().unwrap_or_else(|| Reader::new(&self.dir, safe));
         let newest = self.voice.log().segment();
-        let (writer, bounds, is_known) = (Arc::clone(&self.writer), (self.behind, self.told), self.is_known);
+        let (writer, is_known) = (Arc::clone(&self.writer), self.is_known);
+        let bounds = Bounds { behind: self.behind, told: self.told, sent: self.progress.sent };
         let read = spawn_blocking(move || {
             if !is_known && !reader.is_its_own(durable)? {
                 return Ok(None);
@@ -238,7 +249,7 @@ impl Sink {
                     seq,
                     "Sink begins anew: it was at a record that the log does not have"
                 );
-                (self.progress.safe, self.told) = (Position::default(), 0);
+                (self.progress.safe, self.progress.sent, self.told) = (Position::default(), 0, 0);
                 Ok((Found::Records { more: true }, Batch::default()))
             }
         }
@@ -340,7 +351,21 @@ impl Sink {
 
     fn row(&self) -> SinkRow {
         let Position { seq, time, .. } = &self.progress.safe;
-        SinkRow { seq: *seq, time: time.clone(), told: self.told, lost: self.lost }
+        // What became of everything up to there is known: it was sent, or told.
+        let told = self.told.max(self.progress.sent);
+        let row = SinkRow { seq: *seq, time: time.clone(), told, lost: self.lost };
+        // Except for what it refused while no record tells of that: this is sent again after a kill, and refused again.
+        match self.voice.untold(self.index) {
+            None => row,
+            Some((after, count)) => {
+                let lost = self.lost.saturating_sub(count);
+                if after < *seq {
+                    SinkRow { seq: after, time: String::new(), lost, ..row }
+                } else {
+                    SinkRow { lost, ..row }
+                }
+            }
+        }
     }
 
     /// Keeps how far it is: now, or if that is due.

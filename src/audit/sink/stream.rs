@@ -127,6 +127,8 @@ impl Stream {
             piece.extend_from_slice(&message.bytes);
             let next = messages.get(index + 1).map_or(PIECE, |next| next.bytes.len());
             if piece.len() + next > PIECE {
+                // Of a piece that did not get out wholly the other side may have some.
+                progress.sent = progress.sent.max(message.after.seq);
                 write(wire, &piece).await?;
                 if let Some(read) = self.window.wrote(piece.len(), &message.after) {
                     progress.safe = read;

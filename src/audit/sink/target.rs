@@ -37,6 +37,8 @@ pub(super) struct Refused {
 pub(super) struct Progress {
     /// Everything before this place arrived, or needs not to: where to go on when anything fails.
     pub(super) safe: Position,
+    /// Number of the last record that was sent: from `safe` up to it some have arrived, and nobody knows which.
+    pub(super) sent: u64,
     /// What it refused since this was looked at.
     pub(super) refused: Vec<Refused>,
 }

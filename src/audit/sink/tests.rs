@@ -119,6 +119,14 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Ends them as a kill does.
+async fn kill(sinks: Sinks) {
+    for (_, task) in sinks.tasks {
+        task.abort();
+        let _ = task.await;
+    }
+}
+
 /// What arrived is every number up to `last`, whatever came twice; what came on each connection was in order.
 #[track_caller]
 fn assert_all(connections: &[Vec<u64>], last: u64) {

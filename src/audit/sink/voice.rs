@@ -6,6 +6,7 @@
 
 use crate::audit::log::{Log, Ticket, Unavailable};
 use crate::audit::{Entry, Event, Outcome};
+use futures_util::FutureExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,11 +33,25 @@ struct State {
     refused: Vec<Refusals>,
 }
 
-/// What a sink refused and was not said yet, and when something was said last.
+/// What a sink refused and is not on disk yet, and when something was said last.
 #[derive(Default)]
 struct Refusals {
     pending: Option<(String, Loss)>,
+    /// Said, and perhaps not durable.
+    said: Vec<(String, Loss, Ticket)>,
     told: Option<Instant>,
+}
+
+impl Refusals {
+    fn add(&mut self, name: String, loss: Loss) {
+        match &mut self.pending {
+            Some((_, known)) => {
+                known.after = known.after.min(loss.after);
+                known.count = known.count.saturating_add(loss.count);
+            }
+            None => self.pending = Some((name, loss)),
+        }
+    }
 }
 
 /// Why something was not said.
@@ -70,19 +85,33 @@ impl Voice {
     pub(super) fn refused(&self, index: usize, name: &str, loss: Loss) {
         let mut state = self.state();
         if let Some(refusals) = state.refused.get_mut(index) {
-            match &mut refusals.pending {
-                Some((_, known)) => known.count = known.count.saturating_add(loss.count),
-                None => refusals.pending = Some((name.to_owned(), loss)),
-            }
+            refusals.add(name.to_owned(), loss);
         }
         self.flush(&mut state, index, false);
+    }
+
+    /// What a sink refused and no durable record tells of: the number before the first, and how many. Nobody would know of
+    /// them after a kill, unless they are sent again.
+    pub(super) fn untold(&self, index: usize) -> Option<(u64, u64)> {
+        let mut state = self.state();
+        let refusals = state.refused.get_mut(index)?;
+        for (name, loss, mut ticket) in std::mem::take(&mut refusals.said) {
+            match ticket.durable().now_or_never() {
+                Some(Ok(())) => {}
+                Some(Err(_)) => refusals.add(name, loss),
+                None => refusals.said.push((name, loss, ticket)),
+            }
+        }
+        let pending = refusals.pending.iter().map(|(_, loss)| loss);
+        let losses = pending.chain(refusals.said.iter().map(|(_, loss, _)| loss));
+        losses.map(|loss| (loss.after, loss.count)).reduce(|a, b| (a.0.min(b.0), a.1.saturating_add(b.1)))
     }
 
     /// Says what is due; when it should be called again.
     pub(super) fn due(&self, index: usize) -> Option<Instant> {
         let mut state = self.state();
         self.flush(&mut state, index, false);
-        let Refusals { pending, told } = state.refused.get(index)?;
+        let Refusals { pending, told, .. } = state.refused.get(index)?;
         pending.as_ref()?;
         Some(told.unwrap_or_else(Instant::now) + TELL_EVERY)
     }
@@ -98,18 +127,21 @@ impl Voice {
 
     fn flush(&self, state: &mut State, index: usize, at_once: bool) {
         let silent = state.silent;
-        let Some(Refusals { pending, told }) = state.refused.get_mut(index) else { return };
+        let Some(Refusals { pending, said, told }) = state.refused.get_mut(index) else { return };
         let is_due = at_once || told.is_none_or(|told| told.elapsed() >= TELL_EVERY);
         if silent || !is_due {
             return;
         }
-        if let Some((name, loss)) = pending {
-            match self.log.append(vec![lost(name, loss)]) {
+        if let Some((name, loss)) = pending.take() {
+            match self.log.append(vec![lost(&name, &loss)]) {
                 Ok(ticket) => {
-                    drop(ticket);
-                    (*pending, *told) = (None, Some(Instant::now()));
+                    said.push((name, loss, ticket));
+                    *told = Some(Instant::now());
                 }
-                Err(error) => tracing::error!(sink = name, %error, "Loss of a sink not recorded yet"),
+                Err(error) => {
+                    tracing::error!(sink = name, %error, "Loss of a sink not recorded yet");
+                    *pending = Some((name, loss));
+                }
             }
         }
     }

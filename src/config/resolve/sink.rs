@@ -1,9 +1,10 @@
 //! `[[audit.sink]]`.
 
 use super::{Path, Resolver};
-use crate::audit::sink::{Form, From, JOURNAL, Kind, Secret, Settings};
+use crate::audit::sink::{Form, From, JOURNAL, Kind, Secret, Settings, selectors};
 use crate::config::file::{self, SinkForm, SinkFrom};
-use hyper::Uri;
+use crate::config::structure::nearest;
+use crate::transport::read_url;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName};
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;
@@ -30,12 +31,13 @@ impl Resolver<'_> {
                     None
                 }
             };
-            for event in &written.events {
-                if !is_event(event) {
-                    let message =
-                        format!("{event:?} is no event: write one, \"jwt.issued\", or a family, \"jwt.*\"");
-                    self.fault(&path.key("events"), message);
-                }
+            let known = selectors();
+            for event in written.events.iter().filter(|event| !known.contains(event)) {
+                let hint = match nearest(event, known.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => "write one, \"jwt.issued\", or a family, \"jwt.*\"".to_owned(),
+                };
+                self.fault(&path.key("events"), format!("{event:?} is no event: {hint}"));
             }
             let behind = self.in_range(&path.key("behind"), written.behind, 1_000..=1_000_000_000).into();
             let Some(kind) = kind else { continue };
@@ -93,36 +95,23 @@ impl Resolver<'_> {
         let at = path.key("otlp");
         self.foreign(path, written, &["socket"]);
         let headers = self.headers(&path.key("headers"), written);
-        let url: Option<Uri> = text.parse().ok().filter(|_| !text.contains('#'));
-        let parts = url.as_ref().and_then(|url| Some((url.scheme_str()?, url.host()?, url.authority()?)));
-        let Some((scheme, host, authority)) = parts else {
-            self.fault(&at, "write a URL: https://HOST:4318/v1/logs");
-            return None;
-        };
-        if authority.as_str().contains('@') {
-            self.fault(&at, "a URL is no place for a secret: write it into `headers`");
-        }
-        let ca = match scheme {
-            "https" => self.authorities(path, written),
-            "http" if is_here(host) => {
-                self.foreign(path, written, &["ca"]);
-                None
-            }
-            "http" => {
-                let message = "over the network everyone could read and change what is sent: write https://, or an \
-                               address of this host (127.0.0.1, [::1])";
-                self.fault(&at, message);
-                None
-            }
-            _ => {
-                self.fault(&at, "write a URL that begins with https://");
-                None
+        let url = match read_url(text) {
+            Ok(url) => url,
+            Err(problem) => {
+                self.fault(&at, format!("{problem}; a secret belongs into `headers`"));
+                return None;
             }
         };
-        if matches!(url.as_ref().map(Uri::path), Some("" | "/")) {
+        let ca = if url.scheme_str() == Some("https") {
+            self.authorities(path, written)
+        } else {
+            self.foreign(path, written, &["ca"]);
+            None
+        };
+        if matches!(url.path(), "" | "/") {
             self.fault(&at, "write all of the URL, as a rule with the path /v1/logs");
         }
-        Some(Kind::Otlp { url: url?, ca, headers })
+        Some(Kind::Otlp { url, ca, headers })
     }
 
     /// Keys that this sink has no use for.
@@ -212,10 +201,4 @@ fn derived(kind: &Kind) -> &'static str {
 fn is_here(host: &str) -> bool {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// `family.name` or `family.*`.
-fn is_event(text: &str) -> bool {
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
-    text.split_once('.').is_some_and(|(family, name)| is_word(family) && (name == "*" || is_word(name)))
 }

@@ -65,11 +65,13 @@ fn each_fault_is_told() {
         ("syslog = \"/dev/log\"\nsocket = \"/a\"\n".to_owned(), ".socket", "journald"),
         ("journald = true\nsocket = \"a\"\n".to_owned(), ".socket", "absolute"),
         ("journald = true\n[audit.sink.headers]\na = { file = \"/a\" }\n".to_owned(), ".headers", "`otlp`"),
-        ("otlp = \"http://collector:4318/v1/logs\"\n".to_owned(), ".otlp", "write https://"),
-        ("otlp = \"ftp://a/v1/logs\"\n".to_owned(), ".otlp", "begins with https://"),
-        ("otlp = \"collector\"\n".to_owned(), ".otlp", "write a URL"),
+        ("otlp = \"http://collector:4318/v1/logs\"\n".to_owned(), ".otlp", "write https:"),
+        ("otlp = \"ftp://a/v1/logs\"\n".to_owned(), ".otlp", "write an address"),
+        ("otlp = \"collector\"\n".to_owned(), ".otlp", "write an address"),
         ("otlp = \"https://a\"\n".to_owned(), ".otlp", "/v1/logs"),
-        ("otlp = \"https://u:p@a/v1/logs\"\n".to_owned(), ".otlp", "no place for a secret"),
+        ("otlp = \"https://u:p@a/v1/logs\"\n".to_owned(), ".otlp", "without a user"),
+        ("otlp = \"https://a/v1/logs?token=s3cr3t\"\n".to_owned(), ".otlp", "belongs into `headers`"),
+        ("otlp = \"https://a/v1/logs#s3cr3t\"\n".to_owned(), ".otlp", "belongs into `headers`"),
         ("otlp = \"http://127.0.0.1:1/v1/logs\"\nca = \"/a\"\n".to_owned(), ".ca", "there is no TLS"),
         (
             format!("{otlp}headers = {{ \"a b\" = {{ file = \"/a\" }} }}\n"),
@@ -92,6 +94,9 @@ fn each_fault_is_told() {
         (format!("{otlp}headers = {{ a = \"secret\" }}\n"), ".headers.a", ""),
         (format!("{otlp}events = [\"jwt\"]\n"), ".events", "is no event"),
         (format!("{otlp}events = [\"*\"]\n"), ".events", "is no event"),
+        (format!("{otlp}events = [\"jwt.isued\"]\n"), ".events", "did you mean \"jwt.issued\"?"),
+        (format!("{otlp}events = [\"kye.*\"]\n"), ".events", "did you mean \"key.*\"?"),
+        (format!("{otlp}events = [\"jwt.\"]\n"), ".events", "is no event"),
         (format!("{otlp}behind = 999\n"), ".behind", "write 1000 to 1000000000"),
         (format!("{otlp}format = \"cef\"\n"), ".format", "ocsf"),
         (format!("{otlp}from = \"now\"\n"), ".from", "start"),
@@ -101,6 +106,7 @@ fn each_fault_is_told() {
         let faults = LOADER.parse(&format!("{GOOD}{}", sink(&text)), "x").map(drop).expect_err(&text).faults;
         let told = faults.iter().any(|fault| fault.path == at(path) && fault.message.contains(what));
         assert!(told, "{text}: {faults:#?}");
+        assert!(!faults.iter().any(|fault| fault.message.contains("s3cr3t")), "{text}: {faults:#?}");
     }
     // All at once.
     let text = format!("{GOOD}{}{}", sink("otlp = \"x\"\nbehind = 1\n"), sink("syslog = \"tcp://a:1\"\n"));

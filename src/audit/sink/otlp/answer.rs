@@ -21,11 +21,12 @@ pub(super) enum Verdict {
     Later(Failure),
 }
 
-pub(super) fn judge(answer: &Answer) -> Verdict {
-    judge_at(answer, SystemClock.now())
+/// Its own words are left out where the request had secrets: they may repeat them, in whatever spelling.
+pub(super) fn judge(answer: &Answer, has_secrets: bool) -> Verdict {
+    judge_at(answer, has_secrets, SystemClock.now())
 }
 
-pub(super) fn judge_at(answer: &Answer, now: Timestamp) -> Verdict {
+pub(super) fn judge_at(answer: &Answer, has_secrets: bool, now: Timestamp) -> Verdict {
     let status = answer.status;
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if status.is_success() {
@@ -35,10 +36,11 @@ pub(super) fn judge_at(answer: &Answer, now: Timestamp) -> Verdict {
             Some(number) => number.as_u64().unwrap_or(0),
             None => 0,
         };
-        let said = partial.get("errorMessage").and_then(Value::as_str).unwrap_or_default();
+        let said = partial.get("errorMessage").and_then(Value::as_str);
+        let said = said.filter(|_| !has_secrets).unwrap_or_default();
         return Verdict::Taken((rejected > 0).then(|| (rejected, told("the collector refused them", said))));
     }
-    let said = body.get("message").and_then(Value::as_str).unwrap_or_default();
+    let said = body.get("message").and_then(Value::as_str).filter(|_| !has_secrets).unwrap_or_default();
     let reason = told(&format!("the collector answers {status}"), said);
     match status {
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {

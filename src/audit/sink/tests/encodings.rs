@@ -160,6 +160,18 @@ fn answers_are_understood() {
         ),
         (503, Some("soon"), "", "later: the collector answers 503 Service Unavailable"),
     ] {
-        assert_eq!(judged(status, retry, body, "2026-11-24T08:00:00Z".parse().unwrap()), expected);
+        let now = "2026-11-24T08:00:00Z".parse().unwrap();
+        assert_eq!(judged(status, retry, (body, false), now), expected);
+        // It may say what it was sent to log in.
+        let without = judged(
+            status,
+            retry,
+            (
+                r#"{"message":"hunter2","partialSuccess":{"rejectedLogRecords":2,"errorMessage":"hunter2"}}"#,
+                true,
+            ),
+            now,
+        );
+        assert!(!without.contains("hunter2"), "{without}");
     }
 }

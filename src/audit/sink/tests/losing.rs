@@ -1,6 +1,6 @@
 //! What a sink does not get is counted exactly, recorded, and nothing is said twice or without end.
 
-use super::servers::{syslog, tcp};
+use super::servers::{Fault, syslog, tcp};
 use super::*;
 
 /// Numbers that records of losses speak of, by what they say.
@@ -58,6 +58,36 @@ async fn a_loss_beyond_the_bound_is_recorded_exactly() {
     }
     assert_eq!((health.sinks[0].lost, bed.row().lost), (total, total));
     assert_eq!(bed.records("alert.raised").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_is_sent_again_and_not_lost_though_the_bound_is_small() {
+    let bed = Bed::new();
+    let (port, script) = syslog(None).await;
+    // It breaks the connection after much more than the bound, which all buffers on the way hold.
+    script.lock().unwrap().faults.push_back(Fault::CloseAfter(900_000));
+    let bounded = [Settings { behind: 1000, ..settings("sink", tcp(port)) }];
+    let sinks = bed.start_all(&bounded);
+    while script.lock().unwrap().connections.len() < 2 {
+        bed.record(100).await;
+        bed.delivered().await;
+        assert!(bed.log.durable() < 20_000, "it does not break");
+    }
+    bed.delivered().await;
+    assert!(bed.log.durable() > 2000 && lost(&bed).is_empty(), "{:?}", lost(&bed));
+    assert_all(&script.lock().unwrap().connections, bed.log.durable());
+    // Nor over a kill.
+    let durable = bed.log.durable();
+    eventually("how far it came is kept", || bed.row().told == durable).await;
+    assert_eq!(bed.row().seq, 0, "nothing has certainly arrived");
+    kill(sinks).await;
+    script.lock().unwrap().connections.clear();
+    let sinks = bed.start_all(&bounded);
+    bed.record(50).await;
+    bed.delivered().await;
+    sinks.end().await;
+    assert!(lost(&bed).is_empty(), "{:?}", lost(&bed));
+    assert_all(&script.lock().unwrap().connections, bed.log.durable());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

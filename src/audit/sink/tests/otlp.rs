@@ -1,5 +1,8 @@
 //! OTLP: what a collector answers, and what becomes of the records then.
 
+use super::super::batch::{Message, Writer};
+use super::super::cursor::Position;
+use super::super::otlp::send_slowly;
 use super::servers::{Fault, certificate, collector};
 use super::*;
 use crate::audit::sink::Secret;
@@ -103,6 +106,72 @@ async fn what_is_refused_for_good_is_told_and_the_rest_goes_on() {
     let seen: BTreeSet<u64> = script.connections.iter().flatten().copied().collect();
     let missing: Vec<u64> = (1..=711).filter(|seq| !seen.contains(seq)).collect();
     assert_eq!(missing, [333]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_takes_no_refusal_with_it() {
+    let bed = Bed::new();
+    let (port, script) = collector(None).await;
+    let sinks = bed.start(otlp("http", port));
+    script.lock().unwrap().faults = [Fault::Partial(2)].into();
+    bed.record(5).await;
+    eventually("the first is recorded", || !bed.records("sink.lost").is_empty()).await;
+    bed.delivered().await;
+    eventually("and then kept", || bed.row().seq == 6 && bed.row().lost == 2).await;
+    // Within the same minute, so that it waits.
+    script.lock().unwrap().faults = [Fault::Partial(3)].into();
+    bed.record(5).await;
+    bed.delivered().await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!((bed.log.health().sinks[0].lost, bed.row().lost, bed.row().seq), (5, 2, 6));
+    kill(sinks).await;
+    assert_eq!(bed.records("sink.lost").len(), 1);
+    script.lock().unwrap().faults = [Fault::Partial(3)].into();
+    let sinks = bed.start(otlp("http", port));
+    bed.delivered().await;
+    eventually("the other is recorded too", || bed.records("sink.lost").len() == 2).await;
+    sinks.end().await;
+    let lost = &bed.records("sink.lost")[1];
+    assert_eq!((&lost["after"], &lost["count"]), (&6.into(), &3.into()), "{lost}");
+    assert_eq!((bed.row().lost, bed.row().seq), (5, bed.log.durable()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fewer_are_sent_at_once_after_one_that_was_not_answered_in_time() {
+    let bed = Bed::new();
+    bed.record(64).await;
+    let (port, script) = collector(None).await;
+    script.lock().unwrap().faults = vec![Fault::HangAfter(0); 2].into();
+    let kind = otlp("http", port);
+    let Kind::Otlp { url, .. } = &kind else { unreachable!() };
+    let writer = Writer::new(&settings("sink", kind.clone()));
+    let message = |line: &String| {
+        let line = crate::audit::parse(line.as_bytes()).unwrap();
+        Message { after: Position::new(line.seq, String::new()), bytes: writer.encode(&line) }
+    };
+    let messages: Vec<Message> = bed.lines().iter().map(message).collect();
+    let progress = send_slowly(url, &messages, Duration::from_secs(2)).await;
+    assert_eq!((messages.len(), progress.safe.seq), (64, 64));
+    let script = script.lock().unwrap();
+    let counts: Vec<usize> = script.connections.iter().map(Vec::len).collect();
+    assert_eq!(counts, [16, 32, 16], "and more again once it answers");
+    assert_all(&script.connections[..1], 16);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_is_not_sent_again_though_the_answer_is_long() {
+    let bed = Bed::new();
+    let (port, script) = collector(None).await;
+    let long = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: 70000\r\nconnection: close\r\n\r\n{}",
+        " ".repeat(70_000)
+    );
+    script.lock().unwrap().faults.push_back(Fault::Answer(long.leak()));
+    let sinks = bed.start(otlp("http", port));
+    bed.record(3).await;
+    bed.delivered().await;
+    sinks.end().await;
+    assert_eq!((script.lock().unwrap().heads.len(), bed.row().seq), (1, 3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,14 +1,14 @@
 //! The cursor: every durable record once and in order, and every gap told.
 
-use super::super::cursor::{Found, Gap, Position, Reader, Why};
+use super::super::cursor::{Bounds, Found, Gap, Position, Reader, Why};
 use super::*;
 use crate::audit::segment::segment_name;
 use std::ops::ControlFlow;
 
-const ALL: (u64, u64) = (u64::MAX, 0);
+const ALL: Bounds = Bounds { behind: u64::MAX, told: 0, sent: 0 };
 
 /// Reads until there is nothing more, or a gap.
-fn read(reader: &mut Reader, durable: u64, bounds: (u64, u64)) -> (Vec<u64>, Option<Gap>) {
+fn read(reader: &mut Reader, durable: u64, bounds: Bounds) -> (Vec<u64>, Option<Gap>) {
     let mut seqs = Vec::new();
     loop {
         let found = reader.read((durable, ""), bounds, |line, after| {
@@ -89,7 +89,10 @@ async fn what_is_missing_is_told_once() {
     assert_eq!(read(&mut reader, 900, ALL), (numbers(21, 900), None));
     // Who was told of the first is not told again.
     reader.skip(0);
-    assert_eq!(read(&mut reader, 900, (u64::MAX, 9)), (numbers(1, 7), gap(9, 10, 0, Why::Damaged)));
+    assert_eq!(
+        read(&mut reader, 900, Bounds { told: 9, ..ALL }),
+        (numbers(1, 7), gap(9, 10, 0, Why::Damaged))
+    );
     // Segments that are gone.
     let segments = crate::audit::segment::list(bed.dir()).unwrap().0;
     for segment in &segments[..2] {
@@ -106,12 +109,18 @@ async fn who_is_too_far_behind_skips_an_eighth_more_than_needed() {
     bed.record(900).await;
     let mut reader = reader(&bed);
     let gap = |after, next, count| Some(Gap { after, next, count, why: Why::Behind });
-    assert_eq!(read(&mut reader, 900, (900, 0)), (numbers(1, 900), None));
+    let bounds = Bounds { behind: 800, ..ALL };
+    assert_eq!(read(&mut reader, 900, Bounds { behind: 900, ..ALL }), (numbers(1, 900), None));
     reader.skip(0);
-    assert_eq!(read(&mut reader, 900, (800, 0)), (Vec::new(), gap(0, 201, 200)));
-    assert_eq!(read(&mut reader, 900, (800, 150)), (Vec::new(), gap(150, 201, 50)));
+    assert_eq!(read(&mut reader, 900, bounds), (Vec::new(), gap(0, 201, 200)));
+    assert_eq!(read(&mut reader, 900, Bounds { told: 150, ..bounds }), (Vec::new(), gap(150, 201, 50)));
     reader.skip(200);
-    assert_eq!(read(&mut reader, 900, (800, 0)), (numbers(201, 900), None));
+    assert_eq!(read(&mut reader, 900, bounds), (numbers(201, 900), None));
+    // What was sent already is sent again, and counts as nothing lost.
+    reader.skip(0);
+    assert_eq!(read(&mut reader, 900, Bounds { sent: 1, ..bounds }), (numbers(1, 900), None));
+    reader.skip(1);
+    assert_eq!(read(&mut reader, 900, Bounds { sent: 1, ..bounds }), (Vec::new(), gap(1, 201, 199)));
 }
 
 #[test]
