@@ -435,7 +435,11 @@ class Seals:
                 key = own_key(record.text("vkey"))
                 if key.kid != record.text("kid"):
                     raise Bad("log.key: kid and vkey are of different keys")
-                (self.introduced if isinstance(key, Key) else self.newcomers).append((place, key))
+                if isinstance(key, Key):
+                    self.introduced.append((place, key))
+                # The first introduction of one that cosigns counts.
+                elif key.kid not in [known.kid for known in self.seconds + [key for _, key in self.newcomers]]:
+                    self.newcomers.append((place, key))
             elif record.event == "log.accepted":
                 self.accepted.append((place, record, self.acceptance(record)))
             elif record.event == "log.cosigned":
