@@ -435,7 +435,11 @@ class Seals:
                 key = own_key(record.text("vkey"))
                 if key.kid != record.text("kid"):
                     raise Bad("log.key: kid and vkey are of different keys")
-                (self.introduced if isinstance(key, Key) else self.newcomers).append((place, key))
+                if isinstance(key, Key):
+                    self.introduced.append((place, key))
+                # The first introduction of one that cosigns counts.
+                elif key.kid not in [known.kid for known in self.seconds + [key for _, key in self.newcomers]]:
+                    self.newcomers.append((place, key))
             elif record.event == "log.accepted":
                 self.accepted.append((place, record, self.acceptance(record)))
             elif record.event == "log.cosigned":
@@ -454,12 +458,17 @@ class Seals:
     @staticmethod
     def acceptance(record):
         """The accepted note; or only its size, where a witness did not show it."""
-        if record.members.get("note") is not None:
-            return Note(record.text("note"))
-        record.text("object")
-        if not is_number(record.members.get("size")):
+        names = [name for name, _ in DECODER.decode(record.line.decode())]
+        note, object, size = (record.members.get(name) for name in ("note", "object", "size"))
+        once = all(names.count(name) <= 1 for name in ("note", "object", "size"))
+        texts = all(value is None or type(value) is str for value in (note, object))
+        if not (once and texts and (size is None or is_number(size))):
+            raise Bad("note, object or size of log.accepted is there twice or of another type")
+        if note is not None:
+            return Note(note)
+        if object is None or size is None:
             raise Bad("log.accepted has neither a note nor object and size")
-        return record.members["size"]
+        return size
 
     def cosigned(self, record):
         """What a witness vouches for, in the log itself."""

@@ -7,7 +7,7 @@ use super::disk::{Disk, KernelDisk};
 use super::open::{Begun, OpenError, begin};
 use super::queue::{Gate, Group, Shared};
 use super::restore::{Contradiction, Seal};
-use super::retain;
+use super::retain::Oldest;
 use super::seal::Report;
 use super::segment::Store;
 use super::sink::SinkReport;
@@ -54,6 +54,7 @@ struct Handle {
     sealing: Option<Sealing>,
     report: Mutex<Option<Report>>,
     sinks: Mutex<Vec<SinkReport>>,
+    oldest: Mutex<Oldest>,
 }
 
 /// What is known at open of a log that is to be sealed.
@@ -70,6 +71,7 @@ pub(super) struct Sealing {
     pub(super) introduced: Vec<String>,
     /// What witnesses answered that are asked over the network.
     pub(super) asked: Vec<Asked>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// The tree over all that is durable.
@@ -130,10 +132,10 @@ impl Log {
         clock: Arc<dyn Clock>,
         disk: Arc<dyn Disk>,
     ) -> Result<Self, OpenError> {
-        let (directory, restored, contradictions) = Self::look(settings, disk, clock.now())?;
+        let (directory, recovered, found, contradictions) = Self::look(settings, disk, clock.now())?;
         match contradictions.into_iter().next() {
             Some(Contradiction { error, .. }) => Err(error),
-            None => Self::run(begin(settings, clock, directory, restored)?),
+            None => Self::run(begin(settings, clock, directory, recovered, found)?),
         }
     }
 
@@ -153,7 +155,8 @@ impl Log {
 
     /// The handle on a writer.
     pub(super) fn over(shared: Arc<Shared>, sealing: Option<Sealing>, ended: watch::Receiver<bool>) -> Self {
-        Self(Arc::new(Handle { shared, ended, sealing, report: Mutex::default(), sinks: Mutex::default() }))
+        let (report, sinks, oldest) = Default::default();
+        Self(Arc::new(Handle { shared, ended, sealing, report, sinks, oldest }))
     }
 
     /// The tree over all that is durable, and the number of its last record. Ends an answer later than what is being
@@ -192,7 +195,8 @@ impl Log {
         self.0.sealing.as_ref()
     }
 
-    /// When the oldest record that is kept was written; `None` if none before it was removed.
+    /// When the oldest record that is kept was written, but not later than now; `None` if none before it was removed.
+    /// Reads only what it has not read before.
     ///
     /// # Errors
     /// If that cannot be read.
@@ -200,7 +204,8 @@ impl Log {
         let Some(sealing) = self.sealing().filter(|sealing| sealing.dir.join(BASE).exists()) else {
             return Ok(None);
         };
-        retain::begins(&sealing.dir)
+        let mut oldest = self.0.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        oldest.of(&sealing.dir, sealing.clock.now())
     }
 
     /// How far the log is sealed, for [`Health`].

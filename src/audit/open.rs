@@ -7,7 +7,7 @@ use super::disk::{Disk, KernelDisk};
 use super::history::History;
 use super::log::{Head, Log, Sealing, Unavailable};
 use super::queue::Shared;
-use super::recover::recover;
+use super::recover::{Recovered, recover};
 use super::restore::{Contradiction, Restored, Seen, compare, restore};
 use super::segment::Directory;
 use super::witness::{Asked, Witness, ask, last_note};
@@ -129,8 +129,9 @@ pub enum OpenError {
     },
 }
 
-/// The directory as it was found, and what is wrong with it.
-pub(super) type Opened = (Directory, Option<Found>, Vec<Contradiction>);
+/// The directory as it was found, where the log goes on, what is known of one that is to be sealed, and what is wrong
+/// with it.
+pub(super) type Opened = (Directory, Recovered, Option<Found>, Vec<Contradiction>);
 
 /// What is known of a log that is to be sealed.
 pub(super) struct Found {
@@ -153,7 +154,8 @@ impl Log {
         actor: Actor,
         reason: &str,
     ) -> Result<Vec<String>, OpenError> {
-        let (directory, restored, contradictions) = Self::look(settings, Arc::new(KernelDisk), clock.now())?;
+        let (directory, recovered, found, contradictions) =
+            Self::look(settings, Arc::new(KernelDisk), clock.now())?;
         if contradictions.is_empty() {
             return Ok(Vec::new());
         }
@@ -166,7 +168,7 @@ impl Log {
             Entry { actor, reason, object, note, size, ..Entry::new(Event::LogAccepted, Outcome::Success) }
         };
         let entries = contradictions.iter().map(accepted).collect();
-        let log = Self::run(begin(settings, clock, directory, restored)?)?;
+        let log = Self::run(begin(settings, clock, directory, recovered, found)?)?;
         let recorded = match log.append(entries) {
             Ok(mut ticket) => ticket.durable().await,
             Err(unavailable) => Err(unavailable),
@@ -176,7 +178,8 @@ impl Log {
         Ok(contradictions.into_iter().map(|contradiction| contradiction.witness).collect())
     }
 
-    /// Locks the directory and looks at what is in it, without changing that.
+    /// Locks the directory and looks at what is in it, without changing that. Witnesses are shown no seal but what is on
+    /// the disk and stays.
     pub(super) fn look(
         settings: &Settings,
         disk: Arc<dyn Disk>,
@@ -184,12 +187,15 @@ impl Log {
     ) -> Result<Opened, OpenError> {
         let directory = Directory::open(&settings.dir, settings.segment.max(MIN_SEGMENT), disk)?;
         directory.bind(&settings.environment)?;
+        let recovered = recover(&directory)?;
         let Some(checkpoint) = &settings.checkpoint else {
-            return Ok((directory, None, Vec::new()));
+            return Ok((directory, recovered, None, Vec::new()));
         };
         let mut contradictions = Vec::new();
         let found = {
             let history = History::new(directory.path(), |name| directory.read_segment(name))?;
+            // What is about to be declared lost is none of the log's any more.
+            let history = history.without(recovered.unknown);
             let restored = restore(&history)?;
             let sealed = restored.seal.as_ref().map(|seal| seal.checkpoint.origin.clone());
             let origin = match (sealed, &checkpoint.origin) {
@@ -212,7 +218,7 @@ impl Log {
             contradictions.extend(more);
             Found { origin, restored, asked }
         };
-        Ok((directory, Some(found), contradictions))
+        Ok((directory, recovered, Some(found), contradictions))
     }
 }
 
@@ -223,25 +229,22 @@ pub(super) struct Begun {
     pub(super) sealing: Option<Sealing>,
 }
 
-/// Recovers what is in the directory and begins a segment.
+/// Takes the log as it was found, and begins a segment.
 pub(super) fn begin(
     settings: &Settings,
     clock: Arc<dyn Clock>,
     directory: Directory,
-    mut found: Option<Found>,
+    recovered: Recovered,
+    found: Option<Found>,
 ) -> Result<Begun, OpenError> {
-    let recovered = recover(&directory)?;
-    if let Some(Found { restored, .. }) = &mut found {
-        // Recovery went by what is on the disk, and has cut or will declare some of what was read before.
-        let history = History::new(directory.path(), |name| directory.read_segment(name))?;
-        *restored = restore(&history.without(recovered.unknown))?;
-    }
+    recovered.carry_out(&directory)?;
     let shared = Arc::new(Shared::default());
     let fail = |source| OpenError::Io { what: "open", path: settings.dir.clone(), source };
     let store = Arc::new(directory.store().map_err(fail)?);
     let (sealing, head) = found.map_or((None, None), |Found { origin, restored, asked }| {
         let Restored { seal: last, introduced, .. } = restored;
-        let sealing = Sealing { dir: settings.dir.clone(), store, origin, last, introduced, asked };
+        let (dir, clock) = (settings.dir.clone(), Arc::clone(&clock));
+        let sealing = Sealing { dir, store, origin, last, introduced, asked, clock };
         (Some(sealing), Some(Head { tree: restored.tree, last: restored.last }))
     });
     let begun = Writer::begin(directory, Arc::clone(&shared), clock, recovered, head);

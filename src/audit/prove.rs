@@ -195,7 +195,12 @@ pub fn keys(dir: &Path) -> Result<Keys, NoProof> {
             if line.event == "log.key" {
                 match introduced(line) {
                     Ok(Introduced::Seals(key)) => known.push((key.kid().to_string(), key.to_vkey())),
-                    Ok(Introduced::Cosigns(key)) => cosigners.push(key),
+                    Ok(Introduced::Cosigns(key)) => {
+                        let is_told = keys.cosigns.iter().any(|(_, kid, _)| kid == key.kid().as_str());
+                        if !is_told && !cosigners.contains(&key) {
+                            cosigners.push(key);
+                        }
+                    }
                     Err(_) => {}
                 }
             }

@@ -1,7 +1,7 @@
 //! Recovery at open: where the log ends, and what a crash left after its last valid record.
 //!
-//! Drops nothing but bytes after the last valid record, reads no more than the newest segments' ends need, and goes by
-//! what is on the disk, not by what is still in memory of it.
+//! Drops nothing but bytes after the last valid record, and that only once the log is taken; reads no more than the newest
+//! segments' ends need, and goes by what is on the disk, not by what is still in memory of it.
 
 use super::base::{BASE, Base};
 use super::line::{Line, Lines, MAX_LINE, parse};
@@ -26,11 +26,12 @@ pub(super) struct Recovered {
     pub(super) entries: Vec<Entry>,
     /// What that declares to be of unknown durability: numbers after the first of these and before the second.
     pub(super) unknown: Option<(u64, u64)>,
+    /// Segments, newest first, and where each ends; those without any record are to go.
+    ends: Vec<(String, Option<u64>)>,
 }
 
-/// Finds the last valid record, newest segment first. Segments without any record are removed, the one that holds the
-/// last is cut after it and synced. If a power loss spoiled what stood before it in its own write, a `log.resumed` says
-/// from where on durability is unknown.
+/// Finds the last valid record, newest segment first. If a power loss spoiled what stood before it in its own write, a
+/// `log.resumed` says from where on durability is unknown. Changes nothing: that does [`Recovered::carry_out`].
 pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
     let fail = |what, name: &str| {
         let path = directory.path().join(name);
@@ -39,7 +40,7 @@ pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
     let (segments, _) = list(directory.path()).map_err(fail("list", ""))?;
     let base = Base::read(directory.path()).map_err(fail("read", BASE))?;
     let next = base.and_then(Result::ok).map_or(1, |base| base.after.saturating_add(1));
-    let mut recovered = Recovered { next, entries: Vec::new(), unknown: None };
+    let mut recovered = Recovered { next, entries: Vec::new(), unknown: None, ends: Vec::new() };
     // The segment that holds the last record, if that record stands behind a spoiled place.
     let mut spoiled = None;
     for Listed { first, name, .. } in segments.into_iter().rev() {
@@ -50,7 +51,6 @@ pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
         let end = found.as_ref().map_or(0, |found| found.end);
         if end < size {
             let sha256 = sha256_from(&mut file, end).map_err(fail("read", &name))?;
-            tracing::warn!(segment = name, dropped = size - end, sha256, "Torn end of the audit log dropped");
             recovered.entries.insert(
                 0,
                 Entry {
@@ -61,11 +61,8 @@ pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
                 },
             );
         }
-        let Some(End { last, before, durable, .. }) = found else {
-            directory.remove(&name).map_err(fail("remove the empty", &name))?;
-            continue;
-        };
-        directory.cut(&file, end).map_err(fail("cut the end of", &name))?;
+        recovered.ends.push((name.clone(), found.as_ref().map(|found| found.end)));
+        let Some(End { last, before, durable, .. }) = found else { continue };
         let next = last.checked_add(1).filter(|_| last >= first).ok_or_else(|| {
             let problem = format!("its last record is {last}, before the number in its name");
             OpenError::Corrupt { path: directory.path().join(&name), problem }
@@ -82,11 +79,33 @@ pub(super) fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
         break;
     }
     recovered.declare(spoiled, 0);
-    directory.sync().map_err(fail("sync", ""))?;
     Ok(recovered)
 }
 
 impl Recovered {
+    /// Removes the segments without any record, cuts those after the last one, and syncs.
+    pub(super) fn carry_out(&self, directory: &Directory) -> Result<(), OpenError> {
+        let fail = |what, name: &str| {
+            let path = directory.path().join(name);
+            move |source| OpenError::Io { what, path, source }
+        };
+        for Entry { segment, dropped, sha256, .. } in &self.entries {
+            if let Some(dropped) = dropped {
+                tracing::warn!(segment, dropped, sha256, "Torn end of the audit log dropped");
+            }
+        }
+        for (name, end) in &self.ends {
+            match end {
+                Some(end) => {
+                    let file = directory.open_segment(name)?;
+                    directory.cut(&file, *end).map_err(fail("cut the end of", name))?;
+                }
+                None => directory.remove(name).map_err(fail("remove the empty", name))?,
+            }
+        }
+        directory.sync().map_err(fail("sync", ""))
+    }
+
     /// Nothing after record `after` was acknowledged, and some of it is lost; unless what is left says that more was.
     fn declare(&mut self, spoiled: Option<(String, u64)>, after: u64) {
         let Some((segment, _)) = spoiled.filter(|(_, durable)| *durable <= after) else { return };

@@ -5,12 +5,12 @@
 //! verifies; the next run does what is left.
 
 pub mod archive;
+mod oldest;
 pub(super) mod plan;
 
 use super::base::Base;
 use super::history::History;
-use super::leaves::{Segments, open};
-use super::line::Lines;
+use super::leaves::Segments;
 use super::log::{Log, Unavailable};
 use super::open::OpenError;
 use super::restore::restore;
@@ -20,9 +20,10 @@ use crate::clock::Clock;
 use crate::telemetry::Chain;
 use archive::Archive;
 use jiff::{SignedDuration, Timestamp};
+pub(super) use oldest::Oldest;
 pub(super) use plan::{Going, plan};
 use std::collections::BTreeMap;
-use std::io::{self, BufReader};
+use std::io;
 use std::ops::ControlFlow::{Break, Continue};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -251,15 +252,7 @@ pub(super) fn finish(dir: &Path, store: &Store) -> Result<(), NotRetained> {
 /// # Errors
 /// If it cannot be read.
 pub fn begins(dir: &Path) -> io::Result<Option<Timestamp>> {
-    for Listed { name, .. } in super::segment::list(dir)?.0 {
-        let mut lines = Lines::new(BufReader::new(open(dir, &name)?));
-        while let Some(raw) = lines.next()? {
-            if let Ok(line) = raw.record() {
-                return Ok(line.time.parse().ok());
-            }
-        }
-    }
-    Ok(None)
+    Oldest::default().of(dir, Timestamp::MAX)
 }
 
 /// What of the log in `dir` would go now, and when the next is old enough; for people.

@@ -104,7 +104,7 @@ impl Sealer {
         let (signed, sealed) = last.as_ref().map_or((0, 0), |seal| (seal.checkpoint.size, seal.after));
         let witnesses = Teller::new(dir, &settings.witnesses, asked, clock.now());
         let key = settings.cosign.as_ref();
-        let cosigning = key.map(|key| Cosigning::new(key, origin, last.as_ref(), &ring));
+        let cosigning = key.map(|key| Cosigning::new(key, origin));
         let cosign = cosigning.as_ref().map(|cosigning| cosigning.report.clone());
         *log.report() = Some(Report::new(&settings, origin, last.as_ref(), cosign, witnesses.reports()));
         let origin = origin.clone();

@@ -1,11 +1,13 @@
 //! Which segments go now: those at the beginning of the log of which every record is old enough, as far as seals cover
 //! them and the log still verifies without them. Reads only.
 //!
-//! Never takes what is damaged for old, and never a key's introduction from the seals that need it.
+//! Never takes what is damaged for old, and never a key's introduction from the seals that need it, nor that of a key
+//! that cosigns before it is repeated.
 
 use super::{NotRetained, Settings};
 use crate::audit::base::Base;
-use crate::audit::checkpoint::SealKey;
+use crate::audit::checkpoint::{Note, SealKey};
+use crate::audit::cosignature::Cosigner;
 use crate::audit::history::History;
 use crate::audit::leaves::Segments;
 use crate::audit::line::{Line, Lines};
@@ -19,11 +21,12 @@ use aws_lc_rs::digest::{Context, SHA256};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow::{Break, Continue};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a look at the log came to.
 #[derive(Debug, Default)]
@@ -60,11 +63,16 @@ struct Reading {
     kid: Option<String>,
     /// Keys that were introduced and have not sealed.
     waiting: BTreeSet<String>,
+    /// Keys that cosign.
+    seconds: Seconds,
     /// As they were introduced.
     vkeys: HashMap<String, String>,
     /// Size of the largest checkpoint that was accepted as lost.
     lost: u64,
 }
+
+/// Keys that were introduced to cosign, and whether they have.
+type Seconds = BTreeMap<String, (Arc<Cosigner>, bool)>;
 
 /// What is read of a record.
 #[derive(Deserialize)]
@@ -97,7 +105,7 @@ pub(in crate::audit) fn plan(dir: &Path, settings: &Settings, now: Timestamp) ->
     }
     while let Some((count, reading)) = places.pop() {
         let Some(base) = reading.base() else { continue };
-        if !is_free_of(&segments, count, reading.waiting.clone()).map_err(failed)? {
+        if !is_free_of(&segments, count, reading.waiting.clone(), reading.seconds.clone()).map_err(failed)? {
             continue;
         }
         if first_seal(&segments, count, &reading.tree).map_err(failed)?.is_none() {
@@ -127,6 +135,7 @@ impl Reading {
             vkeys: kid.iter().cloned().zip(key.iter().map(SealKey::to_vkey)).collect(),
             kid,
             waiting: BTreeSet::new(),
+            seconds: Seconds::new(),
             lost: 0,
         }
     }
@@ -175,20 +184,25 @@ impl Reading {
                 self.tree.push(leaf(line.bytes));
                 self.after = line.seq;
                 match line.event {
-                    "log.key" => {
-                        // One that only cosigns never takes over.
-                        if let Introduced::Seals(key) = introduced(&line).map_err(|_| damaged())? {
+                    "log.key" => match introduced(&line).map_err(|_| damaged())? {
+                        Introduced::Seals(key) => {
                             let kid = key.kid().to_string();
                             if self.kid.as_ref() != Some(&kid) {
                                 self.waiting.insert(kid.clone());
                             }
                             self.vkeys.insert(kid, key.to_vkey());
                         }
-                    }
+                        Introduced::Cosigns(key) => {
+                            self.seconds.entry(key.kid().to_string()).or_insert((key, false));
+                        }
+                    },
                     "log.sealed" => {
-                        let kid = Sealed::read(&line).map_err(|_| damaged())?.kid;
-                        self.waiting.remove(&kid);
-                        self.kid = Some(kid);
+                        let seal = Sealed::read(&line).map_err(|_| damaged())?;
+                        for (key, cosigns) in self.seconds.values_mut().filter(|(_, cosigns)| !cosigns) {
+                            *cosigns = is_cosigned(&seal, key);
+                        }
+                        self.waiting.remove(&seal.kid);
+                        self.kid = Some(seal.kid);
                     }
                     "log.accepted" => {
                         let lost = accepted(&line).map_err(|_| damaged())?.size;
@@ -212,27 +226,40 @@ fn old_at(time: Timestamp, term: SignedDuration) -> Timestamp {
 }
 
 /// Whether the log from a segment on holds without the introductions of these keys before it: none of them takes over
-/// before it is introduced again. Each start of the daemon does that for all that may still take over.
+/// before it is introduced again. Each start of the daemon does that for all that may still take over, and for all that
+/// cosign, which it repeats.
 fn is_free_of(
     segments: &Segments,
     from: usize,
     mut waiting: BTreeSet<String>,
+    mut seconds: Seconds,
 ) -> Result<bool, (String, io::Error)> {
     let (mut taken, mut started) = (false, false);
     segments.leaves(from, |line: &Line<'_>| {
         match line.event {
-            "log.key" => {
-                if let Ok(Introduced::Seals(key)) = introduced(line) {
-                    waiting.remove(key.kid().as_str());
-                }
+            "log.key" => match introduced(line) {
+                Ok(Introduced::Seals(key)) => drop(waiting.remove(key.kid().as_str())),
+                Ok(Introduced::Cosigns(key)) => drop(seconds.remove(key.kid().as_str())),
+                Err(_) => {}
+            },
+            "log.sealed" => {
+                taken |= Sealed::read(line).is_ok_and(|seal| {
+                    let takes = |(key, cosigns): &(Arc<Cosigner>, bool)| !cosigns && is_cosigned(&seal, key);
+                    waiting.contains(&seal.kid) || seconds.values().any(takes)
+                });
             }
-            "log.sealed" => taken |= Sealed::read(line).is_ok_and(|seal| waiting.contains(&seal.kid)),
             "daemon.started" => started = true,
             _ => {}
         }
-        if taken || waiting.is_empty() { Break(()) } else { Continue(()) }
+        let is_free = waiting.is_empty() && seconds.is_empty();
+        if taken || is_free { Break(()) } else { Continue(()) }
     })?;
-    Ok(!taken && (started || waiting.is_empty()))
+    Ok(!taken && (started || waiting.is_empty() && seconds.is_empty()))
+}
+
+/// Whether this key cosigned a seal.
+fn is_cosigned(seal: &Sealed, key: &Cosigner) -> bool {
+    Note::parse(&seal.note).is_ok_and(|note| key.open(&note).is_ok())
 }
 
 /// Reads a file, and hashes what it reads.

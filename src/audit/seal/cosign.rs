@@ -1,47 +1,42 @@
 //! The second key, which cosigns each checkpoint by ML-DSA-44: which of its versions are introduced, and whether it works.
 //!
+//! Each start introduces all of them again, and each day, so that a log whose beginning went still says which they are.
 //! Never keeps the log from being sealed: what it fails to do is told.
 
 use super::report::CosignReport;
 use super::tell::alert;
 use crate::audit::Entry;
-use crate::audit::checkpoint::{BadNote, Note};
+use crate::audit::checkpoint::BadNote;
 use crate::audit::cosignature::Cosigner;
-use crate::audit::restore::Seal;
 use crate::keyring::{Ring, Version};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A version is introduced again after this: segments are kept for a day at least.
+const AGAIN: Duration = Duration::from_secs(20 * 3600);
 
 pub(super) struct Cosigning {
     key: String,
     origin: String,
-    /// Versions whose introduction is recorded.
-    introduced: BTreeSet<String>,
+    /// Versions whose introduction was recorded in this run, and when.
+    introduced: BTreeMap<String, Instant>,
     pub(super) report: CosignReport,
 }
 
 impl Cosigning {
-    /// By the key of this name, after `last`.
-    pub(super) fn new(key: &str, origin: &str, last: Option<&Seal>, ring: &Ring) -> Self {
+    /// By the key of this name.
+    pub(super) fn new(key: &str, origin: &str) -> Self {
         let report = CosignReport { key: key.to_owned(), ..CosignReport::default() };
-        let mut own =
-            Self { key: key.to_owned(), origin: origin.to_owned(), introduced: BTreeSet::new(), report };
-        // What cosigned the last seal was introduced before.
-        let note = last.and_then(|seal| Note::parse(&seal.note).ok());
-        let cosigned = |version: &&Arc<Version>| {
-            let key = own.cosigner(version);
-            note.as_ref().zip(key.ok()).is_some_and(|(note, key)| key.open(note).is_ok())
-        };
-        let versions = ring.versions().filter(|version| version.key() == key);
-        own.introduced = versions.filter(cosigned).map(|version| version.kid().to_string()).collect();
-        own
+        Self { key: key.to_owned(), origin: origin.to_owned(), introduced: BTreeMap::new(), report }
     }
 
     /// Versions that are to be introduced, each as verifiers keep it. One that cannot cosign is told of when it should.
     pub(super) fn newcomers(&self, ring: &Ring) -> Vec<(Arc<Version>, String)> {
         let is_new = |version: &&Arc<Version>| {
-            version.key() == self.key && !self.introduced.contains(version.kid().as_str())
+            let introduced = self.introduced.get(version.kid().as_str());
+            version.key() == self.key && introduced.is_none_or(|at| at.elapsed() >= AGAIN)
         };
         let vkey = |version| Some((Arc::clone(version), self.cosigner(version).ok()?.to_vkey()));
         ring.versions().filter(is_new).filter_map(vkey).collect()
@@ -49,7 +44,7 @@ impl Cosigning {
 
     /// The introduction of a version is on disk.
     pub(super) fn introduced(&mut self, version: &Version) {
-        self.introduced.insert(version.kid().to_string());
+        self.introduced.insert(version.kid().to_string(), Instant::now());
     }
 
     /// The version that cosigns now.

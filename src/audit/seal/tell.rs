@@ -5,7 +5,7 @@
 //! contradicted.
 
 use super::WitnessReport;
-use crate::audit::witness::http::{Contradicted, Cosigned, Refused, Remote, Told};
+use crate::audit::witness::http::{ANEW, Contradicted, Cosigned, Refused, Remote, Told};
 use crate::audit::witness::{Asked, Witness};
 use crate::audit::{Entry, Event, Outcome};
 use crate::telemetry::Chain;
@@ -175,6 +175,7 @@ impl One {
                 return self.works(self.known);
             }
             Answer::Refused(Refused::Failed(problem)) => (problem, "witness.failed"),
+            Answer::Refused(Refused::Late(problem)) => (format!("{problem}; {ANEW}"), "witness.failed"),
             Answer::Refused(Refused::Accepted { there }) => {
                 self.ended = true;
                 let text = format!(

@@ -150,8 +150,8 @@ impl World {
         self.counts.starts += 1;
         let disk = Arc::<Model>::clone(&self.disk);
         let opened = Log::look(&self.settings, disk, jiff::Timestamp::UNIX_EPOCH).and_then(
-            |(directory, restored, _)| {
-                begin(&self.settings, Arc::<Steady>::clone(&self.clock), directory, restored)
+            |(directory, recovered, found, _)| {
+                begin(&self.settings, Arc::<Steady>::clone(&self.clock), directory, recovered, found)
             },
         );
         match opened {

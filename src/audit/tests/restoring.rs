@@ -57,7 +57,7 @@ pub(super) fn note(origin: &str, tree: &Tree) -> String {
     format!("{checkpoint}\n\u{2014} {origin} {}\n", BASE64.encode([7; 68]))
 }
 
-fn sealed(tree: &Tree, after: u64, note: &str) -> Entry {
+pub(super) fn sealed(tree: &Tree, after: u64, note: &str) -> Entry {
     Entry {
         kid: Some("k".to_owned()),
         after: Some(after),

@@ -4,7 +4,8 @@ use super::restoring::note;
 use super::sealing::{Bed, EVER, Soft};
 use super::*;
 use crate::audit::checkpoint::SealKey;
-use crate::audit::retain::{Retainer, Settings as Terms, outlook};
+use crate::audit::line::encode;
+use crate::audit::retain::{Oldest, Retainer, Settings as Terms, begins, outlook};
 use crate::audit::tree::Tree;
 use crate::audit::verify::{Trust, verify_with};
 use crate::clock::Clock;
@@ -106,6 +107,65 @@ async fn old_segments_go_once_a_seal_covers_the_record_of_it() {
     assert!(bed.sealer(&log).seal(true).await);
     log.close().await;
     assert!(verified(&bed, &key, None).is_sound());
+}
+
+#[test]
+fn the_oldest_record_is_not_always_the_first() {
+    let bench = Bench::quick();
+    wait(bench.open().close());
+    let write = |first: u64, times: &[&str]| {
+        let mut bytes = Vec::new();
+        for (seq, time) in (first..).zip(times) {
+            encode(
+                &mut bytes,
+                seq,
+                &format!("2026-{time}T00:00:00.000000Z"),
+                br#""event":"x","outcome":"success""#,
+            );
+        }
+        std::fs::write(bench.segment(first), bytes).unwrap();
+    };
+    let day = |text: &str| -> Timestamp { format!("2026-{text}T00:00:00Z").parse().unwrap() };
+    let mut oldest = Oldest::default();
+    let mut at = |now: &str| oldest.of(bench.dir(), day(now)).unwrap();
+    std::fs::remove_file(bench.segment(1)).unwrap_or_default();
+    assert_eq!(at("01-09"), None);
+    // Begun while the clock was ahead.
+    write(1, &["03-01", "03-02", "01-05", "01-06"]);
+    assert_eq!(at("01-09"), Some(day("01-05")));
+    assert_eq!(begins(bench.dir()).unwrap(), Some(day("01-05")));
+    write(5, &["01-07", "01-08", "04-01"]);
+    // The clock is ahead, and goes back in the midst of what follows.
+    write(8, &["04-02", "01-02"]);
+    write(10, &["01-09"]);
+    assert_eq!(at("01-09"), Some(day("01-02")));
+    // What is being written is read on.
+    std::fs::remove_file(bench.segment(8)).unwrap();
+    write(10, &["04-03"]);
+    let mut oldest = Oldest::default();
+    let mut at = |now: &str| oldest.of(bench.dir(), day(now)).unwrap();
+    assert_eq!(at("01-09"), Some(day("01-05")));
+    write(10, &["04-03", "01-03"]);
+    assert_eq!(at("01-09"), Some(day("01-03")));
+    // Never later than now.
+    write(1, &["03-01"]);
+    std::fs::remove_file(bench.segment(5)).unwrap();
+    write(10, &["04-03"]);
+    assert_eq!(Oldest::default().of(bench.dir(), day("01-09")).unwrap(), Some(day("01-09")));
+}
+
+#[test]
+fn the_oldest_record_is_looked_for_once() {
+    let bench = Bench::quick();
+    bench.filled(2000);
+    bench.filled(3);
+    let mut oldest = Oldest::default();
+    let mut at = || bytes_read(|| oldest.of(bench.dir(), SystemClock.now()).unwrap().unwrap());
+    let size = std::fs::metadata(bench.segment(1)).unwrap().len();
+    let (first, read) = at();
+    assert!(read >= size, "{read} of {size} bytes");
+    let (again, read) = at();
+    assert!(again == first && read < size / 50, "{read} of {size} bytes");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Whether the log is what its witnesses have seen of it.
 
-use super::restoring::{note, seal};
+use super::restoring::{note, seal, sealed};
 use super::*;
 use crate::audit::tree::{Tree, leaf};
+use crate::audit::witness::http::Remote;
+use crate::audit::witness::http::tests::fake_witness::FakeWitness;
 use crate::audit::witness::{Witness, last_note};
 use crate::audit::{Actor, OpenError};
 use std::os::unix::net::UnixDatagram;
@@ -140,6 +142,56 @@ fn a_witness_that_cannot_be_asked_keeps_the_log_shut() {
     std::fs::remove_file(&watched.file).unwrap();
     nix::unistd::mkfifo(&watched.file, nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(watched.refused().to_string().contains("regular file"));
+}
+
+/// What it cosigned once the log could never take back.
+#[test]
+fn a_seal_that_a_power_loss_took_is_shown_to_nobody() {
+    let mut bench = Bench::sealed();
+    let log = bench.open();
+    record(&log, issued(0)).unwrap();
+    seal(&log);
+    record(&log, issued(1)).unwrap();
+    let head = wait(log.head()).unwrap();
+    wait(log.close());
+    // Written together, the first of them spoiled: neither was acknowledged.
+    let mut bytes = std::fs::read(bench.segment(1)).unwrap();
+    let begin = bytes.len();
+    for (seq, entry) in
+        (head.last + 1..).zip([issued(2), sealed(&head.tree, head.last, &note("jwsd/test", &head.tree))])
+    {
+        let mut body = Vec::new();
+        crate::audit::queue::serialize_body(&entry, &mut body).unwrap();
+        crate::audit::line::encode(&mut bytes, seq, "2026-11-24T08:00:00.000000Z", &body);
+        if seq == head.last + 1 {
+            let end = bytes.len() - 1;
+            bytes[begin..end].fill(0);
+        }
+    }
+    std::fs::write(bench.segment(1), bytes).unwrap();
+    let fake = FakeWitness::start("witness.example/w");
+    let key = crate::audit::cosignature::Cosigner::from_vkey(&fake.vkey).unwrap();
+    let remote = Remote { url: fake.url.parse().unwrap(), key, ca: None };
+    bench.settings.checkpoint.as_mut().unwrap().witnesses = vec![Witness::Http(remote)];
+    wait(bench.open().close());
+    assert!(bench.lines().iter().any(|line| json(line)["event"] == "log.resumed"));
+    assert_eq!(fake.has().unwrap().0, 1, "the seal before: {:?}", fake.asked());
+}
+
+#[test]
+fn a_log_that_is_refused_is_left_as_it_is() {
+    let watched = Watched::with(&[3, 8]);
+    watched.sees(&format!("{}\n", note("jwsd/test", &tree(500))));
+    let segment = watched.bench.segment(1);
+    let mut torn = std::fs::read(&segment).unwrap();
+    torn.extend(b"{\"seq\":12,");
+    std::fs::write(&segment, &torn).unwrap();
+    watched.refused();
+    assert_eq!(std::fs::read(&segment).unwrap(), torn);
+    watched.accept();
+    let recovered =
+        watched.bench.lines().iter().map(|line| json(line)).find(|line| line["event"] == "log.recovered");
+    assert_eq!(recovered.unwrap()["dropped"], 10, "and what it lost is recorded once it is taken");
 }
 
 #[test]

@@ -41,7 +41,11 @@ impl Cosigns {
     }
 
     pub(super) fn introduce(&mut self, at: u64, key: Arc<Cosigner>) {
-        self.introduced.push((at, key));
+        // The first introduction counts: what covers a later one covers it too.
+        let mut all = self.known.iter().chain(self.introduced.iter().map(|(_, key)| key));
+        if !all.any(|known| known == &key) {
+            self.introduced.push((at, key));
+        }
     }
 
     /// Whether a seal's note is cosigned by a key that is known.

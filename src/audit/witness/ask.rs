@@ -14,7 +14,7 @@ use super::Witness;
 use super::http::{Contradicted, Refused, Remote, Told};
 use crate::audit::history::History;
 use crate::audit::open::OpenError;
-use crate::audit::restore::{Contradiction, Restored, Seen};
+use crate::audit::restore::{Contradiction, Restored, Seen, is_accepted};
 use crate::telemetry::Chain;
 use crate::transport::HttpClient;
 
@@ -22,7 +22,7 @@ use crate::transport::HttpClient;
 const REQUEST: Duration = Duration::from_secs(3);
 /// Nor does the log take longer to read for a proof.
 const READING: Duration = Duration::from_secs(3);
-/// Nor all of it.
+/// Nor all of it; whether a contradiction was accepted is looked for after that, however long it takes.
 const WITHIN: Duration = Duration::from_secs(8);
 
 /// What one witness came to.
@@ -36,7 +36,7 @@ pub(in crate::audit) struct Asked {
 /// Asks all of them that are reached over HTTP. Without a seal there is nothing to show: those that know the log say so
 /// after the first one.
 pub(in crate::audit) fn ask(
-    (dir, _, restored): (&Path, &History<'_>, &Restored),
+    (dir, history, restored): (&Path, &History<'_>, &Restored),
     witnesses: &[Witness],
     now: Timestamp,
 ) -> Result<(Vec<Asked>, Vec<Contradiction>), OpenError> {
@@ -58,7 +58,7 @@ pub(in crate::audit) fn ask(
         let (path, witness) = (dir.to_owned(), name.clone());
         match answer {
             Ok(size) => asked.push(Asked { name, answer: Ok(size) }),
-            Err(Refused::Failed(problem)) => {
+            Err(Refused::Failed(problem) | Refused::Late(problem)) => {
                 tracing::error!(
                     witness = name,
                     problem,
@@ -67,6 +67,7 @@ pub(in crate::audit) fn ask(
                 asked.push(Asked { name, answer: Err(problem) });
             }
             Err(Refused::Accepted { .. }) => {}
+            Err(Refused::Contradicted { there, .. }) if is_accepted(history, &name, there)? => {}
             Err(Refused::Contradicted { there, how }) => {
                 let error = match how {
                     Contradicted::Longer => OpenError::Truncated { path, witness, there, here },
@@ -89,7 +90,7 @@ fn answers(clients: &[(&Remote, HttpClient)], told: &Told, now: Timestamp) -> Ve
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let one = async |(remote, client): &(&Remote, HttpClient)| {
             let known = told.checkpoint.size;
-            let adding = remote.add(client, told, known, (REQUEST, READING), now);
+            let adding = remote.show(client, told, known, (REQUEST, READING), now);
             let answer = timeout(WITHIN, adding).await.unwrap_or_else(|_| failed_in_time());
             answer.map(|cosigned| cosigned.size)
         };

@@ -26,6 +26,8 @@ use crate::transport::{Answer, HttpClient};
 
 /// Longest answer that is read, bytes: cosignatures of many keys.
 const LONGEST: usize = 32 * 1024;
+/// What remains where there is no proof.
+pub(in crate::audit) const ANEW: &str = "it must begin anew with this log: see its operator";
 /// A cosignature may be that much older or newer than our clock says, seconds.
 const SKEW: i64 = 60 * 60;
 
@@ -70,6 +72,8 @@ pub(in crate::audit) struct Cosigned {
 pub(in crate::audit) enum Refused {
     /// It may another time.
     Failed(String),
+    /// The log was not read in time for a proof.
+    Late(String),
     /// It has seen `there` records of another log than this one, or more of it.
     Contradicted { there: u64, how: Contradicted },
     /// The same, and an operator has accepted that.
@@ -100,19 +104,32 @@ impl From<NotGrown> for Refused {
     fn from(why: NotGrown) -> Self {
         match why {
             NotGrown::Foreign(there) => Self::Contradicted { there, how: Contradicted::Other },
-            NotGrown::Gone(_) | NotGrown::Late(_) | NotGrown::Read(_) => {
-                let hint = "it must begin anew with this log: see its operator";
-                let text = format!("no proof for it: {}", Chain(&why));
-                Self::Failed(if matches!(why, NotGrown::Read(_)) { text } else { format!("{text}; {hint}") })
-            }
+            NotGrown::Gone(_) => Self::Failed(format!("no proof for it: {why}; {ANEW}")),
+            NotGrown::Late(_) => Self::Late(format!("no proof for it: {why}")),
+            NotGrown::Read(_) => Self::Failed(format!("no proof for it: {}", Chain(&why))),
         }
     }
 }
 
 impl Remote {
-    /// Shows it a checkpoint. It is taken to have one of `known` records; if it has another one, that is tried once.
-    /// Each request takes `within` at most, and so long may the log be read for the proof as `reading` says.
+    /// Shows it a checkpoint, and asks the log itself whether an operator has accepted what it says.
     pub(in crate::audit) async fn add(
+        &self,
+        client: &HttpClient,
+        told: &Told,
+        known: u64,
+        limits: (Duration, Duration),
+        now: Timestamp,
+    ) -> Result<Cosigned, Refused> {
+        match self.show(client, told, known, limits, now).await {
+            Err(refused) => Err(self.judge(told, refused).await),
+            cosigned => cosigned,
+        }
+    }
+
+    /// Shows it a checkpoint; nobody looks whether a contradiction was accepted. It is taken to have one of `known` records; if it has another one, that is tried once.
+    /// Each request takes `within` at most, and so long may the log be read for the proof as `reading` says.
+    pub(in crate::audit) async fn show(
         &self,
         client: &HttpClient,
         told: &Told,
@@ -123,10 +140,7 @@ impl Remote {
         let mut old = known.min(told.checkpoint.size);
         let mut again = true;
         loop {
-            let proof = match prove(told, old, reading).await {
-                Ok(proof) => proof,
-                Err(refused) => return Err(self.judge(told, refused).await),
-            };
+            let proof = prove(told, old, reading).await?;
             let (there, how) = match self.post(client, told, (old, &proof), within, now).await {
                 Said::Cosigned(cosigned) => return Ok(cosigned),
                 Said::Failed(problem) => return Err(Refused::Failed(problem)),
@@ -143,7 +157,7 @@ impl Remote {
                 }
                 Said::Other => (old, Contradicted::Other),
             };
-            return Err(self.judge(told, Refused::Contradicted { there, how }).await);
+            return Err(Refused::Contradicted { there, how });
         }
     }
 

@@ -133,6 +133,51 @@ fn tamper_python_agrees_on_what_an_acceptance_does_not_excuse() {
     assert!(said[2].contains("no key of this log signed"), "{}", said[2]);
 }
 
+#[test]
+fn tamper_python_agrees_on_how_an_acceptance_is_written() {
+    let bench = Bench::new(two_hundred);
+    let note = serde_json::to_string(&bench.first.note(&bench.log.tree)).unwrap();
+    let cases = [
+        (r#""object":"w","size":9"#.to_owned(), true),
+        (r#""note":null,"object":"w","size":9"#.to_owned(), true),
+        (format!(r#""note":{note}"#), true),
+        (format!(r#""note":{note},"object":"w","size":9"#), true),
+        (format!(r#""note":{note},"object":null,"size":null"#), true),
+        (format!(r#""note":{note},"object":7"#), false),
+        (format!(r#""note":{note},"object":["w"]"#), false),
+        (format!(r#""note":{note},"size":-1"#), false),
+        (format!(r#""note":{note},"size":"x""#), false),
+        (format!(r#""note":{note},"size":9.0"#), false),
+        (format!(r#""note":{note},"size":18446744073709551616"#), false),
+        (format!(r#""note":{note},"size":9,"size":9"#), false),
+        (format!(r#""note":{note},"note":null"#), false),
+        (format!(r#""note":null,"note":{note}"#), false),
+        (r#""object":"w","size":9,"size":9"#.to_owned(), false),
+        (r#""object":"w","object":"w","size":9"#.to_owned(), false),
+        (r#""object":"w","size":9,"note":null,"note":null"#.to_owned(), false),
+        (r#""object":"w","size":9,"note":7"#.to_owned(), false),
+        (r#""object":"w","size":true"#.to_owned(), false),
+        (r#""object":"w""#.to_owned(), false),
+        (r#""size":9"#.to_owned(), false),
+    ];
+    let made = cases.iter().map(|(members, _)| {
+        let mut log = bench.log.clone();
+        let body = format!(r#""event":"log.accepted","outcome":"success",{members}"#);
+        let mut line = Vec::new();
+        crate::audit::line::encode(&mut line, log.next, "2026-11-24T08:00:00.123456Z", body.as_bytes());
+        log.segments.last_mut().unwrap().1.extend(line);
+        Case::whole(members.clone(), log.segments)
+    });
+    let made: Vec<Case> = made.collect();
+    let said = judge(&bench, &made);
+    for (at, (case, (_, sound))) in made.iter().zip(&cases).enumerate() {
+        assert_eq!(bench.is_sound(case), *sound, "{}", case.what);
+        if let Some(said) = &said {
+            assert_eq!(said[at] == "sound", *sound, "{}: {}", case.what, said[at]);
+        }
+    }
+}
+
 /// 15 records, cut to 7, which was accepted; then told up to 18.
 fn told_again(first: &Signer, _: &Signer) -> Maker {
     let mut log = Maker::new();

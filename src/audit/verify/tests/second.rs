@@ -77,11 +77,14 @@ fn the_second_key_vouches_for_what_it_has_cosigned() {
     let two = report(&log, &signer, &[&first]);
     assert_sound(&two);
     assert_eq!(told(&two), Some((first.key.kid().to_string(), 2, 16, 1_780_000_100)));
+    // Once more, which makes no difference.
+    log.record(&next.introduction());
     seal(&mut log, &signer, &|note| next.of(note, 1_780_000_200));
+    log.record(&next.introduction());
     seal(&mut log, &signer, &|_| String::new());
     let three = report(&log, &signer, &[&first]);
     assert_sound(&three);
-    assert_eq!(told(&three), Some((next.key.kid().to_string(), 3, 21, 1_780_000_200)), "it was introduced");
+    assert_eq!(told(&three), Some((next.key.kid().to_string(), 3, 22, 1_780_000_200)), "it was introduced");
     // Nobody asked; and another key than the log's.
     let none = report(&log, &signer, &[]);
     assert_sound(&none);
@@ -91,7 +94,7 @@ fn the_second_key_vouches_for_what_it_has_cosigned() {
     let dir = tempfile::tempdir().unwrap();
     log.write(&dir.path().join("audit"));
     let keys = prove::keys(&dir.path().join("audit")).unwrap();
-    let expected = [(5, &first), (21, &next)]
+    let expected = [(5, &first), (22, &next)]
         .map(|(at, second)| (at, second.key.kid().to_string(), second.key.to_vkey()));
     assert_eq!(keys.cosigns, expected);
 }
@@ -122,6 +125,39 @@ fn what_it_did_not_sign_is_a_problem() {
     let bad = Entry { kid: Some("other".to_owned()), ..first.introduction() };
     log.record(&bad);
     assert_finds(&verify_segments(&log.segments, &trust(&[&signer], "")), "of different keys");
+}
+
+#[test]
+fn what_introduces_it_stays_until_it_is_introduced_again() {
+    let (signer, first, next) = (Signer::ed25519(), Second::new(ORIGIN), Second::new(ORIGIN));
+    let mut log = Maker::new();
+    log.introduce(&signer);
+    log.record(&first.introduction());
+    seal(&mut log, &signer, &|note| first.of(note, 1_780_000_000));
+    log.record(&next.introduction());
+    log.begin();
+    seal(&mut log, &signer, &|note| first.of(note, 1_780_000_100));
+    let goes = |log: &Maker| {
+        let place = shorten::Place::new(log);
+        let terms = shorten::terms();
+        let plan = crate::audit::retain::plan(&place.dir(), &terms, shorten::when(log, 1)).unwrap();
+        plan.goes.map_or(0, |going| going.segments.len())
+    };
+    assert_eq!(goes(&log), 0, "no record but these has their keys");
+    let mut early = log.clone();
+    log.record(&first.introduction());
+    assert_eq!(goes(&log), 0);
+    log.record(&next.introduction());
+    assert_eq!(goes(&log), 1);
+    // The next start does that.
+    let mut started = early.clone();
+    started.record(&Entry::new(Event::DaemonStarted, Outcome::Success));
+    assert_eq!(goes(&started), 1);
+    // It took over by the introduction that would go.
+    seal(&mut early, &signer, &|note| next.of(note, 1_780_000_200));
+    early.record(&first.introduction());
+    early.record(&next.introduction());
+    assert_eq!(goes(&early), 0);
 }
 
 /// The message as the specification lays it out, byte by byte.

@@ -1,8 +1,9 @@
 //! A log and a witness over HTTP: what the witness is shown, what it may answer, and what that comes to.
 
 use super::*;
+use crate::audit::restore::restore;
 use crate::audit::tests::{Bench, issued, record, seal, wait};
-use crate::audit::witness::Witness;
+use crate::audit::witness::{Witness, ask};
 use crate::audit::{Actor, Log, OpenError};
 use crate::clock::SystemClock;
 use std::sync::Arc;
@@ -123,6 +124,16 @@ fn what_is_no_cosignature_is_none() {
     assert_eq!(bed.show(&last, 0).unwrap().size, 20);
 }
 
+/// At the start little time is left for that, so it need not begin anew.
+#[test]
+fn a_proof_that_is_not_read_in_time_is_late() {
+    let bed = Bed::with(&[3, 3000]);
+    let told = Told::new(bed.bench.dir(), bed.notes().last().unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let late = runtime.block_on(prove(&told, 3, Duration::ZERO));
+    assert!(matches!(&late, Err(Refused::Late(text)) if !text.contains("anew")), "{late:?}");
+}
+
 #[test]
 fn a_witness_that_changes_its_mind_is_asked_twice_and_no_more() {
     let bed = Bed::with(&[1, 2, 20]);
@@ -173,6 +184,13 @@ fn a_log_that_a_witness_contradicts_is_refused_until_it_is_accepted() {
     assert_eq!(accept(), ["witness.example/w"]);
     assert_eq!(accept(), Vec::<String>::new(), "once is enough");
     bed.open().unwrap();
+    // The log at hand says so, and no time is too long for that.
+    let history = History::of(bed.bench.dir()).unwrap();
+    let restored = restore(&history).unwrap();
+    let witnesses = [Witness::Http(bed.remote())];
+    let nowhere = (Path::new("/nowhere"), &history, &restored);
+    let (asked, contradictions) = ask(nowhere, &witnesses, Timestamp::now()).unwrap();
+    assert!(asked.is_empty() && contradictions.is_empty(), "{contradictions:?}");
     let last = notes.last().unwrap();
     assert_eq!(bed.show(last, 0), Err(Refused::Accepted { there: 500 }), "it never cosigns again");
     // It stands for that size and for no other.
