@@ -43,9 +43,9 @@ impl Admin {
         let revocations = self.revocations()?;
         let now = self.clock.now();
         let later = from.filter(|from| *from > now.as_second());
-        // At once, all that there is: the clock may have gone back behind the date of one.
-        let issued = || from.unwrap_or_else(|| self.clock.latest().as_second());
-        let term = later.map_or_else(|| Revocations::term(issued()), Revocations::later);
+        // Never less than all that there is: the clock may have gone back behind the date of one.
+        let latest = self.clock.latest().as_second();
+        let term = Term { from: later.unwrap_or(0), ..Revocations::term(latest.max(from.unwrap_or(latest))) };
         let mut entry = by.entry(Event::JwtRevoked);
         let later = later.and_then(|later| jiff::Timestamp::from_second(later).ok());
         let later = later.map_or_else(String::new, |later| format!(", from {later} on"));

@@ -90,6 +90,13 @@ impl Api {
             None => None,
             Some(at) => Some(at.parse::<Timestamp>().map_err(|_| shape())?.as_second()),
         };
+        let now_shown = self.clock.shown();
+        if at.is_some_and(|at| at <= now_shown.as_second()) {
+            return Err(Problem::revocation(&format!(
+                "\"at\" is not a time to come: it is {now_shown:.0} here; leave it out to revoke now"
+            ))
+            .into());
+        }
         let what = self.what(now, &mut body)?.ok_or_else(shape)?;
         if !body.is_empty() {
             return Err(shape().into());

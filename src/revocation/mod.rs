@@ -116,11 +116,6 @@ impl Revocations {
         Term { issued, from: 0, until: issued.saturating_add_unsigned(profile::LONGEST.as_secs()) }
     }
 
-    /// The same, but from that time on.
-    pub fn later(issued: i64) -> Term {
-        Term { from: issued, ..Self::term(issued) }
-    }
-
     /// Revokes all these, or none. They are on disk and in effect when it is done; that they were so before is no error.
     ///
     /// # Errors

@@ -145,7 +145,7 @@ async fn what_is_revoked_is_so_for_all_that_it_is_of_and_outlasts_a_restart() {
 #[tokio::test]
 async fn a_revocation_takes_effect_when_it_is_to() {
     let world = World::new();
-    let term = Revocations::later(NOW + 100);
+    let term = Term { from: NOW + 100, ..Revocations::term(NOW + 100) };
     world.revocations.revoke(vec![(Target::Everything, term)], Reason::Superseded).await.unwrap();
     let at = |now| {
         let judged =

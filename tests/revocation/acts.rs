@@ -19,6 +19,10 @@ fn active(daemon: &Daemon, jwts: &[Jwt; 3]) -> [bool; 3] {
     jwts.each_ref().map(|jwt| is_active(daemon, &jwt.token))
 }
 
+fn text_of(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).unwrap().to_string()
+}
+
 fn next_second() {
     let before = now();
     while now() == before {
@@ -135,6 +139,8 @@ fn an_operator_is_told_what_is_wrong() {
         (json!({ "jti": jwt.jti, "at": "tomorrow" }), "send one of"),
         (json!({ "jti": jwt.jti, "at": 1_900_000_000 }), "send one of"),
         (json!({ "jti": jwt.jti, "more": 1 }), "send one of"),
+        (json!({ "jti": jwt.jti, "at": "2020-01-01T00:00:00Z" }), "not a time to come"),
+        (json!({ "everything": true, "at": text_of(now()) }), "not a time to come"),
         (json!({ "jti": jwt.jti.to_uppercase() }), "UUID"),
         (json!({ "jti": jwt.token }), "UUID"),
         (json!({ "profile": "nobody" }), "no profile \"nobody\""),
@@ -155,7 +161,7 @@ fn what_is_to_happen_later_happens_then_restarts_included() {
     let daemon = site.start();
     let jwts = people(&daemon);
     let at = now() + 3;
-    let text = jiff::Timestamp::from_second(at).unwrap().to_string();
+    let text = text_of(at);
     for what in ["jti", "subject"] {
         let name = if what == "jti" { &jwts[2].jti } else { "alice" };
         revoke(&daemon, &json!({ what: name, "at": text }));
