@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::keys::{ACT_WITHIN, text};
 use super::problem::Problem;
 use super::sign::ONE;
-use super::subjects::whom;
+use super::subjects::{issuers, listed, whom};
 use super::{Api, InForce, json};
 use crate::admin::{By, Void};
 use crate::audit::{Actor, Entry, Event, Outcome};
@@ -140,7 +140,16 @@ impl Api {
         if named("everything") {
             return Ok((body.remove("everything") == Some(true.into())).then_some(Void::Everything));
         }
-        whom(body, now).transpose().map(|whom| whom.map(Void::Person))
+        let Some(whom) = whom(body, now).transpose()? else { return Ok(None) };
+        let issuers = issuers(now);
+        // Nobody's: a slip, after which the JWTs that are meant would be active still.
+        if !issuers.contains(&*whom.issuer) {
+            let there_are = listed(&issuers);
+            return Err(Problem::revocation(&format!(
+                "no profile in force has this \"issuer\"; there are {there_are}"
+            )));
+        }
+        Ok(Some(Void::Person(whom)))
     }
 
     /// On a task of its own: whoever hangs up does not leave it half done.

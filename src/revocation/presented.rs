@@ -150,10 +150,7 @@ impl Presented {
         if exp.is_none() && profile.spec().is_none_or(|spec| spec.expires) {
             return Err(Inactive::Claims);
         }
-        let mut issuers = profile.fixed.values().map(|fixed| fixed.issuer.as_str());
-        if profile.fixed.is_empty() && issuer != profile.issuer
-            || !profile.fixed.is_empty() && !issuers.any(|one| one == issuer)
-        {
+        if !profile.issuers().any(|one| one == issuer) {
             return Err(Inactive::Issuer);
         }
         let audience = audience(&profile, claims.get("aud"))?;
