@@ -1,6 +1,9 @@
 //! Taking JWTs back: one, or all of a subject, a session, a consent, a profile, or all there are.
 
+use std::sync::Arc;
+
 use crate::audit::{Event, Outcome};
+use crate::profile::Profile;
 use crate::revocation::{Reason, Revocations, Target, Term};
 use crate::telemetry::Chain;
 
@@ -8,7 +11,7 @@ use super::erase::Whom;
 use super::{Admin, AdminError, By};
 
 /// What is to be taken back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Void {
     /// One JWT by its id.
     Jwt {
@@ -22,7 +25,7 @@ pub enum Void {
     /// All of somebody.
     Person(Whom),
     /// All of a profile.
-    Profile(String),
+    Profile(Arc<Profile>),
     /// All.
     Everything,
 }
@@ -61,9 +64,10 @@ impl Admin {
                 entry.subject = self.tag_of(by, &whom).await;
                 (Target::Person(revocations.person(whom.kind, &whom.issuer, &whom.name)), term)
             }
-            Void::Profile(name) => {
-                (entry.object, entry.profile) = (Some("profile".to_owned()), Some(name.clone()));
-                (Target::Profile(name), term)
+            Void::Profile(profile) => {
+                entry.object = Some("profile".to_owned());
+                entry.profile = Some(profile.name.to_string());
+                (Target::Profile(Revocations::profile(&profile)), term)
             }
             Void::Everything => {
                 entry.object = Some("everything".to_owned());

@@ -133,9 +133,9 @@ impl Api {
         }
         if named("profile") {
             let Some(name) = text(body, "profile").flatten() else { return Ok(None) };
-            let is_known = now.policy.profiles().any(|profile| profile.name.as_str() == name);
+            let known = now.policy.profiles().find(|profile| profile.name.as_str() == name);
             let unknown = || Problem::revocation(&format!("there is no profile {name:?} in force"));
-            return if is_known { Ok(Some(Void::Profile(name))) } else { Err(unknown()) };
+            return known.map(|profile| Some(Void::Profile(Arc::clone(profile)))).ok_or_else(unknown);
         }
         if named("everything") {
             return Ok((body.remove("everything") == Some(true.into())).then_some(Void::Everything));

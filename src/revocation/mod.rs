@@ -23,7 +23,7 @@ use tokio::task::spawn_blocking;
 
 use crate::keyring::Ring;
 use crate::policy::Policy;
-use crate::profile;
+use crate::profile::{self, Profile};
 use crate::state::{self, RevocationRow, Store};
 use crate::subject::Kind;
 
@@ -105,6 +105,12 @@ impl Revocations {
         first(digest::digest(&digest::SHA256, jti.as_bytes()).as_ref())
     }
 
+    /// The mark of a profile. Not by its name: what it made is the same under another one.
+    pub fn profile(profile: &Profile) -> Mark {
+        let told_by = [profile.key.as_str(), "\0", &profile.typ].concat();
+        first(digest::digest(&digest::SHA256, told_by.as_bytes()).as_ref())
+    }
+
     /// The mark of somebody, or of something of theirs, that is called `text` at `issuer`.
     pub fn person(&self, kind: Kind, issuer: &str, text: &str) -> Mark {
         let called = [kind.name(), "\0", issuer, "\0", text].concat();
@@ -157,9 +163,11 @@ impl Revocations {
         let kinds = [Kind::Subject, Kind::Session, Kind::Consent];
         let said = kinds.into_iter().zip(jwt.owners());
         let said = said.filter_map(|(kind, name)| Some((kind, jwt.text(name?)?)));
-        let people: Vec<Mark> = said.map(|(kind, text)| self.person(kind, &jwt.issuer, text)).collect();
+        let people = said.map(|(kind, text)| Target::Person(self.person(kind, &jwt.issuer, text)));
+        let wider = [Target::Profile(Self::profile(&jwt.profile)), Target::Everything];
+        let wider: Vec<Target> = people.chain(wider).collect();
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        list.has(jwt, &Self::jwt(&jwt.jti), &people, now)
+        list.has(jwt.iat, &Self::jwt(&jwt.jti), &wider, now)
     }
 
     /// Spends JWTs that are to be used once: for each, true for the first who does, and for nobody after.
@@ -204,7 +212,7 @@ fn row(target: &Target, term: Term, reason: Reason) -> RevocationRow {
     let (kind, value) = match target {
         Target::Jwt(mark) => ("jwt", mark.to_vec()),
         Target::Person(mark) => ("person", mark.to_vec()),
-        Target::Profile(name) => ("profile", name.as_bytes().to_vec()),
+        Target::Profile(mark) => ("profile", mark.to_vec()),
         Target::Everything => ("everything", Vec::new()),
     };
     let reason = reason.name().to_owned();
@@ -216,7 +224,7 @@ fn target_of(row: &RevocationRow) -> Target {
     match &*row.kind {
         "jwt" => Target::Jwt(first(&row.value)),
         "person" => Target::Person(first(&row.value)),
-        "profile" => Target::Profile(String::from_utf8_lossy(&row.value).into_owned()),
+        "profile" => Target::Profile(first(&row.value)),
         // The table holds no other; of all there are, this one errs to the safe side.
         _ => Target::Everything,
     }

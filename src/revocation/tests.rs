@@ -98,12 +98,16 @@ async fn what_is_revoked_is_so_for_all_that_it_is_of_and_outlasts_a_restart() {
     let world = World::new();
     let term = Revocations::term(NOW);
     let person = |kind, text| Target::Person(world.revocations.person(kind, ISSUER, text));
+    let profile = |name| {
+        let found = world.policy.profiles().find(|profile| profile.name.as_str() == name);
+        Target::Profile(Revocations::profile(found.unwrap()))
+    };
     for target in [
         Target::Jwt(Revocations::jwt("id-1")),
         person(Kind::Subject, "alice"),
         person(Kind::Session, "s1"),
         person(Kind::Consent, "c1"),
-        Target::Profile("access-token".to_owned()),
+        profile("access-token"),
         Target::Everything,
     ] {
         let world = World { revocations: Revocations::open(store(&world.dir)).unwrap(), ..World::new() };
@@ -134,12 +138,23 @@ async fn what_is_revoked_is_so_for_all_that_it_is_of_and_outlasts_a_restart() {
         person(Kind::Subject, "bob"),
         person(Kind::Session, "alice"),
         Target::Person(world.revocations.person(Kind::Subject, "https://other.example.com", "alice")),
-        Target::Profile("many".to_owned()),
+        profile("many"),
     ];
     for other in others {
         world.revocations.revoke(vec![(other, term)], Reason::Unspecified).await.unwrap();
     }
     assert!(world.judge(&world.good()).is_ok());
+}
+
+#[tokio::test]
+async fn a_profile_that_is_revoked_stays_so_under_another_name() {
+    let world = World::new();
+    let jwt = world.judge(&world.good()).unwrap();
+    let what = Target::Profile(Revocations::profile(&jwt.profile));
+    world.revocations.revoke(vec![(what, Revocations::term(NOW))], Reason::Compromised).await.unwrap();
+    let renamed = Policy::new(vec![Profile::sample("renamed", "access", "at+jwt")], "digest".to_owned());
+    let judged = world.revocations.judge(&world.good(), (&world.ring, &renamed), Asked::default(), NOW);
+    assert_eq!(judged.unwrap_err(), Inactive::Revoked);
 }
 
 #[tokio::test]
