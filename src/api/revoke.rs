@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json as value};
 use tokio::time::{Instant, timeout};
 
 use super::exit::Exit;
+use super::in_flight::Seat;
 use super::keys::{ACT_WITHIN, text};
 use super::problem::Problem;
 use super::sign::ONE;
@@ -49,12 +50,14 @@ impl Api {
             if body.is_empty() { Ok((token, reason)) } else { Err(Exit::from(shape())) }
         };
         let (token, reason) = read.await.map_err(|exit: Exit| exit.of(caller.name()))?;
+        let busy = || Exit::from(Problem::overloaded()).of(caller.name());
+        let seat = self.in_flight.enter(peer.uid()).ok_or_else(busy)?;
         let actor = Actor::of(&peer, Some(caller.name()));
         let jwt = Presented::read(&token, &self.keyring.ring(), &now.policy);
         match jwt {
             Ok(jwt) if caller.may_use(jwt.profile.name.as_str()) => {
                 let by = By::operator(actor, Some(id.to_owned()));
-                self.void(by, of(jwt), None, reason).await?;
+                self.void(by, of(jwt), (None, reason), Some(seat)).await?;
             }
             other => self.leave_alone(now, actor, id, other.err().unwrap_or(Inactive::Asker)).await?,
         }
@@ -102,7 +105,8 @@ impl Api {
             return Err(shape().into());
         }
         let by = By::operator(Actor::of(&peer, None), Some(id.to_owned()));
-        self.void(by, what, at, reason).await?;
+        // Without a seat: callers must not hold up an operator.
+        self.void(by, what, (at, reason), None).await?;
         Ok(json(&value!({ "revoked": true })))
     }
 
@@ -153,9 +157,18 @@ impl Api {
     }
 
     /// On a task of its own: whoever hangs up does not leave it half done.
-    async fn void(&self, by: By, what: Void, at: Option<i64>, reason: Reason) -> Result<(), Problem> {
+    async fn void(
+        &self,
+        by: By,
+        what: Void,
+        (at, reason): (Option<i64>, Reason),
+        seat: Option<Seat>,
+    ) -> Result<(), Problem> {
         let admin = Arc::clone(&self.admin);
-        let task = self.tracker.spawn(async move { admin.void(&by, what, at, reason).await });
+        let task = self.tracker.spawn(async move {
+            let _seat = seat;
+            admin.void(&by, what, at, reason).await
+        });
         match timeout(ACT_WITHIN, task).await {
             Ok(Ok(done)) => Ok(done?),
             // The task can only end without an answer by a panic, which is a defect.

@@ -159,6 +159,17 @@ impl Revocations {
         if self.is_revoked(&jwt, latest) { Err(Inactive::Revoked) } else { Ok(jwt) }
     }
 
+    /// Whether what was judged active is so yet: neither it nor its key was revoked meanwhile. The latest time that anything was
+    /// judged by counts.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn stands(&self, jwt: &Presented, ring: &Ring) -> Result<(), Inactive> {
+        ring.verifier(&jwt.kid).ok_or(Inactive::Key)?;
+        let latest = self.latest.load(Ordering::Relaxed);
+        if self.is_revoked(jwt, latest) { Err(Inactive::Revoked) } else { Ok(()) }
+    }
+
     fn is_revoked(&self, jwt: &Presented, now: i64) -> bool {
         let kinds = [Kind::Subject, Kind::Session, Kind::Consent];
         let said = kinds.into_iter().zip(jwt.owners());
