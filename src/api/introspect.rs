@@ -22,7 +22,7 @@ use crate::caller::Caller;
 use crate::jose::json as strict;
 use crate::keyring::Keyring;
 use crate::policy::Policy;
-use crate::revocation::{Asked, Inactive, LONGEST, Presented, Revocations};
+use crate::revocation::{Asked, BODY, Inactive, Presented, Revocations};
 use crate::transport::PeerCredentials;
 
 /// What a request may say.
@@ -70,7 +70,7 @@ impl Api {
         let caller = now.callers.identify(peer)?;
         let read = async {
             now.rates.take(&caller, 1)?;
-            let body = self.read(request, now.limits.body.max(LONGEST), ONE).await?;
+            let body = self.read(request, now.limits.body.max(BODY), ONE).await?;
             Ok(Question::read(body).ok_or_else(|| Problem::introspection(SHAPE))?)
         };
         let question = read.await.map_err(|exit: Exit| exit.of(caller.name()))?;

@@ -19,8 +19,10 @@ use super::subjects::{issuers, listed, whom};
 use super::{Api, InForce, json};
 use crate::admin::{By, Void};
 use crate::audit::{Actor, Entry, Event, Outcome};
+use crate::caller::Caller;
 use crate::jwt::Jti;
-use crate::revocation::{Inactive, LONGEST, Presented, Reason};
+use crate::profile::Fixed;
+use crate::revocation::{BODY, Inactive, Presented, Reason};
 use crate::transport::PeerCredentials;
 
 const OWN: &str = "send \"token\", and \"reason\" where you like, and nothing else";
@@ -42,7 +44,7 @@ impl Api {
         let caller = now.callers.identify(Arc::clone(&peer))?;
         let read = async {
             now.rates.take(&caller, 1)?;
-            let body = self.read(request, now.limits.body.max(LONGEST), ONE).await?;
+            let body = self.read(request, now.limits.body.max(BODY), ONE).await?;
             let shape = || Problem::revocation(OWN);
             let Value::Object(mut body) = body else { return Err(shape().into()) };
             let token = text(&mut body, "token").flatten().ok_or_else(shape)?;
@@ -55,7 +57,7 @@ impl Api {
         let actor = Actor::of(&peer, Some(caller.name()));
         let jwt = Presented::read(&token, &self.keyring.ring(), &now.policy);
         match jwt {
-            Ok(jwt) if caller.may_use(jwt.profile.name.as_str()) => {
+            Ok(jwt) if may_have_made(&caller, &jwt) => {
                 let by = By::operator(actor, Some(id.to_owned()));
                 self.void(by, of(jwt), (None, reason), Some(seat)).await?;
             }
@@ -86,7 +88,7 @@ impl Api {
         request: Request<Incoming>,
     ) -> Answered {
         let shape = || Problem::revocation(ANY);
-        let body = self.read(request, now.limits.body.max(LONGEST), ONE).await?;
+        let body = self.read(request, now.limits.body.max(BODY), ONE).await?;
         let Value::Object(mut body) = body else { return Err(shape().into()) };
         let reason = reason(&mut body).ok_or_else(shape)?;
         let at = match text(&mut body, "at").ok_or_else(shape)? {
@@ -173,13 +175,20 @@ impl Api {
             Ok(Ok(done)) => Ok(done?),
             // The task can only end without an answer by a panic, which is a defect.
             Ok(Err(_)) => Err(Problem::internal()),
-            Err(_) => Err(Problem::act_deadline()),
+            Err(_) => Err(Problem::revocation_deadline()),
         }
     }
 }
 
 fn of(jwt: Presented) -> Void {
     Void::Jwt { end: Some(jwt.end()), profile: Some(jwt.profile.name.to_string()), jti: jwt.jti }
+}
+
+/// Of a profile that the caller may use, and with what is fixed by who that is: not another tenant's.
+fn may_have_made(caller: &Caller, jwt: &Presented) -> bool {
+    let says = |(name, value): (&String, &Value)| jwt.claims.get(name) == Some(value);
+    let is_own = |fixed: &Fixed| fixed.issuer == jwt.issuer && fixed.claims.iter().all(says);
+    caller.may_use(jwt.profile.name.as_str()) && jwt.profile.fixed.get(caller.name()).is_none_or(is_own)
 }
 
 /// One of the list; unspecified when left out.

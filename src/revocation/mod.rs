@@ -9,8 +9,7 @@ mod presented;
 mod tests;
 
 pub use list::{List, Mark, Target, Term};
-use presented::APART;
-pub use presented::{Inactive, LONGEST, Presented};
+pub use presented::{BODY, Inactive, Presented};
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -190,12 +189,13 @@ impl Revocations {
         self.stored(move |store| store.spend(&spent)).await
     }
 
-    /// Forgets what has expired by every clock, in memory and in the state.
+    /// Forgets what has expired by every clock, in memory and in the state: `now` may be up to a day ahead of the truth, as
+    /// after a boot whose clock was not set yet.
     ///
     /// # Errors
     /// The state cannot be changed.
     pub async fn forget(&self, now: i64) -> Result<(), state::Error> {
-        let now = now.saturating_sub(APART);
+        let now = now.saturating_sub_unsigned(profile::LONGEST.as_secs());
         self.list.write().unwrap_or_else(PoisonError::into_inner).forget(now);
         self.stored(move |store| store.forget_revocations(now)).await
     }
