@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::bed::{
-    ISSUER, Jwt, admin, introspect, is_active, now, of, of_person, records_of, revoke, sign, site, why,
+    API, ISSUER, Jwt, admin, introspect, is_active, now, of, of_person, records_of, revoke, sign, site, why,
 };
 use crate::common::{Daemon, Response, Site, eventually};
 
@@ -119,6 +119,64 @@ fn a_caller_takes_back_its_own() {
         assert_eq!((answer.status, answer.code().as_str()), (400, "revocation.malformed"), "{body}");
     }
     assert!(is_active(&daemon, &other.token));
+}
+
+/// Two tenants, whose issuer is in a profile by its template alone.
+#[test]
+fn a_tenant_is_known_by_its_own_issuer() {
+    let mut site = site();
+    site.extra += &format!(
+        "[caller.second]\nuser = 65533\nprofiles = [\"tenant\"]\n\
+         [profile.tenant]\nkey = \"access\"\ntyp = \"tenant+jwt\"\nissuer = \"https://{{name}}.test\"\n\
+         audiences = [{API:?}]\nlifetime = {{ default = \"5m\", max = \"15m\" }}\nclaims = {{ sub = {{}} }}\n"
+    );
+    for names in [&mut site.profiles, &mut site.introspect] {
+        names.push("tenant".to_owned());
+    }
+    site.write_config();
+    let daemon = site.start();
+    let jwts = [(); 2].map(|()| sign(&daemon, &of("tenant", "alice")));
+    assert!(is_active(&daemon, &jwts[0].token));
+    for (issuer, part) in
+        [(None, "https://tester.test"), (Some("https://{name}.test"), "https://second.test")]
+    {
+        let answer = admin(&daemon, "/v1/revoke", &with_issuer(issuer));
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert_eq!(answer.status, 400);
+        assert!(detail.contains(part) && !detail.contains('{'), "{detail}");
+    }
+    revoke(&daemon, &with_issuer(Some("https://second.test")));
+    assert!(is_active(&daemon, &jwts[0].token), "it was somebody else");
+    revoke(&daemon, &with_issuer(Some("https://tester.test")));
+    assert!(!is_active(&daemon, &jwts[0].token));
+
+    // The other tenant may use the profile, too, and leaves these alone.
+    next_second();
+    let jwt = sign(&daemon, &of("tenant", "alice"));
+    let text = site.config_text();
+    let text = text.replace("caller.tester", "caller.first").replace("caller.second", "caller.tester");
+    let text = text.replace("caller.first", "caller.second");
+    site.rewrite(&text);
+    assert_eq!(daemon.reload().status, 200);
+    assert_eq!(daemon.post("/v1/revoke", &json!({ "token": jwt.token })).json(), json!({}));
+    let records = records_of(&daemon, "jwt.revoked");
+    let last = records.last().unwrap();
+    assert_eq!(
+        json!([last["outcome"], last["rules"], last["actor"]["name"]]),
+        json!(["denied", ["token.asker"], "second"])
+    );
+    assert!(is_active(&daemon, &jwt.token));
+    let own = sign(&daemon, &of("tenant", "alice"));
+    daemon.post("/v1/revoke", &json!({ "token": own.token }));
+    assert!(!is_active(&daemon, &own.token));
+}
+
+fn with_issuer(issuer: Option<&str>) -> Value {
+    let mut body = json!({ "subject": "alice" });
+    if let Some(issuer) = issuer {
+        body["issuer"] = issuer.into();
+    }
+    body
 }
 
 #[test]
@@ -248,14 +306,17 @@ fn what_has_expired_leaves_no_row() {
     for jwt in [&brief, &long] {
         revoke(&daemon, &json!({ "token": jwt.token }));
     }
+    next_second();
+    // The same again is the same row.
+    revoke(&daemon, &json!({ "token": long.token }));
     let once = daemon.post("/v1/introspect", &json!({ "token": spent.token, "replay": "once" }));
     assert_eq!(once.json()["active"], true);
     revoke(&daemon, &json!({ "subject": "alice" }));
     assert_eq!(rows(&site), (3, 1));
     assert_eq!(daemon.stop().0, Some(0));
-    // A minute is left for clocks that are apart; as if it were gone by, and the rest but a moment.
+    // A day is left for clocks that are wrong; as if it were gone by, and the rest but a moment.
     let state = rusqlite::Connection::open(site.path("state/state.db")).unwrap();
-    let age = |table| state.execute(&format!("UPDATE {table} SET until = until - 61"), []).unwrap();
+    let age = |table| state.execute(&format!("UPDATE {table} SET until = until - 86401"), []).unwrap();
     assert_eq!((age("revocations"), age("spent")), (3, 1));
     drop(state);
     eventually("they have expired", || now() > spent.iat.max(brief.iat) + 2);
