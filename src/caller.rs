@@ -66,6 +66,10 @@ impl Caller {
     pub fn may_introspect(&self, profile: &str) -> bool {
         self.rule.introspect.contains(profile)
     }
+    /// Whether it may ask about anything.
+    pub fn introspects(&self) -> bool {
+        !self.rule.introspect.is_empty()
+    }
     /// JWTs per second, at most.
     pub fn rate(&self) -> Option<NonZeroU32> {
         self.rule.rate

@@ -1,14 +1,23 @@
 //! Taking JWTs back: one, or all of a subject, a session, a consent, a profile, or all there are.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::audit::{Event, Outcome};
+use crate::profile::Profile;
 use crate::revocation::{Reason, Revocations, Target, Term};
 use crate::telemetry::Chain;
 
 use super::erase::Whom;
 use super::{Admin, AdminError, By};
 
+/// A record does without the tag of the person when a backend takes longer over its key.
+const TAG_WITHIN: Duration = Duration::from_secs(1);
+
 /// What is to be taken back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Void {
     /// One JWT by its id.
     Jwt {
@@ -22,7 +31,7 @@ pub enum Void {
     /// All of somebody.
     Person(Whom),
     /// All of a profile.
-    Profile(String),
+    Profile(Arc<Profile>),
     /// All.
     Everything,
 }
@@ -43,9 +52,9 @@ impl Admin {
         let revocations = self.revocations()?;
         let now = self.clock.now();
         let later = from.filter(|from| *from > now.as_second());
-        // At once, all that there is: the clock may have gone back behind the date of one.
-        let issued = || from.unwrap_or_else(|| self.clock.latest().as_second());
-        let term = later.map_or_else(|| Revocations::term(issued()), Revocations::later);
+        // Never less than all that there is: the clock may have gone back behind the date of one.
+        let latest = self.clock.latest().as_second();
+        let term = Term { from: later.unwrap_or(0), ..Revocations::term(latest.max(from.unwrap_or(latest))) };
         let mut entry = by.entry(Event::JwtRevoked);
         let later = later.and_then(|later| jiff::Timestamp::from_second(later).ok());
         let later = later.map_or_else(String::new, |later| format!(", from {later} on"));
@@ -54,16 +63,18 @@ impl Admin {
             Void::Jwt { jti, end, profile } => {
                 let target = Target::Jwt(Revocations::jwt(&jti));
                 (entry.object, entry.jti, entry.profile) = (Some("jwt".to_owned()), Some(jti), profile);
-                (target, Term { until: end.unwrap_or(term.until), ..term })
+                // Of one JWT the date says nothing: the same again is the same row.
+                (target, Term { issued: 0, until: end.unwrap_or(term.until), ..term })
             }
             Void::Person(whom) => {
                 entry.object = Some(whom.kind.word().to_owned());
-                entry.subject = self.tag_of(by, &whom).await;
+                entry.subject = timeout(TAG_WITHIN, self.tag_of(by, &whom)).await.ok().flatten();
                 (Target::Person(revocations.person(whom.kind, &whom.issuer, &whom.name)), term)
             }
-            Void::Profile(name) => {
-                (entry.object, entry.profile) = (Some("profile".to_owned()), Some(name.clone()));
-                (Target::Profile(name), term)
+            Void::Profile(profile) => {
+                entry.object = Some("profile".to_owned());
+                entry.profile = Some(profile.name.to_string());
+                (Target::Profile(Revocations::profile(&profile)), term)
             }
             Void::Everything => {
                 entry.object = Some("everything".to_owned());

@@ -10,16 +10,19 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use serde_json::{Map, Value, json as value};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::exit::Exit;
 use super::problem::Problem;
 use super::sign::ONE;
 use super::{Api, InForce, json};
-use crate::audit::{Actor, Entry, Event, Outcome};
+use crate::audit::{Actor, Entry, Event, Log, Outcome, Unavailable};
 use crate::caller::Caller;
 use crate::jose::json as strict;
-use crate::revocation::{Asked, Inactive, LONGEST, Presented};
+use crate::keyring::Keyring;
+use crate::policy::Policy;
+use crate::revocation::{Asked, BODY, Inactive, Presented, Revocations};
 use crate::transport::PeerCredentials;
 
 /// What a request may say.
@@ -67,7 +70,7 @@ impl Api {
         let caller = now.callers.identify(peer)?;
         let read = async {
             now.rates.take(&caller, 1)?;
-            let body = self.read(request, now.limits.body.max(LONGEST), ONE).await?;
+            let body = self.read(request, now.limits.body.max(BODY), ONE).await?;
             Ok(Question::read(body).ok_or_else(|| Problem::introspection(SHAPE))?)
         };
         let question = read.await.map_err(|exit: Exit| exit.of(caller.name()))?;
@@ -100,7 +103,7 @@ impl Api {
         Ok(json(&value!({ "results": answers })))
     }
 
-    /// The answers, once they are recorded.
+    /// The answers, once they are recorded. On a task of its own: whoever hangs up does not leave a JWT used up unrecorded.
     async fn answers(
         &self,
         now: &InForce,
@@ -108,36 +111,98 @@ impl Api {
         id: &str,
         questions: Vec<Question>,
     ) -> Result<Vec<Value>, Exit> {
+        let busy = || Exit::from(Problem::overloaded()).of(caller.name());
+        let seat = self.in_flight.enter(caller.peer().uid()).ok_or_else(busy)?;
         let clock = self.clock.now().map_err(|fault| Problem::from(&crate::issuer::Refusal::Clock(fault)))?;
-        let (ring, seconds) = (self.keyring.ring(), clock.as_second());
-        let mut judged = Vec::with_capacity(questions.len());
-        for question in &questions {
-            let asked = Asked { audience: question.audience.as_deref() };
-            let answer = self
-                .revocations
-                .judge(&question.token, (&ring, &now.policy), asked, seconds)
-                .and_then(|jwt| match caller.may_introspect(jwt.profile.name.as_str()) {
-                    true => Ok(jwt),
-                    false => Err(Inactive::Asker),
-                });
-            judged.push(answer);
-        }
+        let asking = Asking {
+            caller: caller.clone(),
+            id: id.to_owned(),
+            policy: Arc::clone(&now.policy),
+            keyring: Arc::clone(&self.keyring),
+            revocations: Arc::clone(&self.revocations),
+            log: self.log.clone(),
+            deadline: Instant::now() + now.limits.deadline,
+        };
+        let task = self.tracker.spawn(async move {
+            let _seat = seat;
+            Arc::new(asking).answer(questions, clock.as_second()).await
+        });
+        // The task can only end without an answer by a panic, which is a defect.
+        Ok(task.await.map_err(|_| Problem::internal())??)
+    }
+}
+
+/// All that it takes to answer.
+struct Asking {
+    caller: Caller,
+    id: String,
+    policy: Arc<Policy>,
+    keyring: Arc<Keyring>,
+    revocations: Arc<Revocations>,
+    log: Log,
+    deadline: Instant,
+}
+
+impl Asking {
+    async fn answer(self: Arc<Self>, questions: Vec<Question>, now: i64) -> Result<Vec<Value>, Problem> {
+        let questions = Arc::new(questions);
+        let mut judged = if self.caller.introspects() && questions.len() > 1 {
+            // So many signatures would hold up others.
+            let (asking, questions) = (Arc::clone(&self), Arc::clone(&questions));
+            let judging = spawn_blocking(move || asking.judge(&questions, now));
+            judging.await.map_err(|_| Problem::internal())?
+        } else {
+            self.judge(&questions, now)
+        };
         // Last, so that nothing is spent that is not active, or that nobody may ask about.
-        self.spend(&questions, &mut judged).await?;
-        let entries = judged.iter().map(|answer| entry(now, caller, id, answer.as_ref())).collect();
-        let answers =
-            judged.iter().map(|answer| answer.as_ref().map_or_else(|_| inactive(), active)).collect();
-        let deadline = Instant::now() + now.limits.deadline;
-        let recorded = async { self.log.append(entries)?.release(answers, deadline).await };
-        Ok(recorded.await.map_err(Problem::from)?.into_inner())
+        let has_spent = self.spend(&questions, &mut judged).await?;
+        let mut unrecorded: Vec<Entry> = judged.iter().map(|answer| self.entry(answer.as_ref())).collect();
+        // What was revoked and acknowledged until the record was on disk must not be called active after that.
+        while !unrecorded.is_empty() {
+            self.record(std::mem::take(&mut unrecorded)).await.inspect_err(|error| {
+                if has_spent {
+                    tracing::error!(request = self.id, %error, "JWTs used up that no record may tell of");
+                }
+            })?;
+            let ring = self.keyring.ring();
+            for answer in &mut judged {
+                let Err(why) = answer.as_ref().map_or(Ok(()), |jwt| self.revocations.stands(jwt, &ring))
+                else {
+                    continue;
+                };
+                unrecorded.push(self.entry(Err(&why)));
+                *answer = Err(why);
+            }
+        }
+        Ok(judged.iter().map(|answer| answer.as_ref().map_or_else(|_| inactive(), active)).collect())
     }
 
-    /// Uses up what is active and to be used once: all of it, or on a fault none. Who is not the first is told so.
-    async fn spend(&self, questions: &[Question], judged: &mut [Judged]) -> Result<(), Problem> {
+    fn judge(&self, questions: &[Question], now: i64) -> Vec<Judged> {
+        let ring = self.keyring.ring();
+        let judge = |question: &Question| {
+            // Nobody makes us verify what they would not be told.
+            if !self.caller.introspects() {
+                return Err(Inactive::Asker);
+            }
+            let asked = Asked { audience: question.audience.as_deref() };
+            let jwt = self.revocations.judge(&question.token, (&ring, &self.policy), asked, now)?;
+            let may_ask = self.caller.may_introspect(jwt.profile.name.as_str());
+            if may_ask { Ok(jwt) } else { Err(Inactive::Asker) }
+        };
+        questions.iter().map(judge).collect()
+    }
+
+    /// Uses up what is active and to be used once: all of it, or on a fault none. Who is not the first is told so. Whether
+    /// there was anything to use up.
+    async fn spend(&self, questions: &[Question], judged: &mut [Judged]) -> Result<bool, Problem> {
         let once = |(question, answer): (&Question, &Judged)| question.once && answer.is_ok();
         let wanted: Vec<bool> = questions.iter().zip(&*judged).map(once).collect();
         if !wanted.contains(&true) {
-            return Ok(());
+            return Ok(false);
+        }
+        // What could not be recorded is not used up.
+        if let Some(reason) = self.log.health().reason {
+            return Err(Unavailable { reason }.into());
         }
         let jwts = judged.iter().zip(&wanted).filter(|(_, wanted)| **wanted);
         let jwts: Vec<&Presented> = jwts.filter_map(|(answer, _)| answer.as_ref().ok()).collect();
@@ -151,7 +216,29 @@ impl Api {
                 *answer = Err(Inactive::Spent);
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    async fn record(&self, entries: Vec<Entry>) -> Result<(), Unavailable> {
+        self.log.append(entries)?.durable_by(self.deadline).await
+    }
+
+    fn entry(&self, answer: Result<&Presented, &Inactive>) -> Entry {
+        let (outcome, rules) = match answer {
+            Ok(_) => (Outcome::Success, Vec::new()),
+            Err(inactive) => (Outcome::Denied, vec![inactive.code()]),
+        };
+        let jwt = answer.ok();
+        Entry {
+            request: Some(self.id.clone()),
+            actor: Some(Actor::of(self.caller.peer(), Some(self.caller.name()))),
+            policy: Some(self.policy.digest().to_owned()),
+            profile: jwt.map(|jwt| jwt.profile.name.to_string()),
+            jti: jwt.map(|jwt| jwt.jti.clone()),
+            kid: jwt.map(|jwt| jwt.kid.clone()),
+            rules,
+            ..Entry::new(Event::JwtIntrospected, outcome)
+        }
     }
 }
 
@@ -178,22 +265,4 @@ fn active(jwt: &Presented) -> Value {
     let claims: Vec<_> = claims.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     answer.extend(claims);
     answer.into()
-}
-
-fn entry(now: &InForce, caller: &Caller, id: &str, answer: Result<&Presented, &Inactive>) -> Entry {
-    let (outcome, rules) = match answer {
-        Ok(_) => (Outcome::Success, Vec::new()),
-        Err(inactive) => (Outcome::Denied, vec![inactive.code()]),
-    };
-    let jwt = answer.ok();
-    Entry {
-        request: Some(id.to_owned()),
-        actor: Some(Actor::of(caller.peer(), Some(caller.name()))),
-        policy: Some(now.policy.digest().to_owned()),
-        profile: jwt.map(|jwt| jwt.profile.name.to_string()),
-        jti: jwt.map(|jwt| jwt.jti.clone()),
-        kid: jwt.map(|jwt| jwt.kid.clone()),
-        rules,
-        ..Entry::new(Event::JwtIntrospected, outcome)
-    }
 }

@@ -164,6 +164,11 @@ impl Problem {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "act.deadline", detail)
     }
 
+    pub(super) fn revocation_deadline() -> Self {
+        let detail = "the revocation goes on, and is not known to be in effect yet: send it again; the same again is no error";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "act.deadline", detail)
+    }
+
     pub(super) fn overloaded() -> Self {
         let detail = "too many requests are being worked on; try again after Retry-After";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(SOON)

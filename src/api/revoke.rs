@@ -11,15 +11,18 @@ use serde_json::{Map, Value, json as value};
 use tokio::time::{Instant, timeout};
 
 use super::exit::Exit;
+use super::in_flight::Seat;
 use super::keys::{ACT_WITHIN, text};
 use super::problem::Problem;
 use super::sign::ONE;
-use super::subjects::whom;
+use super::subjects::{issuers, listed, whom};
 use super::{Api, InForce, json};
 use crate::admin::{By, Void};
 use crate::audit::{Actor, Entry, Event, Outcome};
+use crate::caller::Caller;
 use crate::jwt::Jti;
-use crate::revocation::{Inactive, LONGEST, Presented, Reason};
+use crate::profile::Fixed;
+use crate::revocation::{BODY, Inactive, Presented, Reason};
 use crate::transport::PeerCredentials;
 
 const OWN: &str = "send \"token\", and \"reason\" where you like, and nothing else";
@@ -41,7 +44,7 @@ impl Api {
         let caller = now.callers.identify(Arc::clone(&peer))?;
         let read = async {
             now.rates.take(&caller, 1)?;
-            let body = self.read(request, now.limits.body.max(LONGEST), ONE).await?;
+            let body = self.read(request, now.limits.body.max(BODY), ONE).await?;
             let shape = || Problem::revocation(OWN);
             let Value::Object(mut body) = body else { return Err(shape().into()) };
             let token = text(&mut body, "token").flatten().ok_or_else(shape)?;
@@ -49,12 +52,14 @@ impl Api {
             if body.is_empty() { Ok((token, reason)) } else { Err(Exit::from(shape())) }
         };
         let (token, reason) = read.await.map_err(|exit: Exit| exit.of(caller.name()))?;
+        let busy = || Exit::from(Problem::overloaded()).of(caller.name());
+        let seat = self.in_flight.enter(peer.uid()).ok_or_else(busy)?;
         let actor = Actor::of(&peer, Some(caller.name()));
         let jwt = Presented::read(&token, &self.keyring.ring(), &now.policy);
         match jwt {
-            Ok(jwt) if caller.may_use(jwt.profile.name.as_str()) => {
+            Ok(jwt) if may_have_made(&caller, &jwt) => {
                 let by = By::operator(actor, Some(id.to_owned()));
-                self.void(by, of(jwt), None, reason).await?;
+                self.void(by, of(jwt), (None, reason), Some(seat)).await?;
             }
             other => self.leave_alone(now, actor, id, other.err().unwrap_or(Inactive::Asker)).await?,
         }
@@ -83,19 +88,27 @@ impl Api {
         request: Request<Incoming>,
     ) -> Answered {
         let shape = || Problem::revocation(ANY);
-        let body = self.read(request, now.limits.body.max(LONGEST), ONE).await?;
+        let body = self.read(request, now.limits.body.max(BODY), ONE).await?;
         let Value::Object(mut body) = body else { return Err(shape().into()) };
         let reason = reason(&mut body).ok_or_else(shape)?;
         let at = match text(&mut body, "at").ok_or_else(shape)? {
             None => None,
             Some(at) => Some(at.parse::<Timestamp>().map_err(|_| shape())?.as_second()),
         };
+        let now_shown = self.clock.shown();
+        if at.is_some_and(|at| at <= now_shown.as_second()) {
+            return Err(Problem::revocation(&format!(
+                "\"at\" is not a time to come: it is {now_shown:.0} here; leave it out to revoke now"
+            ))
+            .into());
+        }
         let what = self.what(now, &mut body)?.ok_or_else(shape)?;
         if !body.is_empty() {
             return Err(shape().into());
         }
         let by = By::operator(Actor::of(&peer, None), Some(id.to_owned()));
-        self.void(by, what, at, reason).await?;
+        // Without a seat: callers must not hold up an operator.
+        self.void(by, what, (at, reason), None).await?;
         Ok(json(&value!({ "revoked": true })))
     }
 
@@ -126,31 +139,56 @@ impl Api {
         }
         if named("profile") {
             let Some(name) = text(body, "profile").flatten() else { return Ok(None) };
-            let is_known = now.policy.profiles().any(|profile| profile.name.as_str() == name);
+            let known = now.policy.profiles().find(|profile| profile.name.as_str() == name);
             let unknown = || Problem::revocation(&format!("there is no profile {name:?} in force"));
-            return if is_known { Ok(Some(Void::Profile(name))) } else { Err(unknown()) };
+            return known.map(|profile| Some(Void::Profile(Arc::clone(profile)))).ok_or_else(unknown);
         }
         if named("everything") {
             return Ok((body.remove("everything") == Some(true.into())).then_some(Void::Everything));
         }
-        whom(body, now).transpose().map(|whom| whom.map(Void::Person))
+        let Some(whom) = whom(body, now).transpose()? else { return Ok(None) };
+        let issuers = issuers(now);
+        // Nobody's: a slip, after which the JWTs that are meant would be active still.
+        if !issuers.contains(&*whom.issuer) {
+            let there_are = listed(&issuers);
+            return Err(Problem::revocation(&format!(
+                "no profile in force has this \"issuer\"; there are {there_are}"
+            )));
+        }
+        Ok(Some(Void::Person(whom)))
     }
 
     /// On a task of its own: whoever hangs up does not leave it half done.
-    async fn void(&self, by: By, what: Void, at: Option<i64>, reason: Reason) -> Result<(), Problem> {
+    async fn void(
+        &self,
+        by: By,
+        what: Void,
+        (at, reason): (Option<i64>, Reason),
+        seat: Option<Seat>,
+    ) -> Result<(), Problem> {
         let admin = Arc::clone(&self.admin);
-        let task = self.tracker.spawn(async move { admin.void(&by, what, at, reason).await });
+        let task = self.tracker.spawn(async move {
+            let _seat = seat;
+            admin.void(&by, what, at, reason).await
+        });
         match timeout(ACT_WITHIN, task).await {
             Ok(Ok(done)) => Ok(done?),
             // The task can only end without an answer by a panic, which is a defect.
             Ok(Err(_)) => Err(Problem::internal()),
-            Err(_) => Err(Problem::act_deadline()),
+            Err(_) => Err(Problem::revocation_deadline()),
         }
     }
 }
 
 fn of(jwt: Presented) -> Void {
     Void::Jwt { end: Some(jwt.end()), profile: Some(jwt.profile.name.to_string()), jti: jwt.jti }
+}
+
+/// Of a profile that the caller may use, and with what is fixed by who that is: not another tenant's.
+fn may_have_made(caller: &Caller, jwt: &Presented) -> bool {
+    let says = |(name, value): (&String, &Value)| jwt.claims.get(name) == Some(value);
+    let is_own = |fixed: &Fixed| fixed.issuer == jwt.issuer && fixed.claims.iter().all(says);
+    caller.may_use(jwt.profile.name.as_str()) && jwt.profile.fixed.get(caller.name()).is_none_or(is_own)
 }
 
 /// One of the list; unspecified when left out.

@@ -21,6 +21,8 @@ struct Status {
     audit: audit::Health,
     clock: clock::State,
     misuse: misuse::Report,
+    /// Revocations that are kept.
+    revocations: usize,
     backends: BTreeMap<String, Backend>,
     keys: BTreeMap<String, Key>,
     published: Published,
@@ -122,6 +124,7 @@ impl Api {
             audit: self.log.health(),
             clock: self.clock.state(),
             misuse: self.misuse.report(),
+            revocations: self.revocations.count(),
             backends,
             keys: keys.collect(),
             published: Published {

@@ -20,6 +20,9 @@ use crate::audit::Actor;
 use crate::subject::Kind;
 use crate::transport::PeerCredentials;
 
+/// Issuers that a message names at most.
+const LISTED: usize = 20;
+
 impl Api {
     /// Destroys the key of a person, or of everyone.
     pub(super) async fn erase(
@@ -95,16 +98,30 @@ pub(super) fn whom(body: &mut Map<String, Value>, now: &InForce) -> Option<Resul
         found.extend(text(body, member)?.map(|name| (kind, name)));
     }
     let Ok([(kind, name)]) = <[_; 1]>::try_from(found) else { return None };
-    let issuers: BTreeSet<&str> = now.policy.profiles().map(|profile| profile.issuer.as_str()).collect();
+    let issuers = issuers(now);
     let issuer = match (text(body, "issuer")?, issuers.first()) {
         (Some(issuer), _) => issuer,
         (None, Some(only)) if issuers.len() == 1 => (*only).to_owned(),
         _ => {
-            let issuers = issuers.into_iter().collect::<Vec<_>>().join(", ");
             return Some(Err(Problem::act(format!(
-                "say at which \"issuer\": the same name may be somebody else at another one; configured are {issuers}"
+                "say at which \"issuer\": the same name may be somebody else at another one; configured are {}",
+                listed(&issuers)
             ))));
         }
     };
     Some(Ok(Whom { issuer, kind, name }))
+}
+
+/// All that JWTs of profiles in force may have.
+pub(super) fn issuers(now: &InForce) -> BTreeSet<&str> {
+    now.policy.profiles().flat_map(|profile| profile.issuers()).collect()
+}
+
+/// For people; tenants may be many.
+pub(super) fn listed(issuers: &BTreeSet<&str>) -> String {
+    let mut some: Vec<&str> = issuers.iter().take(LISTED).copied().collect();
+    if issuers.len() > LISTED {
+        some.push("more");
+    }
+    some.join(", ")
 }

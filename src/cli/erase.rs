@@ -18,6 +18,8 @@ use crate::admin::ActName;
 /// The key under which records tell of the person is destroyed, in the state and in every copy of it. The records stay as they are, so
 /// the log still verifies; nobody can find theirs among them, nor tell that two are of the same person. It cannot be taken back, and
 /// after it `jwsd audit search` finds nothing of them. It is recorded without the name; leave names out of the reason, too.
+///
+/// First all their JWTs are revoked, also where no record is of them; with --everyone, all JWTs there are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  jwsd erase --subject alice --reason 'request 4711'")]
 pub(super) struct Arguments {
@@ -54,8 +56,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         body.insert("everyone".to_owned(), true.into());
     }
     let socket = daemon.socket()?;
-    let warning =
-        format!("nobody will be able to tell which records are of {whom}; this cannot be taken back");
+    let jwts = if *everyone { "all JWTs that there are" } else { "all their JWTs" };
+    let warning = format!(
+        "nobody will be able to tell which records are of {whom}, and {jwts} are revoked; this cannot be taken back"
+    );
     confirm(&warning, "the name", &word, *yes)?;
     let call = || client::call(&socket, "/v1/subjects/erase", Some(&body.into()));
     let (status, answer) = patiently(ActName::Erase, call)?;
@@ -73,7 +77,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let count = answer.get("erased").and_then(Value::as_u64).unwrap_or_default();
     if !for_programs {
         match (count, everyone) {
-            (0, false) => line(format_args!("no record is of {whom}: nothing was to be erased"))?,
+            (0, false) => line(format_args!(
+                "no record is of {whom}: nothing was to be erased; their JWTs are revoked"
+            ))?,
             (_, false) => {
                 line(format_args!("{whom} is erased: nothing tells any more which records are theirs"))?
             }

@@ -12,7 +12,7 @@ use super::verify::read_jwt;
 
 /// Ask a running daemon whether a JWT is active
 ///
-/// Prints its claims, or exits with 1: it is none of this daemon's, has expired, was revoked or used up, or the caller that runs this may
+/// Prints its claims, or exits with 1: it is none of this daemon's, has expired, was revoked, or with --once used up, or the caller that runs this may
 /// not ask about its profile (`introspect` in the configuration). The audit log says which.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     /// It must be for this audience
     #[arg(long, value_name = "URI")]
     audience: Option<String>,
-    /// Use it up: it is active for nobody who asks so after this
+    /// Use it up: it is active for nobody who asks so after this; whoever asks without --once is told that it is active still
     #[arg(long)]
     once: bool,
 }

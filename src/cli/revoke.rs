@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     /// Why
     #[arg(long, value_enum, default_value = "unspecified")]
     reason: Reason,
-    /// Not now but then, and what is issued until then
+    /// Not now but then, and what is issued until then: a time to come
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
     #[command(flatten)]

@@ -142,8 +142,12 @@ impl Ring {
         self.signing().chain(self.prepared.values()).find(|version| version.kid().as_str() == kid)
     }
 
-    /// What JWTs of this `kid` are checked against, and the name of its key; `None` unless verifiers are shown it.
+    /// What JWTs of this `kid` are checked against, and the name of its key; `None` unless verifiers are shown it, and once it
+    /// was revoked, though this ring does not show that yet.
     pub fn verifier(&self, kid: &str) -> Option<(&str, &Verifier)> {
+        if self.version(kid).is_some_and(|version| version.is_revoked()) {
+            return None;
+        }
         self.verifiers.get(kid).map(|(key, verifier)| (key.as_str(), verifier))
     }
 

@@ -109,6 +109,11 @@ impl Profile {
     pub fn spec(&self) -> Option<&'static Spec> {
         self.kind.map(Kind::spec)
     }
+    /// Every issuer that its JWTs may have.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        let own = self.fixed.is_empty().then_some(&*self.issuer);
+        own.into_iter().chain(self.fixed.values().map(|fixed| &*fixed.issuer))
+    }
     /// How long before now `iat` may be, rounding included: what lives no longer has expired when it is issued.
     pub fn set_back(&self) -> Duration {
         let rounded = self.round_iat.saturating_sub(Duration::from_secs(1));

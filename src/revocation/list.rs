@@ -4,8 +4,6 @@
 
 use std::collections::HashMap;
 
-use super::Presented;
-
 /// What is revoked by its hash: an id, a subject, a session, a consent.
 pub type Mark = [u8; 16];
 
@@ -16,8 +14,8 @@ pub enum Target {
     Jwt(Mark),
     /// All JWTs of a subject, a session or a consent.
     Person(Mark),
-    /// All JWTs of a profile.
-    Profile(String),
+    /// All JWTs of a profile, by what tells them from those of others.
+    Profile(Mark),
     /// All JWTs.
     Everything,
 }
@@ -63,19 +61,17 @@ impl List {
         }
     }
 
-    /// Whether a JWT is revoked `now`; `id` is its mark, `people` are those of whom it is.
-    pub fn has(&self, jwt: &Presented, id: &Mark, people: &[Mark], now: i64) -> bool {
+    /// Whether a JWT that was issued at `iat` is revoked `now`; `id` is its mark, `wider` what else it is of.
+    pub fn has(&self, iat: i64, id: &Mark, wider: &[Target], now: i64) -> bool {
         if self.jwts.get(id).is_some_and(|term| term.from <= now) {
             return true;
         }
         if self.others.is_empty() {
             return false;
         }
-        let of_people = people.iter().map(|mark| Target::Person(*mark));
-        let wider = [Target::Profile(jwt.profile.name.to_string()), Target::Everything];
-        of_people.chain(wider).any(|target| {
-            let terms = self.others.get(&target).into_iter().flatten();
-            terms.into_iter().any(|term| term.from <= now && jwt.iat <= term.issued)
+        wider.iter().any(|target| {
+            let mut terms = self.others.get(target).into_iter().flatten();
+            terms.any(|term| term.from <= now && iat <= term.issued)
         })
     }
 

@@ -9,8 +9,7 @@ mod presented;
 mod tests;
 
 pub use list::{List, Mark, Target, Term};
-use presented::APART;
-pub use presented::{Inactive, LONGEST, Presented};
+pub use presented::{BODY, Inactive, Presented};
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,7 +22,7 @@ use tokio::task::spawn_blocking;
 
 use crate::keyring::Ring;
 use crate::policy::Policy;
-use crate::profile;
+use crate::profile::{self, Profile};
 use crate::state::{self, RevocationRow, Store};
 use crate::subject::Kind;
 
@@ -105,6 +104,12 @@ impl Revocations {
         first(digest::digest(&digest::SHA256, jti.as_bytes()).as_ref())
     }
 
+    /// The mark of a profile. Not by its name: what it made is the same under another one.
+    pub fn profile(profile: &Profile) -> Mark {
+        let told_by = [profile.key.as_str(), "\0", &profile.typ].concat();
+        first(digest::digest(&digest::SHA256, told_by.as_bytes()).as_ref())
+    }
+
     /// The mark of somebody, or of something of theirs, that is called `text` at `issuer`.
     pub fn person(&self, kind: Kind, issuer: &str, text: &str) -> Mark {
         let called = [kind.name(), "\0", issuer, "\0", text].concat();
@@ -114,11 +119,6 @@ impl Revocations {
     /// The term of a revocation, at once, of JWTs that were issued until `issued`, Unix seconds.
     pub fn term(issued: i64) -> Term {
         Term { issued, from: 0, until: issued.saturating_add_unsigned(profile::LONGEST.as_secs()) }
-    }
-
-    /// The same, but from that time on.
-    pub fn later(issued: i64) -> Term {
-        Term { from: issued, ..Self::term(issued) }
     }
 
     /// Revokes all these, or none. They are on disk and in effect when it is done; that they were so before is no error.
@@ -158,13 +158,26 @@ impl Revocations {
         if self.is_revoked(&jwt, latest) { Err(Inactive::Revoked) } else { Ok(jwt) }
     }
 
+    /// Whether what was judged active is so yet: neither it nor its key was revoked meanwhile. The latest time that anything was
+    /// judged by counts.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn stands(&self, jwt: &Presented, ring: &Ring) -> Result<(), Inactive> {
+        ring.verifier(&jwt.kid).ok_or(Inactive::Key)?;
+        let latest = self.latest.load(Ordering::Relaxed);
+        if self.is_revoked(jwt, latest) { Err(Inactive::Revoked) } else { Ok(()) }
+    }
+
     fn is_revoked(&self, jwt: &Presented, now: i64) -> bool {
         let kinds = [Kind::Subject, Kind::Session, Kind::Consent];
         let said = kinds.into_iter().zip(jwt.owners());
         let said = said.filter_map(|(kind, name)| Some((kind, jwt.text(name?)?)));
-        let people: Vec<Mark> = said.map(|(kind, text)| self.person(kind, &jwt.issuer, text)).collect();
+        let people = said.map(|(kind, text)| Target::Person(self.person(kind, &jwt.issuer, text)));
+        let wider = [Target::Profile(Self::profile(&jwt.profile)), Target::Everything];
+        let wider: Vec<Target> = people.chain(wider).collect();
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        list.has(jwt, &Self::jwt(&jwt.jti), &people, now)
+        list.has(jwt.iat, &Self::jwt(&jwt.jti), &wider, now)
     }
 
     /// Spends JWTs that are to be used once: for each, true for the first who does, and for nobody after.
@@ -176,12 +189,13 @@ impl Revocations {
         self.stored(move |store| store.spend(&spent)).await
     }
 
-    /// Forgets what has expired by every clock, in memory and in the state.
+    /// Forgets what has expired by every clock, in memory and in the state: `now` may be up to a day ahead of the truth, as
+    /// after a boot whose clock was not set yet.
     ///
     /// # Errors
     /// The state cannot be changed.
     pub async fn forget(&self, now: i64) -> Result<(), state::Error> {
-        let now = now.saturating_sub(APART);
+        let now = now.saturating_sub_unsigned(profile::LONGEST.as_secs());
         self.list.write().unwrap_or_else(PoisonError::into_inner).forget(now);
         self.stored(move |store| store.forget_revocations(now)).await
     }
@@ -209,7 +223,7 @@ fn row(target: &Target, term: Term, reason: Reason) -> RevocationRow {
     let (kind, value) = match target {
         Target::Jwt(mark) => ("jwt", mark.to_vec()),
         Target::Person(mark) => ("person", mark.to_vec()),
-        Target::Profile(name) => ("profile", name.as_bytes().to_vec()),
+        Target::Profile(mark) => ("profile", mark.to_vec()),
         Target::Everything => ("everything", Vec::new()),
     };
     let reason = reason.name().to_owned();
@@ -221,7 +235,7 @@ fn target_of(row: &RevocationRow) -> Target {
     match &*row.kind {
         "jwt" => Target::Jwt(first(&row.value)),
         "person" => Target::Person(first(&row.value)),
-        "profile" => Target::Profile(String::from_utf8_lossy(&row.value).into_owned()),
+        "profile" => Target::Profile(first(&row.value)),
         // The table holds no other; of all there are, this one errs to the safe side.
         _ => Target::Everything,
     }

@@ -12,10 +12,12 @@ use crate::policy::Policy;
 use crate::profile::{self, AudienceForm, Profile};
 
 /// Bytes of a JWT that is read at all.
-pub const LONGEST: usize = 64 << 10;
+pub(super) const LONGEST: usize = 64 << 10;
+/// Bytes of a request about such a one.
+pub const BODY: usize = LONGEST + (4 << 10);
 const LIMITS: json::Limits = json::Limits { bytes: LONGEST, depth: 16, nodes: 4096 };
 /// How far hosts' clocks may be apart: a JWT of another host may be dated so many seconds ahead.
-pub(super) const APART: i64 = 60;
+const APART: i64 = 60;
 /// All that the header of one of ours has.
 const HEADER: [&str; 3] = ["alg", "kid", "typ"];
 
@@ -110,6 +112,10 @@ impl Presented {
             return Err(Inactive::Form);
         }
         let shown = sd_jwt::split(token);
+        // The holder's proof is for one verifier, who checks it: here it would only seem to be.
+        if shown.as_ref().is_some_and(|shown| shown.key_binding.is_some()) {
+            return Err(Inactive::Form);
+        }
         let jws = shown.as_ref().map_or(token, |shown| shown.jws);
         let parts = compact::split(jws).map_err(|_| Inactive::Form)?;
         let header = object(&parts.header).ok_or(Inactive::Header)?;
@@ -150,10 +156,7 @@ impl Presented {
         if exp.is_none() && profile.spec().is_none_or(|spec| spec.expires) {
             return Err(Inactive::Claims);
         }
-        let mut issuers = profile.fixed.values().map(|fixed| fixed.issuer.as_str());
-        if profile.fixed.is_empty() && issuer != profile.issuer
-            || !profile.fixed.is_empty() && !issuers.any(|one| one == issuer)
-        {
+        if !profile.issuers().any(|one| one == issuer) {
             return Err(Inactive::Issuer);
         }
         let audience = audience(&profile, claims.get("aud"))?;

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 const NOW: i64 = 1_800_000_000;
 const ISSUER: &str = "https://login.example.com";
+/// By which clocks may be wrong before anything is forgotten.
+const MARGIN: i64 = 24 * 3600;
 
 /// A key in memory that signs whatever it is given.
 struct Soft(EcdsaKeyPair);
@@ -98,12 +100,16 @@ async fn what_is_revoked_is_so_for_all_that_it_is_of_and_outlasts_a_restart() {
     let world = World::new();
     let term = Revocations::term(NOW);
     let person = |kind, text| Target::Person(world.revocations.person(kind, ISSUER, text));
+    let profile = |name| {
+        let found = world.policy.profiles().find(|profile| profile.name.as_str() == name);
+        Target::Profile(Revocations::profile(found.unwrap()))
+    };
     for target in [
         Target::Jwt(Revocations::jwt("id-1")),
         person(Kind::Subject, "alice"),
         person(Kind::Session, "s1"),
         person(Kind::Consent, "c1"),
-        Target::Profile("access-token".to_owned()),
+        profile("access-token"),
         Target::Everything,
     ] {
         let world = World { revocations: Revocations::open(store(&world.dir)).unwrap(), ..World::new() };
@@ -123,9 +129,9 @@ async fn what_is_revoked_is_so_for_all_that_it_is_of_and_outlasts_a_restart() {
         let later = world.token(&world.header(), &later);
         let judged = again.judge(&later, (&world.ring, &world.policy), Asked::default(), NOW + 1);
         assert_eq!(judged.is_ok(), !matches!(target, Target::Jwt(_)), "{target:?}");
-        again.forget(term.until + APART).await.unwrap();
+        again.forget(term.until + MARGIN).await.unwrap();
         assert_eq!(again.count(), 1, "clocks may be apart");
-        again.forget(term.until + APART + 1).await.unwrap();
+        again.forget(term.until + MARGIN + 1).await.unwrap();
         assert_eq!(again.count(), 0);
         assert!(again.store.revocations().unwrap().is_empty());
     }
@@ -134,7 +140,7 @@ async fn what_is_revoked_is_so_for_all_that_it_is_of_and_outlasts_a_restart() {
         person(Kind::Subject, "bob"),
         person(Kind::Session, "alice"),
         Target::Person(world.revocations.person(Kind::Subject, "https://other.example.com", "alice")),
-        Target::Profile("many".to_owned()),
+        profile("many"),
     ];
     for other in others {
         world.revocations.revoke(vec![(other, term)], Reason::Unspecified).await.unwrap();
@@ -143,9 +149,34 @@ async fn what_is_revoked_is_so_for_all_that_it_is_of_and_outlasts_a_restart() {
 }
 
 #[tokio::test]
+async fn what_was_active_is_looked_at_again() {
+    let world = World::new();
+    let jwt = world.judge(&world.good()).unwrap();
+    assert_eq!(world.revocations.stands(&jwt, &world.ring), Ok(()));
+    let what = Target::Jwt(Revocations::jwt("id-1"));
+    world.revocations.revoke(vec![(what, Revocations::term(NOW))], Reason::Compromised).await.unwrap();
+    assert_eq!(world.revocations.stands(&jwt, &world.ring), Err(Inactive::Revoked));
+    // The key is revoked, and this ring is from before that.
+    world.ring.active("access").unwrap().revoke();
+    assert_eq!(world.revocations.stands(&jwt, &world.ring), Err(Inactive::Key));
+    assert_eq!(world.judge(&world.good()).unwrap_err(), Inactive::Key);
+}
+
+#[tokio::test]
+async fn a_profile_that_is_revoked_stays_so_under_another_name() {
+    let world = World::new();
+    let jwt = world.judge(&world.good()).unwrap();
+    let what = Target::Profile(Revocations::profile(&jwt.profile));
+    world.revocations.revoke(vec![(what, Revocations::term(NOW))], Reason::Compromised).await.unwrap();
+    let renamed = Policy::new(vec![Profile::sample("renamed", "access", "at+jwt")], "digest".to_owned());
+    let judged = world.revocations.judge(&world.good(), (&world.ring, &renamed), Asked::default(), NOW);
+    assert_eq!(judged.unwrap_err(), Inactive::Revoked);
+}
+
+#[tokio::test]
 async fn a_revocation_takes_effect_when_it_is_to() {
     let world = World::new();
-    let term = Revocations::later(NOW + 100);
+    let term = Term { from: NOW + 100, ..Revocations::term(NOW + 100) };
     world.revocations.revoke(vec![(Target::Everything, term)], Reason::Superseded).await.unwrap();
     let at = |now| {
         let judged =
@@ -204,7 +235,7 @@ async fn one_of_many_spends_it() {
     assert_eq!(spent, [false, true, false], "a restart forgets nothing, nor does a batch");
     again.forget(NOW + 291).await.unwrap();
     assert_eq!(again.spend(&[&jwt]).await.unwrap(), [false], "the clock may be set back");
-    again.forget(NOW + 291 + APART).await.unwrap();
+    again.forget(NOW + 291 + MARGIN).await.unwrap();
     assert_eq!(
         again.spend(&[&jwt]).await.unwrap(),
         [true],

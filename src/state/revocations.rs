@@ -8,7 +8,7 @@ use rusqlite::Row;
 pub struct RevocationRow {
     /// `jwt`, `person`, `profile`, `everything`.
     pub kind: String,
-    /// A hash, or a profile's name.
+    /// A hash; of everything, nothing.
     pub value: Vec<u8>,
     /// JWTs that were issued then or before are meant.
     pub issued: i64,

@@ -40,6 +40,7 @@ fn what_is_active_says_what_it_claims_and_what_is_not_says_only_that() {
         (format!("{}~", jwt.token), "token.form"),
         (format!("{header}.{payload}.{swapped}"), "token.signature"),
         (format!("{header}.{payload}."), "token.form"),
+        ("x".repeat(64 << 10), "token.form"),
     ] {
         assert!(!is_active(&daemon, &token), "{token}");
         assert_eq!(why(&daemon), code, "{token}");
@@ -63,6 +64,23 @@ fn who_may_not_ask_is_told_nothing() {
     let spent = rusqlite::Connection::open(site.path("state/state.db")).unwrap();
     let spent: i64 = spent.query_row("SELECT count(*) FROM spent", [], |row| row.get(0)).unwrap();
     assert_eq!(spent, 0);
+}
+
+/// Nor does anybody verify anything for them.
+#[test]
+fn who_may_ask_about_nothing_is_told_nothing() {
+    let mut site = site();
+    site.introspect.clear();
+    site.write_config();
+    let daemon = site.start();
+    for token in [Jwt::from(&daemon.sign("access")).token, "x".to_owned()] {
+        assert!(!is_active(&daemon, &token));
+        assert_eq!(why(&daemon), "token.asker");
+        let batch =
+            daemon.post("/v1/introspect/batch", &json!({ "tokens": [{ "token": token }, { "token": "y" }] }));
+        assert_eq!(batch.json(), json!({ "results": [{ "active": false }, { "active": false }] }));
+        assert_eq!(why(&daemon), "token.asker");
+    }
 }
 
 #[test]
@@ -209,7 +227,14 @@ fn what_its_holder_shows_is_judged_and_what_is_encrypted_is_not() {
     // Of whom it is must be shown, or else a person that is revoked hides behind that.
     assert!(!is_active(&daemon, &format!("{jws}~")));
     assert_eq!(why(&daemon), "token.hidden");
-    for broken in [jws.to_owned(), format!("{jws}~{subject}~{subject}~"), format!("{jws}~WyJhIiwiYiIsMV0~")] {
+    for broken in [
+        jws.to_owned(),
+        format!("{jws}~{subject}~{subject}~"),
+        format!("{jws}~WyJhIiwiYiIsMV0~"),
+        // A holder's proof, which nobody here can check.
+        format!("{jws}~{subject}~garbage"),
+        format!("{jws}~{subject}~{jws}"),
+    ] {
         assert!(!is_active(&daemon, &broken));
         assert_eq!(why(&daemon), "token.form");
     }

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::bed::{Jwt, admin, ask, is_active, is_yes, records_of, revoke, site};
+use crate::common::http::format_request;
 use crate::common::{Site, eventually};
 
 /// Makes every change of the two tables fail, as a full or broken disk does, and mends that again.
@@ -142,4 +143,40 @@ fn without_a_clock_nothing_is_active_and_what_is_revoked_is_so_afterwards() {
         is_yes(&ask(&daemon, json!({ "token": jwts[2].token, "replay": "once" }))),
         "nothing was used up"
     );
+}
+
+/// Whoever asks to use a JWT up and hangs up while the state is busy.
+#[test]
+fn what_is_used_up_is_recorded_though_nobody_waits_for_the_answer() {
+    let mut site = site();
+    // One user gets half of them.
+    site.limits = "in_flight = 2\n".to_owned();
+    site.write_config();
+    let daemon = site.start();
+    let (jwt, other) = (Jwt::from(&daemon.sign("access")), Jwt::from(&daemon.sign("access")));
+    let state = Connection::open(site.path("state/state.db")).unwrap();
+    state.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let question = json!({ "token": jwt.token, "replay": "once" }).to_string();
+    let headers = [("Content-Type", "application/json")];
+    let mut asking = daemon.connect();
+    asking.send(&format_request("POST", "/v1/introspect", &headers, question.as_bytes())).unwrap();
+    // Until it has the only seat: another question would take it. The state waits for five seconds.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let answer = daemon.post("/v1/introspect", &json!({ "token": other.token }));
+    assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"));
+    drop(asking);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let answer = daemon.post("/v1/revoke", &json!({ "token": other.token }));
+    assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"), "it goes on");
+    state.execute_batch("ROLLBACK").unwrap();
+    eventually("it is used up", || {
+        state.query_row("SELECT count(*) FROM spent", [], |row| row.get::<_, i64>(0)).unwrap() == 1
+    });
+    let of_it = || {
+        let records = records_of(&daemon, "jwt.introspected");
+        records.into_iter().filter(|record| record["jti"] == jwt.jti.as_str()).collect::<Vec<_>>()
+    };
+    eventually("it is recorded", || of_it().len() == 1);
+    assert_eq!(of_it()[0]["outcome"], "success");
+    assert!(is_active(&daemon, &other.token), "the seat is free again");
 }

@@ -1,6 +1,7 @@
 //! Forged, altered, expired, misdirected and confused JWTs: none of them is active.
 
 use super::*;
+use crate::revocation::presented::LONGEST;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
