@@ -209,6 +209,12 @@ fn an_operator_is_told_what_is_wrong() {
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(part), "{body}: {detail}");
     }
+    let socket = daemon.socket("admin.sock").display().to_string();
+    let past = ["revoke", "--socket", &socket, "--jti", &jwt.jti, "--at", "2020-01-01T00:00:00Z"];
+    let command = site.jwsd(&past);
+    let said = [command.stdout, command.stderr].map(|said| String::from_utf8(said).unwrap());
+    assert!(!command.status.success() && said[0].is_empty(), "{said:?}");
+    assert!(said[1].contains("not a time to come"), "{said:?}");
     assert!(is_active(&daemon, &jwt.token));
     assert!(records_of(&daemon, "jwt.revoked").is_empty());
 }
