@@ -104,7 +104,7 @@ fn what_is_no_cosignature_is_none() {
         (Fault::Hang, "no answer in time"),
         (Fault::Garbage, "not good"),
         (Fault::WrongKey, "another key"),
-        (Fault::Huge, "cannot be read"),
+        (Fault::Huge, "is too long"),
         (Fault::Redirect, "write the address itself"),
         (Fault::Status(403), "does not know the key"),
         (Fault::Status(404), "add \"jwsd/test\""),
