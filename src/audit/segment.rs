@@ -122,6 +122,8 @@ impl Directory {
             return Err(io::ErrorKind::WriteZero.into());
         }
         self.disk.sync_all(&file)?;
+        // What a start that was broken off left under this name must not get the next one.
+        self.sync()?;
         self.remove_any(ENVIRONMENT)?;
         self.disk.rename(&self.handle, UNNAMED, ENVIRONMENT)?;
         self.sync()
